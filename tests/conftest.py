@@ -1,0 +1,22 @@
+"""Shape checks of every annotated call, and the device that the suite runs on."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+install_import_hook("torch_anchors", "beartype.beartype")
+
+import matplotlib  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+matplotlib.use("Agg")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="device to run the suite on, such as cpu or cuda")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.config.getoption("--device"))

@@ -1,0 +1,1 @@
+"""Anchor explanations of PyTorch models."""

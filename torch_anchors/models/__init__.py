@@ -1,0 +1,63 @@
+"""Pretrained image classifiers by name, with the preprocessing and the class names that belong to them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+
+from torch_anchors.errors import ArgumentError
+from torch_anchors.models import efficientnet_lite0, files, zoos
+from torch_anchors.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel, Preprocess
+
+__all__ = ["DEFAULT_MODEL", "IMAGENET_MEAN", "IMAGENET_STD", "LoadedModel", "Preprocess", "load_image_model"]
+
+DEFAULT_MODEL = efficientnet_lite0.NAME
+
+
+def load_image_model(name: str = DEFAULT_MODEL, *, device: torch.device | str = "cpu") -> LoadedModel:
+    """The image classifier of that name, on the device, with its preprocessing and class names.
+
+    Args:
+        name: ``"efficientnet-lite0"`` (ImageNet; its weights come in a package, nothing is downloaded),
+            ``"timm:NAME"`` or ``"torchvision:NAME"`` (weights from their own cache, or downloaded into it),
+            or the path of a TorchScript file or of a ``torch.export`` file (``.pt2``). A file says nothing
+            about its preprocessing: ImageNet's mean and deviation are assumed, at 224 x 224 where the file
+            does not fix a size. Where that is wrong, replace the `preprocess` of the result.
+        device: where the network's weights are put.
+
+    Raises:
+        ArgumentError: there is no such model or file, or its weights cannot be had.
+        ImportError: the package that defines the model is not installed.
+
+    Example:
+        >>> model = load_image_model("efficientnet-lite0")
+        >>> model.class_names[967]
+        'espresso'
+    """
+    device = torch.device(device)
+    zoo, _, name_in_zoo = name.partition(":")
+    if name == DEFAULT_MODEL:
+        return efficientnet_lite0.load_efficientnet_lite0(device)
+    if zoo == "timm":
+        return zoos.load_timm(name_in_zoo, device)
+    if zoo == "torchvision":
+        return zoos.load_torchvision(name_in_zoo, device)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise _unknown(name)
+    return files.load_file(path, device)
+
+
+def _unknown(name: str) -> ArgumentError:
+    from torchvision import models
+
+    names = {known: f"torchvision:{known}" for known in models.list_models(module=models)}
+    names[DEFAULT_MODEL] = DEFAULT_MODEL
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {names[close[0]]}?" if close else ""
+    return ArgumentError(
+        f"There is no model and no file called {name!r}.{hint} Expected {DEFAULT_MODEL}, timm:NAME, "
+        "torchvision:NAME, or the path of a TorchScript or torch.export file."
+    )

@@ -1,0 +1,391 @@
+"""Beam search for a short anchor whose precision is certified.
+
+Ribeiro, Singh and Guestrin, "Anchors: High-Precision Model-Agnostic Explanations" (AAAI 2018), grow anchors predicate
+by predicate and keep, at each size, the best few (their algorithm 2, with KL-LUCB for the choice). This search keeps
+that shape and changes what made it costly or wrong: an anchor is accepted on fresh rows only (`certify`), where
+predicates are independent one row informs about all extensions at once, an anchor with few distinct rows is
+enumerated, and predicates that turn out not to be needed are dropped at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from torch_anchors.search.bounds import lower_bound, upper_bound
+from torch_anchors.search.certify import Certificate, Certifier
+from torch_anchors.search.exact import TOLERANCE, best_superset, exact_result, superset_precisions
+from torch_anchors.search.protocol import (
+    Anchor,
+    EnumeratedHits,
+    EnumerateRequest,
+    Reply,
+    Request,
+    SampleCounts,
+    SampleRequest,
+    Search,
+    SearchConfig,
+    SearchResult,
+    SearchSpace,
+    Status,
+    Step,
+)
+
+FIRST_LOOK = 12
+"""Rows of a candidate before it may be judged. A random 12 of 12 hits has chance 0.002 at a precision of 0.6."""
+
+SELECTION_CAP = 4
+"""Selection stops, as good as it is, at this many times `min_samples_start` rows of one anchor."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Exact draws of one anchor seen so far: what ranks it, but never certifies it."""
+
+    n: int = 0
+    n_hits: int = 0
+
+    @property
+    def precision(self) -> float:
+        """Share of hits; 0 before the first row."""
+        return self.n_hits / self.n if self.n else 0.0
+
+    @property
+    def optimistic(self) -> float:
+        """One standard error above the estimate, smoothed by a pseudo hit and a pseudo miss."""
+        smoothed = (self.n_hits + 1) / (self.n + 2)
+        return self.precision + math.sqrt(smoothed * (1 - smoothed) / max(self.n, 1))
+
+
+class _BudgetSpent(Exception):
+    """No further row may be sent to the model."""
+
+
+@dataclass(slots=True)
+class _Beam:
+    """The state of one search. Its methods are generators that ask for rows and update the tallies."""
+
+    space: SearchSpace
+    config: SearchConfig
+    certifier: Certifier
+    tallies: dict[Anchor, Tally] = field(default_factory=dict)
+    exact: dict[Anchor, float] = field(default_factory=dict)
+    tested: dict[Anchor, Certificate] = field(default_factory=dict)
+    order: dict[Anchor, Anchor] = field(default_factory=dict)  # predicates in the order in which they were added
+    n_new: int = 0
+
+    # ------------------------------------------------------------------------------------------------- asking
+
+    def ask(self, requests: Sequence[Request]):
+        """Replies to `requests`, kept within the row budget; every row counted."""
+        budget = self.config.max_rows_total
+        if budget is not None:
+            requests = self._within(requests, budget - self.n_new)
+        replies: tuple[Reply, ...] = yield tuple(requests)
+        self.n_new += sum(reply.n_new for reply in replies)
+        return replies
+
+    def _within(self, requests: Sequence[Request], left: int) -> list[Request]:
+        allowed: list[Request] = []
+        for request in requests:
+            if isinstance(request, EnumerateRequest):
+                cost = self.space.n_rows(request.anchor) or 0
+            else:
+                cost = min(request.n, left)
+                if cost < request.n and cost <= 0:
+                    raise _BudgetSpent
+                request = SampleRequest(request.anchor, cost)
+            if cost > left:
+                raise _BudgetSpent
+            left -= cost
+            allowed.append(request)
+        return allowed
+
+    def sample(self, anchors: Sequence[Anchor], n: int | Sequence[int]):
+        """Draws rows of each of `anchors` and brings their tallies, and those of their extensions, up to date."""
+        counts = [n] * len(anchors) if isinstance(n, int) else n
+        replies = yield from self.ask([SampleRequest(a, m) for a, m in zip(anchors, counts, strict=True)])
+        for anchor, reply in zip(anchors, replies, strict=True):
+            self.learn(anchor, reply)
+
+    def learn(self, anchor: Anchor, reply: SampleCounts) -> None:
+        """Takes a reply into the tallies. The pool of independent predicates is cumulative, other rows add up."""
+        tally = self.tallies.setdefault(anchor, Tally())
+        if not self.space.shares_rows:
+            tally.n += reply.n
+            tally.n_hits += reply.n_hits
+            return
+        if reply.pool_n >= tally.n:
+            tally.n, tally.n_hits = reply.pool_n, reply.pool_hits
+        if reply.child_n is None or reply.child_hits is None:
+            return
+        for k, (n, n_hits) in enumerate(zip(reply.child_n.tolist(), reply.child_hits.tolist(), strict=True)):
+            child = self.tallies.setdefault(extend(anchor, k), Tally()) if k not in anchor else None
+            # Several parents may inform about one child with overlapping rows: keep the larger count, do not add.
+            if child is not None and n >= child.n:
+                child.n, child.n_hits = n, n_hits
+
+    # ---------------------------------------------------------------------------------------------- accepting
+
+    def certify(self, candidates: Sequence[Anchor]):
+        """The best of `candidates` that is accepted, or None; each gets fresh rows until it is decided."""
+        accepted: list[Anchor] = []
+        undecided: list[Certificate] = []
+        for anchor in candidates:
+            if self.enumerable(anchor, self.config.enumerate_below):
+                accepted += yield from self.enumerate_alone(anchor)
+            else:
+                undecided.append(self.certifier.submit(anchor))
+                self.tested[anchor] = undecided[-1]
+        while undecided and not accepted:
+            replies = yield from self.ask([SampleRequest(c.anchor, c.next_n()) for c in undecided])
+            for certificate, reply in zip(undecided, replies, strict=True):
+                certificate.add(reply.n, reply.n_hits)
+                self.learn(certificate.anchor, reply)
+            accepted += [c.anchor for c in undecided if c.accepted]
+            close = [c.anchor for c in undecided if not c.accepted and not c.rejected and c.undecidable]
+            for anchor in () if accepted else close:
+                if self.enumerable(anchor, self.config.max_rows_candidate):
+                    accepted += yield from self.enumerate_alone(anchor)
+            undecided = [c for c in undecided if not c.accepted and not c.hopeless]
+        return max(accepted, key=self.rank) if accepted else None
+
+    def rank(self, anchor: Anchor) -> tuple[float, float]:
+        """Largest coverage first, then highest precision."""
+        return self.space.coverage(anchor), self.precision(anchor)
+
+    def precision(self, anchor: Anchor) -> float:
+        """The best estimate there is of the anchor's precision."""
+        if anchor in self.exact:
+            return self.exact[anchor]
+        if anchor in self.tested and self.tested[anchor].n:
+            return self.tested[anchor].precision
+        return self.tallies[anchor].precision if anchor in self.tallies else 0.0
+
+    def enumerable(self, anchor: Anchor, limit: int) -> bool:
+        """Whether the distinct rows of `anchor` are at most `limit`, and within the budget."""
+        n_rows = self.space.n_rows(anchor)
+        if n_rows is None or n_rows > limit:
+            return False
+        budget = self.config.max_rows_total
+        return budget is None or n_rows <= budget - self.n_new
+
+    def enumerate_alone(self, anchor: Anchor):
+        """``[anchor]`` if all its rows, predicted once, show that it reaches the threshold, else ``[]``."""
+        (reply,) = yield from self.ask([EnumerateRequest(anchor)])
+        self.exact[anchor] = float(superset_precisions(reply.hits, self.space.p_keep)[0])
+        return [anchor] if self.exact[anchor] >= self.config.threshold - TOLERANCE else []
+
+    # ---------------------------------------------------------------------------------------------- searching
+
+    def find(self):
+        """An accepted anchor, or None when the search space is exhausted."""
+        largest = min(self.config.max_anchor_size or self.space.n_predicates, self.space.n_predicates)
+        parents: list[Anchor] = [()]
+        yield from self.sample([()], self.first_n())
+        found = yield from self.try_ready([()], [()], at_last=False)
+        size = 0
+        while found is None and size < largest and parents:
+            if all(self.enumerable(parent, self.config.enumerate_below) for parent in parents):
+                return (yield from self.finish_by_enumeration(parents))
+            children = self.children(parents)
+            found = yield from self.level(parents, children)
+            if found is None:
+                parents = yield from self.select(parents, children)
+            size += 1
+        return found
+
+    def first_n(self) -> int:
+        """Rows of the empty anchor that show about `FIRST_LOOK` rows of each predicate."""
+        wanted = math.ceil(FIRST_LOOK / self.space.p_keep) if self.space.shares_rows else FIRST_LOOK
+        return min(max(wanted, self.config.round_rows), max(self.config.batch_size, FIRST_LOOK))
+
+    def children(self, parents: Sequence[Anchor]) -> list[Anchor]:
+        """All extensions of `parents` by one predicate, each once."""
+        found: dict[Anchor, None] = {}
+        for parent in parents:
+            for k in range(self.space.n_predicates):
+                if k not in parent and self.space.compatible(parent, k):
+                    child = extend(parent, k)
+                    found[child] = None
+                    self.order.setdefault(child, (*self.order.get(parent, parent), k))
+        return list(found)
+
+    def level(self, parents: Sequence[Anchor], children: Sequence[Anchor]):
+        """An accepted one of `children`, or None. Samples until every parent had `min_samples_start` rows."""
+        arms = self.arms(parents, children)
+        while True:
+            short = [arm for arm in arms if self.n_drawn(arm) < self.config.min_samples_start]
+            found = yield from self.try_ready(children, arms, at_last=not short)
+            if found is not None or not short:
+                return found
+            step = max(self.config.round_rows, FIRST_LOOK)
+            yield from self.sample(short, min(step, self.config.batch_size))
+
+    def arms(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Sequence[Anchor]:
+        """What to draw rows of in order to learn about `children`: their parents if these share rows."""
+        return parents if self.space.shares_rows else children
+
+    def n_drawn(self, anchor: Anchor) -> int:
+        """Rows known of an anchor."""
+        return self.tallies[anchor].n if anchor in self.tallies else 0
+
+    def try_ready(self, candidates: Sequence[Anchor], arms: Sequence[Anchor], *, at_last: bool):
+        """Submits the promising candidates, best first, until one is accepted."""
+        while ready := self.ready(candidates, at_last):
+            together = max(1, self.config.round_rows // self.config.batch_size)
+            found = yield from self.certify(ready[:together])
+            if found is not None:
+                return found
+        return None
+
+    def ready(self, candidates: Iterable[Anchor], at_last: bool) -> list[Anchor]:
+        """Candidates worth a test, best first: estimates that reach the threshold or, at last, that may."""
+        threshold, ready = self.config.threshold, []
+        for anchor in candidates:
+            tally = self.tallies.get(anchor)
+            if tally is None or anchor in self.tested or anchor in self.exact:
+                continue
+            estimate = tally.optimistic if at_last else tally.precision
+            if tally.n >= FIRST_LOOK and estimate >= threshold:
+                ready.append(anchor)
+        return sorted(ready, key=lambda a: (-self.tallies[a].precision, -self.tallies[a].n, a))
+
+    def select(self, parents: Sequence[Anchor], children: Sequence[Anchor]):
+        """The `beam_size` best of `children`: within `tau` of the best with probability 1 - delta.
+
+        Kalyanakrishnan et al., "PAC Subset Selection in Stochastic Multi-armed Bandits" (ICML 2012): sample the
+        weakest kept and the strongest dropped candidate until their bounds are `tau` apart. Any bounds that hold
+        at all times make that stop valid; ours are the mixture bounds at level delta / (2 candidates).
+        """
+        beam_size = min(self.config.beam_size, len(children))
+        cap = SELECTION_CAP * self.config.min_samples_start
+        alpha = self.config.delta / (2 * max(len(children), 1))
+        while children:
+            tallies = [self.known(child) for child in children]
+            hits, n = (np.array([getattr(t, name) for t in tallies]) for name in ("n_hits", "n"))
+            ranking = np.argsort(-(hits + 1) / (n + 2), kind="stable")
+            kept, dropped = ranking[:beam_size], ranking[beam_size:]
+            low, high = lower_bound(hits[kept], n[kept], alpha), upper_bound(hits[dropped], n[dropped], alpha)
+            if not dropped.size or high.max() - low.min() < self.config.tau:
+                break
+            contenders = [children[kept[low.argmin()]], children[dropped[high.argmax()]]]
+            arms = [arm for arm in self.informants(contenders, parents) if self.n_drawn(arm) < cap]
+            if not arms:
+                break
+            yield from self.sample(arms, self.config.batch_size)
+        else:
+            return []
+        return [children[i] for i in kept]
+
+    def known(self, anchor: Anchor) -> Tally:
+        """The tally of an anchor, or an exact stand-in for it."""
+        if anchor in self.exact:
+            return Tally(1_000_000, round(1_000_000 * self.exact[anchor]))
+        return self.tallies.get(anchor, Tally())
+
+    def informants(self, candidates: Sequence[Anchor], parents: Sequence[Anchor]) -> list[Anchor]:
+        """The arms whose rows tell about `candidates`."""
+        if not self.space.shares_rows:
+            return [c for c in candidates if c not in self.exact]
+        return [p for p in parents if any(set(p) < set(c) for c in candidates)]
+
+    def finish_by_enumeration(self, parents: Sequence[Anchor]):
+        """The exact best of all anchors that contain one of `parents`, or None if none reaches the threshold."""
+        replies = yield from self.ask([EnumerateRequest(parent) for parent in parents])
+        found: list[Anchor] = []
+        for parent, reply in zip(parents, replies, strict=True):
+            anchor, self.exact[anchor] = best_superset(reply.hits, parent, self.space, self.config)
+            added = tuple(k for k in anchor if k not in parent)
+            self.order.setdefault(anchor, (*self.order.get(parent, parent), *added))
+            if self.exact[anchor] >= self.config.threshold - TOLERANCE:
+                found.append(anchor)
+        return max(found, key=self.rank) if found else None
+
+    def shorten(self, anchor: Anchor):
+        """The accepted anchor without the predicates that it does not need, each shorter one accepted in turn."""
+        while len(anchor) > 1:
+            shorter = [tuple(k for k in anchor if k != drop) for drop in anchor]
+            shorter = [a for a in shorter if a not in self.tested and a not in self.exact]
+            missing = [max(FIRST_LOOK - self.n_drawn(a), 0) for a in shorter]
+            yield from self.sample(shorter, missing)
+            order = self.order.get(anchor, anchor)
+            found = yield from self.try_ready(shorter, shorter, at_last=True)
+            if found is None:
+                return anchor
+            self.order.setdefault(found, tuple(k for k in order if k in found))
+            anchor = found
+        return anchor
+
+    # ---------------------------------------------------------------------------------------------- reporting
+
+    def fallback(self) -> Anchor:
+        """The anchor to show when none was accepted: the one with the highest lower bound on its precision."""
+        tallies = {**self.tallies, **{a: self.known(a) for a in self.exact}} or {(): Tally()}
+        anchors = list(tallies)
+        largest = self.config.max_anchor_size or self.space.n_predicates
+        anchors = [a for a in anchors if len(a) <= largest] or anchors
+        low = lower_bound([tallies[a].n_hits for a in anchors], [tallies[a].n for a in anchors], self.config.delta)
+        return anchors[int(np.argmax(low))]
+
+    def path(self, anchor: Anchor):
+        """The partial anchors from the empty one to `anchor`, with the estimates at hand."""
+        order = self.order.get(anchor, anchor)
+        prefixes = [tuple(sorted(order[:size])) for size in range(len(order))]
+        if self.space.shares_rows:
+            yield from self.sample(prefixes, 0)
+        else:
+            prefixes = [prefix for prefix in prefixes if prefix in self.tallies]
+        partial = [Step(p, self.precision(p), self.space.coverage(p), self.n_drawn(p)) for p in prefixes]
+        n = self.tested[anchor].n if anchor in self.tested else self.n_drawn(anchor)
+        last = Step(anchor, self.precision(anchor), self.space.coverage(anchor), 0 if anchor in self.exact else n)
+        return (*partial, last)
+
+    def result(self, anchor: Anchor, status: Status, path: tuple[Step, ...]) -> SearchResult:
+        """The result of an anchor, accepted or not."""
+        if anchor in self.exact:
+            found = exact_result(anchor, self.exact[anchor], self.space, self.config, path)
+            if found.success or status is Status.NOT_FOUND:
+                return found
+        coverage, certificate = self.space.coverage(anchor), self.tested.get(anchor)
+        if certificate is not None and certificate.n:
+            n, n_hits, interval = certificate.n, certificate.n_hits, certificate.interval
+        else:
+            # Chosen among all tallies, without rows of its own: the bounds must hold for every one of them.
+            tally, alpha = self.known(anchor), self.config.delta / (2 * max(len(self.tallies), 1))
+            n, n_hits = tally.n, tally.n_hits
+            interval = float(lower_bound(n_hits, n, alpha)), float(upper_bound(n_hits, n, alpha))
+        return SearchResult(anchor, self.precision(anchor), interval, coverage, status, n, n_hits, path)
+
+
+def extend(anchor: Anchor, predicate: int) -> Anchor:
+    """`anchor` with one more predicate."""
+    return tuple(sorted((*anchor, predicate)))
+
+
+def beam_search(space: SearchSpace, config: SearchConfig) -> Search:
+    """Search for an anchor of few predicates that is certified to reach ``config.threshold``.
+
+    The chance that it returns CERTIFIED (or EMPTY_HOLDS) for an anchor below the threshold is at most
+    ``config.delta``. If it finds none it returns the anchor of highest lower bound as NOT_FOUND or, when
+    ``max_rows_total`` ended it, as ROW_BUDGET.
+    """
+    beam = _Beam(space, config, Certifier(config))
+    found, status = None, Status.NOT_FOUND
+    try:
+        found = yield from beam.find()
+        if found is not None and not config.stop_on_first:
+            found = yield from beam.shorten(found)
+    except _BudgetSpent:
+        accepted = [c.anchor for c in beam.certifier.certificates if c.accepted]
+        accepted += [a for a, p in beam.exact.items() if p >= config.threshold - TOLERANCE]
+        found, status = max(accepted, key=beam.rank, default=None), Status.ROW_BUDGET
+    if found is None:
+        found = beam.fallback()
+    else:
+        status = Status.CERTIFIED if found else Status.EMPTY_HOLDS
+    path = yield from beam.path(found)
+    return beam.result(found, status, path)

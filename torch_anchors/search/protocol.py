@@ -1,0 +1,186 @@
+"""What a search and the engine say to each other, and the settings and outcomes of a search.
+
+A search is a generator. It yields a tuple of requests, is sent one reply for each of them, in order, and returns a
+`SearchResult`. It knows predicates only by their number, and never sees a model, a tensor or an instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_anchors.errors import ArgumentError
+
+Anchor = tuple[int, ...]
+"""Ids of the predicates that must hold, sorted and without repetition; ``()`` is the empty anchor."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """Draw `n` fresh rows from D(. | anchor), predict them and count the hits."""
+
+    anchor: Anchor
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """Reply to a `SampleRequest`: `n_hits` of the `n` fresh rows have the explained label.
+
+    Where the predicates are independent (images), a row drawn for one anchor is an exact draw for every larger anchor
+    that it happens to satisfy. There, the reply also counts the *pool*: all rows that the job has drawn so far for
+    this anchor or a smaller one, the fresh ones included, and that satisfy it. `pool_n` and `pool_hits` are about the
+    anchor itself; `child_n[k]` and `child_hits[k]` (length K) about the anchor and predicate k. A request for
+    ``n=0`` rows reads the pool and costs nothing. For tables, where rows of one anchor say nothing about another,
+    there is no pool and the arrays are None.
+
+    `n_new` rows had to be sent to the model; the others were known.
+    """
+
+    n: int
+    n_hits: int
+    n_new: int = 0
+    pool_n: int = 0
+    pool_hits: int = 0
+    child_n: NDArray[np.int64] | None = None
+    child_hits: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnumerateRequest:
+    """Predict every distinct row that satisfies `anchor`, once."""
+
+    anchor: Anchor
+
+
+@dataclass(frozen=True, slots=True)
+class EnumeratedHits:
+    """Reply to an `EnumerateRequest`: `hits[m]` is the share of hits among the rows of mask m.
+
+    Bit i of m says whether the i-th predicate that is not in the anchor holds. The share is 0 or 1 where a mask
+    determines its row, and a mean over the background images where there are several.
+    """
+
+    hits: NDArray[np.float64]
+    n_new: int = 0
+
+
+Request = SampleRequest | EnumerateRequest
+Reply = SampleCounts | EnumeratedHits
+
+
+class Status(str, Enum):
+    """How a search ended. Every outcome is a value, and says what to do next."""
+
+    CERTIFIED = "certified"
+    EXACT = "exact"
+    EMPTY_HOLDS = "empty anchor holds"
+    NOT_FOUND = "no anchor reached the threshold"
+    ROW_BUDGET = "row budget spent"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """The anchors that a search may form.
+
+    `n_predicates` is K. `coverage(anchor)` is P(anchor holds). `n_rows(anchor)` is the number of distinct rows that
+    satisfy the anchor, or None when it is not finite or a row cannot be repeated. `compatible(anchor, predicate)`
+    tells whether the predicate may be added (two bounds on one feature may contradict each other or say the same).
+    `p_keep` is the chance that a predicate outside the anchor holds in a row, for the weights of enumerated masks.
+    """
+
+    n_predicates: int
+    coverage: Callable[[Anchor], float]
+    n_rows: Callable[[Anchor], int | None] = lambda anchor: None
+    compatible: Callable[[Anchor, int], bool] = lambda anchor, predicate: True
+    shares_rows: bool = False
+    p_keep: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """Settings of a search; the explainers' ``explain`` takes them under the same names.
+
+    Args:
+        threshold: the anchor's precision must be at least this, in (0, 1].
+        delta: 1 - delta is the confidence of that promise and of each selection, in (0, 1).
+        tau: how far, in precision, a selected candidate may be from the best one, in (0, 1).
+        batch_size: most rows that one request asks for.
+        beam_size: how many candidates are extended at each size.
+        stop_on_first: return the first anchor that is certified, without trying to shorten it.
+        max_anchor_size: most predicates in the anchor; None for no bound.
+        min_samples_start: rows drawn for each selected anchor before its extensions may be given up.
+        max_rows_total: most rows sent to the model in the whole search; None for no bound.
+        max_rows_candidate: most rows spent on certifying one candidate.
+        enumerate_below: enumerate a candidate's rows, rather than sample them, when they are at most this many.
+        round_rows: rows that a round may ask for without costing noticeably more; hundreds on a GPU.
+    """
+
+    threshold: float = 0.95
+    delta: float = 0.1
+    tau: float = 0.15
+    batch_size: int = 100
+    beam_size: int = 1
+    stop_on_first: bool = False
+    max_anchor_size: int | None = None
+    min_samples_start: int = 100
+    max_rows_total: int | None = None
+    max_rows_candidate: int = 1000
+    enumerate_below: int = 64
+    round_rows: int = 16
+
+    def __post_init__(self) -> None:
+        def require(name: str, ok: bool, expected: str) -> None:
+            if not ok:
+                raise ArgumentError(f"{name} must be {expected}, got {getattr(self, name)!r}.")
+
+        require("threshold", 0 < self.threshold <= 1, "a precision in (0, 1]")
+        require("delta", 0 < self.delta < 1, "a probability in (0, 1)")
+        require("tau", 0 < self.tau < 1, "a difference of precisions in (0, 1)")
+        for name in ("batch_size", "beam_size", "min_samples_start", "max_rows_candidate", "round_rows"):
+            require(name, getattr(self, name) >= 1, "a whole number of at least 1")
+        for name in ("max_anchor_size", "max_rows_total"):
+            value = getattr(self, name)
+            require(name, value is None or value >= 1, "None or a whole number of at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One partial anchor on the way to the result, with what was known of it."""
+
+    anchor: Anchor
+    precision: float
+    coverage: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    `precision` is the share of hits among the `n` rows drawn after the anchor was chosen (an exact value when
+    `status` is EXACT or `n` is 0), and `precision_interval` holds the true precision with probability 1 - delta
+    however long the search was. `path` lists the partial anchors from the empty one to the result.
+    """
+
+    anchor: Anchor
+    precision: float
+    precision_interval: tuple[float, float]
+    coverage: float
+    status: Status
+    n: int
+    n_hits: int
+    path: tuple[Step, ...] = field(default=())
+
+    @property
+    def success(self) -> bool:
+        """Whether the anchor's precision reaches the threshold with the promised confidence."""
+        return self.status in (Status.CERTIFIED, Status.EXACT, Status.EMPTY_HOLDS)
+
+
+Search = Generator[tuple[Request, ...], tuple[Reply, ...], SearchResult]
+"""A search under way: ``requests = next(search)``, then ``requests = search.send(replies)`` until StopIteration."""
