@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from torch_anchors.search.protocol import Request
@@ -16,8 +17,8 @@ from torch_anchors.search.protocol import Request
 class Order:
     """A request together with the instance it is about and the random stream of its job.
 
-    `instance` is whatever the sampler calls its instance (a row number of the batch for tables; unused for images,
-    where each image has a sampler of its own).
+    `instance` is whatever the sampler calls its instance: a row number of the batch for tables; nothing for images,
+    where each image has a sampler of its own.
     """
 
     request: Request
@@ -29,12 +30,22 @@ class Sampler(Protocol):
     """Draws the perturbed rows of one or many instances.
 
     A row travels as a *code*, one row of a (n, width) tensor from which `render` makes what the model sees: the
-    packed keep-mask of an image, or the feature values themselves of a table.
+    packed keep-mask of an image (`perturb.masks`), or the feature values themselves of a table.
     """
 
     shares_rows: bool
-    """Whether rows drawn for one anchor count for larger ones and equal codes are equal rows, so that a job
-    remembers them (images); codes are then on the CPU."""
+    """Whether predicates are independent and a code determines its row (images). Then a job remembers its rows, rows
+    drawn for one anchor count for larger ones, and codes are uint8 on the CPU, a packed mask first."""
+
+    n_backgrounds: int
+    """Equally likely rows of one mask; they are consecutive in an enumeration. 1 for tables."""
+
+    dtype: torch.dtype
+    """Type of a rendered row."""
+
+    def n_predicates(self, instance: Any) -> int:
+        """Predicates of the instance, K."""
+        ...
 
     def draw(self, orders: Sequence[Order]) -> list[Tensor]:
         """Codes of the rows of each order, one (n, width) tensor an order, in one batched operation."""
@@ -44,6 +55,14 @@ class Sampler(Protocol):
         """The (1, width) code of the unperturbed instance."""
         ...
 
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a rendered row."""
+        ...
+
+    def empty(self, n: int) -> Tensor:
+        """An uninitialised tensor (n, *row_shape) on the device, of `dtype`, for `render` to write into."""
+        ...
+
     def render(self, codes: Tensor, out: Tensor | None = None) -> Tensor:
-        """Model input rows (n, ...) on the device for codes (n, width); written into `out` when given."""
+        """Rows (n, *row_shape) on the device for codes (n, width); written into `out` when given."""
         ...

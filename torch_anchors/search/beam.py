@@ -74,7 +74,9 @@ class _Beam:
     tallies: dict[Anchor, Tally] = field(default_factory=dict)
     exact: dict[Anchor, float] = field(default_factory=dict)
     tested: dict[Anchor, Certificate] = field(default_factory=dict)
-    order: dict[Anchor, Anchor] = field(default_factory=dict)  # predicates in the order in which they were added
+    order: dict[Anchor, Anchor] = field(
+        default_factory=dict
+    )  # predicates in the order in which they were added
     n_new: int = 0
 
     # ------------------------------------------------------------------------------------------------- asking
@@ -328,7 +330,9 @@ class _Beam:
         anchors = list(tallies)
         largest = self.config.max_anchor_size or self.space.n_predicates
         anchors = [a for a in anchors if len(a) <= largest] or anchors
-        low = lower_bound([tallies[a].n_hits for a in anchors], [tallies[a].n for a in anchors], self.config.delta)
+        low = lower_bound(
+            [tallies[a].n_hits for a in anchors], [tallies[a].n for a in anchors], self.config.delta
+        )
         return anchors[int(np.argmax(low))]
 
     def path(self, anchor: Anchor):
@@ -341,7 +345,9 @@ class _Beam:
             prefixes = [prefix for prefix in prefixes if prefix in self.tallies]
         partial = [Step(p, self.precision(p), self.space.coverage(p), self.n_drawn(p)) for p in prefixes]
         n = self.tested[anchor].n if anchor in self.tested else self.n_drawn(anchor)
-        last = Step(anchor, self.precision(anchor), self.space.coverage(anchor), 0 if anchor in self.exact else n)
+        last = Step(
+            anchor, self.precision(anchor), self.space.coverage(anchor), 0 if anchor in self.exact else n
+        )
         return (*partial, last)
 
     def result(self, anchor: Anchor, status: Status, path: tuple[Step, ...]) -> SearchResult:

@@ -60,9 +60,7 @@ def log_wealth(n_hits: ArrayLike, n_misses: ArrayLike, threshold: ArrayLike) -> 
     terms = _LOG_WEIGHTS + from_hits + from_misses
     top = terms.max(axis=-1)
     finite = np.where(np.isfinite(top), top, 0.0)
-    return np.where(
-        np.isfinite(top), finite + np.log(np.exp(terms - finite[..., None]).sum(axis=-1)), top
-    )
+    return np.where(np.isfinite(top), finite + np.log(np.exp(terms - finite[..., None]).sum(axis=-1)), top)
 
 
 def log_wealth_below(n_hits: ArrayLike, n_misses: ArrayLike, threshold: ArrayLike) -> NDArray[np.float64]:
@@ -76,7 +74,9 @@ def lower_bound(n_hits: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArray[np
     The true precision is below it, at any time ever, with probability at most `alpha`.
     """
     hits, total, level = np.broadcast_arrays(
-        np.asarray(n_hits, dtype=np.float64), np.asarray(n, dtype=np.float64), np.asarray(alpha, dtype=np.float64)
+        np.asarray(n_hits, dtype=np.float64),
+        np.asarray(n, dtype=np.float64),
+        np.asarray(alpha, dtype=np.float64),
     )
     low, high = np.zeros(hits.shape), np.ones(hits.shape)
     goal = -np.log(level)

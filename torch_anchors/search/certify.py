@@ -65,7 +65,9 @@ class Certificate:
         if self.config.threshold >= 1:
             return n_misses > 0
         wealth = log_wealth_below(self.n_hits, n_misses, self.config.threshold)
-        return bool(wealth >= -math.log(FUTILITY)) or (n_misses > 1 and self._optimistic <= self.config.threshold)
+        return bool(wealth >= -math.log(FUTILITY)) or (
+            n_misses > 1 and self._optimistic <= self.config.threshold
+        )
 
     @property
     def undecidable(self) -> bool:
@@ -99,7 +101,9 @@ class Certificate:
         wanted = config.batch_size if to_accept is None else to_accept
         if self.n == 0:
             wanted = min(wanted, max(config.round_rows, math.ceil(1 / (1 - config.threshold))))
-        return max(min(max(wanted, config.round_rows), config.batch_size, config.max_rows_candidate - self.n), 1)
+        return max(
+            min(max(wanted, config.round_rows), config.batch_size, config.max_rows_candidate - self.n), 1
+        )
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -1,0 +1,111 @@
+"""From many instances to explanations in their order: seeds, progress, interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from torch_anchors.engine.job import Job
+from torch_anchors.engine.runner import Runner
+from torch_anchors.errors import ArgumentError
+
+Explained = TypeVar("Explained")
+
+
+def version() -> str:
+    """The installed version of the package."""
+    try:
+        return installed_version("torch-anchors")
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def checked_seed(seed: int | None) -> int:
+    """The user's seed, or a new one from the system."""
+    if seed is None:
+        return secrets.randbits(64)
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be None or a whole number of at least 0, got {seed!r}.")
+    return int(seed)
+
+
+def stream(seed: int, *instance: bytes) -> np.random.Generator:
+    """The random stream of one instance: from the seed and the instance's bytes, never from its position.
+
+    So an explanation does not depend on what else is in a batch, nor on the order.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in instance:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return np.random.default_rng([seed, int.from_bytes(digest.digest(), "little")])
+
+
+def say(line: str) -> None:
+    """One line for a user who asked for a verbose search; it does not disturb a progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def in_order(
+    runner: Runner,
+    jobs: Iterable[Job],
+    explained: Callable[[Job], Explained],
+    *,
+    progress: bool = False,
+    total: int | None = None,
+    unit: str = "instance",
+) -> Iterator[Explained]:
+    """Explanations in the order of `jobs`, each as soon as it and all before it are finished.
+
+    With `progress`, a bar shows finished instances a second, model rows a second and how full the batches are.
+    """
+    finished: dict[int, Explained] = {}
+    n_yielded = 0
+    started = time.perf_counter()
+    with tqdm(total=total, unit=f" {unit}s", disable=not progress) as bar:
+        for job in runner.run(_numbered(jobs)):
+            finished[job.tag[0]] = explained(job)
+            elapsed = max(time.perf_counter() - started, 1e-9)
+            rate = f"{runner.load.n_rows / elapsed:.0f}"
+            bar.set_postfix({"rows/s": rate, "batch fill": f"{runner.load.fill:.0%}"}, refresh=False)
+            bar.update()
+            while n_yielded in finished:
+                yield finished.pop(n_yielded)
+                n_yielded += 1
+
+
+def _numbered(jobs: Iterable[Job]) -> Iterator[Job]:
+    for number, job in enumerate(jobs):
+        job.tag = (number, job.tag)
+        yield job
+
+
+def collected(explanations: Iterable[Explained]) -> list[Explained]:
+    """All explanations. If the work is interrupted, those finished are the exception's ``finished``."""
+    done: list[Explained] = []
+    try:
+        for explanation in explanations:
+            done.append(explanation)
+    except BaseException as error:
+        error.finished = done  # type: ignore[attr-defined]
+        raise
+    return done
+
+
+def instances_of(images: Iterable[Any]) -> Iterator[Any]:
+    """The single images of an iterable of images, of (image, target) pairs, or of a DataLoader's batches of either."""
+    for item in images:
+        first = item[0] if isinstance(item, (tuple, list)) and len(item) else item
+        if getattr(first, "ndim", 0) == 4:
+            yield from first
+        else:
+            yield first

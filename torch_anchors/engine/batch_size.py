@@ -1,0 +1,102 @@
+"""How many rows go into one forward pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from torch_anchors.errors import ArgumentError
+
+logger = logging.getLogger(__name__)
+
+_MEASUREMENTS = 2
+"""Batches timed at each size; the faster one counts, since other work on the machine only ever slows one down."""
+
+_GAIN = 1.03
+"""A larger size must be this much faster, in rows a second, to be worth its memory and its latency."""
+
+_PATIENCE = 2
+"""Sizes tried beyond the best one before the climb ends: rows a second has bumps (caches, thread counts)."""
+
+
+@dataclass(slots=True)
+class BatchSize:
+    """The rows of a batch: given by the user, or found while working.
+
+    With ``max_rows="auto"`` the first batches of real rows are timed at doubling sizes until larger ones are no
+    faster; no row is predicted for the measurement alone. An out-of-memory error halves the size for good.
+
+    Args:
+        max_rows: rows of a full batch, at least 1, or "auto".
+    """
+
+    max_rows: int | str = "auto"
+    n: int = 0
+    tuning: bool = False
+    limit: int = 1 << 16
+    _sizes: tuple[int, ...] = ()
+    _timings: dict[int, list[float]] = field(default_factory=dict)
+    _warm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_rows != "auto" and (not isinstance(self.max_rows, int) or self.max_rows < 1):
+            raise ArgumentError(
+                f'max_rows must be "auto" or a whole number of at least 1, got {self.max_rows!r}.'
+            )
+        if isinstance(self.max_rows, int):
+            self.n = self.max_rows
+
+    def start(self, row_shape: Sequence[int], device: torch.device) -> None:
+        """Chooses the first size to try, once the shape of a row is known; does nothing when a size is set."""
+        if self.n:
+            return
+        values = 1
+        for length in row_shape:
+            values *= length
+        # On a CPU convolutions run fastest a few images at a time; anything else gains from hundreds of rows.
+        first = 4 if device.type == "cpu" and len(row_shape) == 3 else 64
+        most_bytes = 1 << (28 if device.type == "cpu" else 31)
+        self.limit = max(first, min(self.limit, most_bytes // (4 * values)))
+        self.n, self.tuning = first, True
+
+    def record(self, n_rows: int, seconds: float) -> None:
+        """Takes the time of one batch into account; only full batches of the size under trial count."""
+        if not self.tuning or n_rows != self.n:
+            return
+        if not self._warm:  # the first pass loads libraries and allocates
+            self._warm = True
+            return
+        timings = self._timings.setdefault(self.n, [])
+        timings.append(seconds)
+        if len(timings) == _MEASUREMENTS:
+            self._advance()
+
+    def _advance(self) -> None:
+        """Tries the next size, or settles on the fastest."""
+        best, best_rate = 0, 0.0
+        for size, seconds in self._timings.items():
+            if size / min(seconds) > _GAIN * best_rate:
+                best, best_rate = size, size / min(seconds)
+        if self.n >= best << _PATIENCE or self.n * 2 > self.limit:
+            self.n, self.tuning = best, False
+            logger.info("batches of %d rows (%.0f rows/s)", best, best_rate)
+        else:
+            self.n *= 2
+
+    def shrink(self, n_rows: int) -> None:
+        """Halves the size after `n_rows` did not fit into memory."""
+        self.n, self.tuning = max(n_rows // 2, 1), False
+        self.limit = self.n
+        logger.warning("out of memory with %d rows; going on with %d", n_rows, self.n)
+
+    def padded(self, n_rows: int) -> int:
+        """The size a batch of `n_rows` is padded to where shapes should be few: a full batch, or 1/2, 1/4, 1/8 of it."""
+        size = self.n
+        for _ in range(3):
+            if size % 2 or size // 2 < n_rows:
+                break
+            size //= 2
+        return max(size, n_rows)

@@ -1,0 +1,50 @@
+"""Keep-masks of superpixels as packed bits: eight superpixels a byte, superpixel k in bit k % 8 of byte k // 8."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Bool, UInt8
+from torch_anchors.search.protocol import Anchor
+
+
+def n_bytes(n_predicates: int) -> int:
+    """Bytes of a packed mask of `n_predicates` superpixels."""
+    return -(-n_predicates // 8)
+
+
+def pack(keep: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Packed masks (n, bytes) of boolean masks (n, K)."""
+    return np.packbits(keep, axis=1, bitorder="little")
+
+
+def unpack(codes: UInt8[Tensor, "rows width"], n_predicates: int) -> Bool[Tensor, "rows predicates"]:
+    """Boolean masks (n, K) of packed ones, on their device; bytes beyond the mask's are ignored."""
+    bits = torch.arange(8, dtype=torch.uint8, device=codes.device)
+    packed = codes[:, : n_bytes(n_predicates), None]  # (n, bytes, 1)
+    return ((packed >> bits) & 1).bool().flatten(1)[:, :n_predicates]  # (n, bytes, 8) -> (n, K)
+
+
+def holds(codes: NDArray[np.uint8], anchor: Anchor, n_predicates: int) -> NDArray[np.bool_]:
+    """Which of the packed masks keep every superpixel of `anchor`."""
+    members = np.zeros((1, n_predicates), dtype=bool)
+    members[0, list(anchor)] = True
+    wanted = pack(members)
+    return ((codes[:, : wanted.shape[1]] & wanted) == wanted).all(axis=1)
+
+
+def counts(codes: NDArray[np.uint8], n_predicates: int) -> NDArray[np.int64]:
+    """How many of the packed masks keep each superpixel, (K,)."""
+    bits = np.unpackbits(codes[:, : n_bytes(n_predicates)], axis=1, count=n_predicates, bitorder="little")
+    return bits.sum(axis=0, dtype=np.int64)
+
+
+def every_mask(anchor: Anchor, n_predicates: int) -> NDArray[np.bool_]:
+    """All masks (2^free, K) that keep `anchor`; bit i of a row's number is the i-th superpixel outside it."""
+    free = np.setdiff1d(np.arange(n_predicates), anchor)
+    keep = np.ones((1 << free.size, n_predicates), dtype=bool)
+    keep[:, free] = (np.arange(1 << free.size)[:, None] >> np.arange(free.size)) & 1
+    return keep

@@ -1,0 +1,31 @@
+"""A search that tells what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch_anchors.search.protocol import SampleCounts, SampleRequest, Search, SearchResult
+
+
+def narrated(search: Search, tell: Callable[[str], None], every: int = 1) -> Search:
+    """`search`, with a line about each `every`-th exchange and one about its result handed to `tell`."""
+    n_rounds, n_rows = 0, 0
+    try:
+        requests = next(search)
+        while True:
+            replies = yield requests
+            n_rounds += 1
+            n_rows += sum(reply.n_new for reply in replies)
+            if n_rounds % every == 0:
+                said = [
+                    f"{request.anchor}: {reply.n_hits} of {reply.n} hits"
+                    if isinstance(request, SampleRequest) and isinstance(reply, SampleCounts)
+                    else f"{request.anchor}: enumerated"
+                    for request, reply in zip(requests, replies, strict=True)
+                ]
+                tell(f"round {n_rounds}, {n_rows} new rows so far; {'; '.join(said)}")
+            requests = search.send(replies)
+    except StopIteration as stop:
+        result: SearchResult = stop.value
+        tell(f"anchor {result.anchor}: {result.status.value}, precision {result.precision:.3f}")
+        return result
