@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -295,7 +296,7 @@ def _plural(n: int, noun: str) -> str:
 
 
 def _pairs(path: Sequence[Step]) -> list[tuple[Step, Step]]:
-    return [(a, b) for a, b in zip(path, path[1:], strict=False) if set(a.anchor) < set(b.anchor)]
+    return [(a, b) for a, b in pairwise(path) if set(a.anchor) < set(b.anchor)]
 
 
 def _plain(value: Any) -> Any:

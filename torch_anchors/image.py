@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,13 +123,14 @@ class AnchorImage:
         self.max_rows = max_rows
         self._fill = resolve_fill(fill, images_background)
         self._seed = batching.checked_seed(seed)
-        self._settings = {
-            "dtype": dtype,
-            "preprocess": preprocess,
-            "device": device,
-            "autocast": autocast,
-            "channels_last": channels_last,
-        }
+        self._wrap = partial(
+            Predictor,
+            dtype=dtype,
+            device=device,
+            preprocess=preprocess,
+            autocast=autocast,
+            channels_last=channels_last,
+        )
         self.reset_predictor(predictor)
         self.meta: dict[str, Any] = {
             **DEFAULT_META_ANCHOR,
@@ -153,7 +155,7 @@ class AnchorImage:
 
     def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
         """Explains `predictor` from now on, with all other settings as they are."""
-        self._predictor = Predictor(predictor, **self._settings)
+        self._predictor = self._wrap(predictor)
         self._batch_size = BatchSize(self.max_rows)
 
     def generate_superpixels(self, image: Any) -> Int[np.ndarray, "height width"]:
@@ -322,7 +324,7 @@ class AnchorImage:
 
     def _explanation(self, job: Job) -> ImageExplanation:
         _, (prepared, settings) = job.tag
-        result, examples, sampler = job.result, job.examples, prepared.sampler
+        sampler, (result, examples) = prepared.sampler, job.found
         if job.explained_label == INVALID:
             raise PredictorReturnTypeError(
                 "The predictor returned NaN for the image itself; there is no label to explain."

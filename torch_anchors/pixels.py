@@ -1,11 +1,12 @@
 """An image as the user has it <-> a float tensor (channels, height, width), and back.
 
-Tensors are channels-first and arrays are channels-last, as in PyTorch and in NumPy's image libraries; the type of the
-object decides, never a guess from its shape. Pixel values keep their scale: 0..255 stays 0..255.
+Tensors are channels-first and arrays are channels-last, as in PyTorch and in NumPy's image libraries; the type
+of the object decides, never a guess from its shape. Pixel values keep their scale: 0..255 stays 0..255.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch_anchors.errors import ArgumentError
 
 
 def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height width"]:
-    """The image as a float32 tensor on the CPU, its values on the scale they came in.
+    """A copy of the image as a float32 tensor on the CPU, its values on the scale they came in.
 
     Args:
         image: a tensor (1 or 3, height, width) or (height, width), an array (height, width, 1 or 3) or
@@ -28,7 +29,7 @@ def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height
         name: what the error messages call the image.
 
     Raises:
-        ArgumentError: another type, shape or dtype, transparency (RGBA), a batch of images, or NaN or infinity.
+        ArgumentError: another type, shape or dtype, transparency (RGBA), a batch, or NaN or infinity.
 
     Example:
         >>> to_chw(np.zeros((224, 160, 3), dtype=np.uint8)).shape
@@ -36,18 +37,19 @@ def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height
     """
     raw = _checked(image, name)
     if isinstance(raw, np.ndarray):
-        raw = torch.from_numpy(np.ascontiguousarray(raw))
-        raw = raw.permute(2, 0, 1) if raw.ndim == 3 else raw
-    pixels = raw.detach().to("cpu", torch.float32).contiguous()
+        pixels = torch.from_numpy(np.array(raw, dtype=np.float32))
+        pixels = pixels.permute(2, 0, 1).contiguous() if raw.ndim == 3 else pixels
+    else:
+        pixels = raw.detach().to("cpu", torch.float32, copy=True)
     if not bool(pixels.isfinite().all()):
         raise ArgumentError(f"{name} must have finite pixels, got NaN or infinity; replace them first.")
     return pixels if pixels.ndim == 3 else pixels[None]
 
 
 def hwc(image: Any, *, name: str = "image") -> Shaped[np.ndarray, "height width *channels"]:
-    """The image as an array (height, width, channels), or (height, width) where it has no channel axis; dtype kept.
+    """The image as an array (height, width, channels), or (height, width) where it has no channel axis.
 
-    Takes and raises what `to_chw` does, except that values are not looked at.
+    The type of the pixels is kept. Takes and raises what `to_chw` does, except that values are not looked at.
     """
     raw = _checked(image, name)
     if isinstance(raw, np.ndarray):
@@ -62,11 +64,10 @@ def hwc(image: Any, *, name: str = "image") -> Shaped[np.ndarray, "height width 
 class Layout:
     """How the user's image was laid out and typed, so that pictures of it can be handed back in the same way.
 
-    `is_tensor` tells tensors (channels first) from arrays and PIL images (channels last), `has_channels` whether there
-    was a channel axis, and `dtype` is the type of the pixels.
+    `has_channels` tells whether there was a channel axis. `dtype` is the type of the pixels: torch's for a tensor,
+    NumPy's for an array or a PIL image.
     """
 
-    is_tensor: bool
     has_channels: bool
     dtype: torch.dtype | np.dtype
 
@@ -74,7 +75,7 @@ class Layout:
     def of(cls, image: Any, *, name: str = "image") -> Layout:
         """The layout of `image`, which is anything that `to_chw` takes."""
         raw = _checked(image, name)
-        return cls(is_tensor=isinstance(raw, Tensor), has_channels=raw.ndim == 3, dtype=raw.dtype)
+        return cls(has_channels=raw.ndim == 3, dtype=raw.dtype)
 
     def restore(self, pixels: Float[Tensor, "channels height width"]) -> Any:
         """`pixels` as a CPU tensor or an array of the remembered layout and type.
@@ -92,15 +93,15 @@ class Layout:
         return np.ascontiguousarray(array).astype(self.dtype)
 
 
-def scale_image(image: NDArray[Any], scale: tuple[float, float] = (0, 255)) -> NDArray[np.floating]:
+def scale_image(image: NDArray[Any], scale: Sequence[int | float] = (0, 255)) -> NDArray[np.floating]:
     """The image scaled linearly so that its least value becomes `scale[0]` and its greatest `scale[1]`.
 
     Args:
         image: array of any shape.
-        scale: the least and the greatest value wanted. An image of one single value becomes `scale[0]` everywhere.
+        scale: the least and the greatest value wanted. An image of one value becomes `scale[0]`.
 
     Raises:
-        ArgumentError: `scale` is not two finite numbers in ascending order, or the image is empty or not finite.
+        ArgumentError: `scale` is not two finite numbers, lesser first, or the image is empty or not finite.
 
     Example:
         >>> scale_image(np.array([[0.0, 0.5, 1.0]]))

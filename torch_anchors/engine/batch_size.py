@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 _MEASUREMENTS = 2
 """Batches timed at each size; the faster one counts, since other work on the machine only ever slows one down."""
 
-_GAIN = 1.03
+_GAIN = 1.05
 """A larger size must be this much faster, in rows a second, to be worth its memory and its latency."""
 
-_PATIENCE = 2
-"""Sizes tried beyond the best one before the climb ends: rows a second has bumps (caches, thread counts)."""
+_HOPELESS = 0.8
+"""A size whose first batch is slower than the best by this factor is not tried again: rows are not wasted on it."""
 
 
 @dataclass(slots=True)
@@ -37,15 +37,12 @@ class BatchSize:
     n: int = 0
     tuning: bool = False
     limit: int = 1 << 16
-    _sizes: tuple[int, ...] = ()
     _timings: dict[int, list[float]] = field(default_factory=dict)
     _warm: bool = False
 
     def __post_init__(self) -> None:
         if self.max_rows != "auto" and (not isinstance(self.max_rows, int) or self.max_rows < 1):
-            raise ArgumentError(
-                f'max_rows must be "auto" or a whole number of at least 1, got {self.max_rows!r}.'
-            )
+            raise ArgumentError(f'max_rows must be "auto" or a whole number of at least 1, got {self.max_rows!r}.')
         if isinstance(self.max_rows, int):
             self.n = self.max_rows
 
@@ -69,22 +66,28 @@ class BatchSize:
         if not self._warm:  # the first pass loads libraries and allocates
             self._warm = True
             return
-        timings = self._timings.setdefault(self.n, [])
-        timings.append(seconds)
-        if len(timings) == _MEASUREMENTS:
-            self._advance()
+        self._timings.setdefault(self.n, []).append(seconds)
+        self._advance()
 
     def _advance(self) -> None:
-        """Tries the next size, or settles on the fastest."""
-        best, best_rate = 0, 0.0
-        for size, seconds in self._timings.items():
-            if size / min(seconds) > _GAIN * best_rate:
-                best, best_rate = size, size / min(seconds)
-        if self.n >= best << _PATIENCE or self.n * 2 > self.limit:
-            self.n, self.tuning = best, False
-            logger.info("batches of %d rows (%.0f rows/s)", best, best_rate)
+        """Goes on at this size, tries the next, or settles on the fastest so far."""
+        rates = {size: size / min(timings) for size, timings in self._timings.items()}
+        rate = rates.pop(self.n)
+        best = max(rates, key=lambda size: rates[size], default=None)
+        if best is not None and rate < _HOPELESS * rates[best]:
+            self._settle(best, rates[best])
+        elif len(self._timings[self.n]) < _MEASUREMENTS:
+            return
+        elif best is not None and rate < _GAIN * rates[best]:
+            self._settle(best, rates[best])
+        elif self.n * 2 > self.limit:
+            self._settle(self.n, rate)
         else:
             self.n *= 2
+
+    def _settle(self, size: int, rate: float) -> None:
+        self.n, self.tuning = size, False
+        logger.info("batches of %d rows (%.0f rows/s)", size, rate)
 
     def shrink(self, n_rows: int) -> None:
         """Halves the size after `n_rows` did not fit into memory."""
@@ -93,7 +96,7 @@ class BatchSize:
         logger.warning("out of memory with %d rows; going on with %d", n_rows, self.n)
 
     def padded(self, n_rows: int) -> int:
-        """The size a batch of `n_rows` is padded to where shapes should be few: a full batch, or 1/2, 1/4, 1/8 of it."""
+        """The size `n_rows` are padded to where shapes should be few: all, a half, a quarter or an eighth of `n`."""
         size = self.n
         for _ in range(3):
             if size % 2 or size // 2 < n_rows:

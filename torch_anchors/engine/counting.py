@@ -106,7 +106,7 @@ class Answers:
         if numbers.device.type == "cuda":
             self._numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
             self._numbers.copy_(numbers, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
         else:
             self._numbers = numbers.cpu()
@@ -159,7 +159,7 @@ def _read_examples(ask: Ask, n_hits: int, rest: NDArray[np.float32]) -> int:
     real = np.concatenate([np.arange(n) < n_hits, np.arange(n) < n_rows - n_hits])  # beyond: the other kind
     used = 1 + 4 * n
     if ask.codes is None:
-        codes = np.zeros((2 * n, 0))
+        codes: NDArray[np.generic] = np.zeros((2 * n, 0))
     elif job.sampler.shares_rows:
         codes = ask.codes.numpy()[positions]
     else:

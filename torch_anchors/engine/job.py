@@ -87,6 +87,13 @@ class Job:
             return (ExamplesRequest(self.result.anchor),)
 
     @property
+    def found(self) -> tuple[SearchResult, Examples]:
+        """The result and the examples of a finished job."""
+        if self.result is None or self.examples is None:
+            raise RuntimeError("The job is not finished.")
+        return self.result, self.examples
+
+    @property
     def ready(self) -> bool:
         """Whether every request has been answered."""
         return all(ask.answered for ask in self.asks)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from torch_anchors._shapes import Int, Shaped
 from torch_anchors.errors import (
+    AnchorsError,
     AnchorsWarning,
     ArgumentError,
     PredictorCallError,
@@ -22,8 +23,14 @@ from torch_anchors.errors import (
 
 logger = logging.getLogger(__name__)
 
-INVALID = -1
-"""Label of a row for which the predictor returned NaN; it never agrees with an explained label."""
+INVALID = torch.iinfo(torch.int64).min
+"""Label of a row for which the predictor returned NaN; it never agrees with an explained label.
+
+No user's own label: outlier detectors return -1. It is a power of two, which float32 holds exactly.
+"""
+
+_ENOUGH_PROBABILITIES = 4
+"""Rows of one column, all in [0, 1], that are taken for probabilities: one logit may be there by chance."""
 
 _OUTPUT_NAMES = ("logits", "probabilities", "probs", "scores", "out", "labels")
 
@@ -32,10 +39,11 @@ class Predictor:
     """Labels of rows, whatever the user's model takes and returns.
 
     Args:
-        model: an ``nn.Module``, called with tensors in eval and inference mode, or a callable. A callable gets tensors,
-            or NumPy arrays when `dtype` is a NumPy type: images as (N, H, W, C), table rows as (N, features). It returns
-            logits or probabilities (N, classes), integer labels (N,), one logit (N, 1), or these inside a tuple (its
-            first item), a mapping or an object (its ``logits``). An array callable may also return class names (N,).
+        model: an ``nn.Module``, called with tensors in eval and inference mode, or a callable. A callable gets
+            tensors, or NumPy arrays when `dtype` is a NumPy type: images as (N, H, W, C), table rows as (N, features).
+            It returns logits or probabilities (N, classes), integer labels (N,), one logit (N, 1), or these inside a
+            tuple (its first item), a mapping or an object (its ``logits``). An array callable may also return class
+            names (N,).
         dtype: what rows are cast to before the call. A torch dtype, or a NumPy type to be called with arrays.
         device: where rows live; None for the device of the module's parameters, or the CPU.
         preprocess: applied to the rows on the device before the cast.
@@ -101,15 +109,20 @@ class Predictor:
 
         Raises:
             PredictorCallError: the model or `preprocess` raised; running out of memory is passed on as it is.
-            PredictorReturnTypeError: no labels can be read from what came back.
+            PredictorReturnTypeError: no labels can be read from what came back, or `preprocess` returned no tensor.
         """
-        return self.labels(self.forward(self.prepare(rows)), rows.shape[0])
+        with self.session():
+            return self.labels(self.forward(self.prepare(rows)), rows.shape[0])
 
     def prepare(self, rows: Tensor) -> Tensor:
         """Rows as the model takes them: preprocessed, in its dtype and memory format."""
         if self.preprocess is not None:
             with _wrapped("preprocess", rows):
                 rows = self.preprocess(rows)
+            if not isinstance(rows, Tensor):
+                raise PredictorReturnTypeError(
+                    f"preprocess must return a tensor of the rows, got {type(rows).__name__}."
+                )
         if isinstance(self.dtype, torch.dtype) and rows.dtype != self.dtype:
             rows = rows.to(self.dtype)
         if rows.ndim == 4 and not self.takes_arrays:
@@ -125,7 +138,7 @@ class Predictor:
 
     def _as_array(self, rows: Tensor) -> np.ndarray:
         array = rows.movedim(1, -1) if rows.ndim == 4 else rows  # (N, H, W, C)
-        return np.ascontiguousarray(array.cpu().numpy().astype(self.dtype, copy=False))
+        return np.ascontiguousarray(array.cpu().numpy().astype(self.dtype, copy=False))  # type: ignore[arg-type]
 
     def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
         """Labels of `n` rows from any supported output of the model."""
@@ -146,7 +159,7 @@ class Predictor:
             self._warn_if_probability(scores)
             label = (scores[:, 0] > 0).to(torch.int64)
         else:
-            label = scores.argmax(dim=1)
+            label = (scores.byte() if scores.dtype == torch.bool else scores).argmax(dim=1)
         return torch.where(scores.isnan().any(dim=1), INVALID, label).to(self.device)
 
     def _scores(self, output: Any) -> Tensor:
@@ -166,7 +179,14 @@ class Predictor:
         if isinstance(output, Tensor):
             return output
         if isinstance(output, (np.ndarray, np.generic, list)) or hasattr(output, "__array__"):
-            return self._from_array(np.asarray(output))
+            try:
+                array = np.asarray(output)
+            except ValueError as error:
+                raise PredictorReturnTypeError(
+                    f"The predictor must return one output of the same length per row; its {type(output).__name__} "
+                    f"is no array: {error}."
+                ) from error
+            return self._from_array(array)
         raise PredictorReturnTypeError(
             "The predictor must return a tensor, an array, or a tuple, mapping or object with logits; "
             f"got {type(output).__name__}."
@@ -193,7 +213,7 @@ class Predictor:
 
     def _warn_if_probability(self, scores: Tensor) -> None:
         """One column of values in [0, 1] is probably a probability, whose logit should decide; told once."""
-        if self._warned or scores.device.type != "cpu":
+        if self._warned or scores.device.type != "cpu" or scores.shape[0] < _ENOUGH_PROBABILITIES:
             return
         self._warned = True
         if bool((scores >= 0).all()) and bool((scores <= 1).all()) and bool((scores > 0).any()):
@@ -210,10 +230,8 @@ def _wrapped(name: str, rows: Tensor) -> Iterator[None]:
     """Adds to a failure of the user's code what it was called with, once."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or isinstance(error, AnchorsError):
             raise
         raise PredictorCallError(
             f"The {name} raised {type(error).__name__}: {error} (called with rows of shape {tuple(rows.shape)}, "
@@ -229,12 +247,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype:
+    """The NumPy type that a user means, one whose values PyTorch can make."""
     try:
-        return np.dtype(dtype)
+        if dtype is None:  # which NumPy takes for float64
+            raise TypeError
+        found = np.dtype(dtype)
+        torch.from_numpy(np.zeros(0, dtype=found))
     except TypeError as error:
         raise ArgumentError(
-            f"dtype must be a torch dtype such as torch.float32 or a NumPy type such as np.float32, got {dtype!r}."
+            "dtype must be a torch dtype such as torch.float32, or a NumPy type of numbers such as np.float32, "
+            f"got {dtype!r}."
         ) from error
+    return found
 
 
 def _device_of(model: Any, device: torch.device | str | None) -> torch.device:
@@ -244,7 +268,10 @@ def _device_of(model: Any, device: torch.device | str | None) -> torch.device:
         own = next((t.device for t in (*model.parameters(), *model.buffers())), None)
     if device is None:
         return own or torch.device("cpu")
-    wanted = torch.device(device)
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise ArgumentError(f'device must be a torch device such as "cpu" or "cuda:0", got {device!r}.') from error
     if wanted.index is None and own is not None and own.type == wanted.type:
         wanted = own
     if own is not None and wanted != own:

@@ -14,20 +14,21 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors.engine.batch import BatchPredictor
 from torch_anchors.engine.batch_size import BatchSize
 from torch_anchors.engine.counting import Answers, count
 from torch_anchors.engine.job import Ask, ExamplesRequest, Job
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.predictor import Predictor, is_out_of_memory
+from torch_anchors.engine.row_queue import RowQueue
 from torch_anchors.errors import PredictorCallError
-from torch_anchors.perturb.protocol import Order, Sampler
+from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Request, SampleRequest
 
 logger = logging.getLogger(__name__)
@@ -37,20 +38,18 @@ Requests = Sequence[Request | ExamplesRequest]
 
 
 @dataclass(slots=True)
-class Piece:
-    """Consecutive rows of the queue that belong to one job."""
-
-    job: Job
-    codes: Tensor
-
-
-@dataclass(slots=True)
 class Load:
     """What was sent to the model so far, and how many rows its batches had room for."""
 
     n_rows: int = 0
     n_calls: int = 0
     capacity: int = 0
+
+    def add(self, n_rows: int, size: int) -> None:
+        """Takes a batch of `n_rows` with room for `size` into account."""
+        self.n_rows += n_rows
+        self.n_calls += 1
+        self.capacity += max(n_rows, size)
 
     @property
     def fill(self) -> float:
@@ -78,14 +77,13 @@ class Runner:
         self.max_ahead = max_ahead
         self.load = Load()
         self._ledger = Ledger(predictor.device)
-        self._queue: deque[Piece] = deque()
-        self._n_queued = 0
+        self._queue = RowQueue()
         self._n_admitted = 0
         self._active: dict[Job, int] = {}  # in order of admission, with the number of each
         self._open: list[Ask] = []
         self._flying: deque[Answers] = deque()
         self._depth = 2 if predictor.device.type == "cuda" else 1
-        self._buffers: dict[tuple[object, ...], Tensor] = {}
+        self._batches = BatchPredictor(predictor)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """The jobs, each as soon as it is finished, in any order.
@@ -106,7 +104,7 @@ class Runner:
     def _admit(self, waiting: Iterator[Job]) -> bool:
         """Starts jobs until two batches are queued; whether more may come."""
         orders: list[tuple[Job, Requests]] = []
-        n_expected = self._n_queued
+        n_expected = self._queue.n_rows
         while self._has_room(n_expected):
             job = next(waiting, None)
             if job is None:
@@ -124,11 +122,7 @@ class Runner:
         if not self._active:
             return True
         ahead = self._n_admitted - next(iter(self._active.values()))
-        return (
-            len(self._active) < self.max_active
-            and ahead < self.max_ahead
-            and n_expected < 2 * self.batch_size.n
-        )
+        return len(self._active) < self.max_active and ahead < self.max_ahead and n_expected < 2 * self.batch_size.n
 
     # --------------------------------------------------------------------------------------------------- ordering
 
@@ -141,9 +135,7 @@ class Runner:
                     by_sampler.setdefault(id(job.sampler), []).append((job, i, request))
         drawn: dict[tuple[Job, int], Tensor] = {}
         for group in by_sampler.values():
-            codes = group[0][0].sampler.draw(
-                [Order(request, job.rng, job.instance) for job, _, request in group]
-            )
+            codes = group[0][0].sampler.draw([Order(request, job.rng, job.instance) for job, _, request in group])
             drawn.update({(job, i): rows for (job, i, _), rows in zip(group, codes, strict=True)})
         for job, requests in orders:
             if job.first_slot < 0:
@@ -186,16 +178,15 @@ class Runner:
     def _enqueue(self, job: Job, codes: Tensor) -> None:
         oldest = min((active.first_slot for active in self._active if active.first_slot >= 0), default=0)
         self._ledger.reserve(codes.shape[0], oldest)
-        self._queue.append(Piece(job, codes))
-        self._n_queued += codes.shape[0]
+        self._queue.push(job, codes)
 
     # --------------------------------------------------------------------------------------------------- working
 
     def _turn(self) -> list[Job]:
         """Sends batches until the device is busy, awaits the oldest answers, and lets searches go on."""
         self._answer()
-        while self._queue and len(self._flying) < self._depth:
-            if self._flying and self._n_queued < self.batch_size.n:
+        while self._queue.n_rows and len(self._flying) < self._depth:
+            if self._flying and self._queue.n_rows < self.batch_size.n:
                 break  # a part of a batch waits for company while the device has work
             self._launch()
             self._answer()
@@ -212,97 +203,34 @@ class Runner:
             self._flying.append(Answers(count(self._ledger, known), known))
 
     def _launch(self) -> None:
-        """Predicts the head of the queue."""
-        pieces = self._take(self.batch_size.n)
+        """Predicts the head of the queue, or less of it next time if that does not fit into memory."""
+        size = self.batch_size.n
+        pieces = self._queue.take(size)
         n_rows = sum(piece.codes.shape[0] for piece in pieces)
         started = time.perf_counter()
         try:
-            labels = self._labels(pieces, n_rows)
+            labels = self._batches.labels(pieces, n_rows, self.batch_size.padded(n_rows))
             if self.batch_size.tuning:
                 labels[:1].cpu()  # the time of a batch is known only when it is done; a few times per model
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            self._give_back(pieces, n_rows, error)
+            if n_rows == 1:
+                raise PredictorCallError(
+                    "The device has not enough memory for a forward pass of one single row. Use a smaller image, "
+                    "half precision (autocast=torch.bfloat16) or another device."
+                ) from error
+            self._queue.give_back(pieces)
+            self._batches.forget_buffers()
+            self.batch_size.shrink(n_rows)
             return
         self.batch_size.record(n_rows, time.perf_counter() - started)
         self._ledger.write(labels)
-        self.load.n_calls += 1
-        self.load.n_rows += n_rows
-        self.load.capacity += max(n_rows, self.batch_size.n)
+        self.load.add(n_rows, size)
         for piece in pieces:
             piece.job.n_rows += piece.codes.shape[0]
         for job in {piece.job for piece in pieces}:
             job.n_calls += 1
-
-    def _take(self, n: int) -> list[Piece]:
-        """The first `n` rows of the queue, or all of them."""
-        pieces: list[Piece] = []
-        while self._queue and n > 0:
-            piece = self._queue.popleft()
-            if piece.codes.shape[0] > n:
-                self._queue.appendleft(Piece(piece.job, piece.codes[n:]))
-                piece = Piece(piece.job, piece.codes[:n])
-            pieces.append(piece)
-            n -= piece.codes.shape[0]
-            self._n_queued -= piece.codes.shape[0]
-        return pieces
-
-    def _give_back(self, pieces: list[Piece], n_rows: int, error: Exception) -> None:
-        """Puts rows that did not fit into memory back to the head of the queue, to go in smaller batches."""
-        if n_rows == 1:
-            raise PredictorCallError(
-                "The device has not enough memory for a forward pass of one single row. Use a smaller image, "
-                "a half-precision model (autocast=torch.bfloat16) or another device."
-            ) from error
-        self._queue.extendleft(reversed(pieces))
-        self._n_queued += n_rows
-        self._buffers.clear()
-        self.batch_size.shrink(n_rows)
-
-    def _labels(self, pieces: list[Piece], n_rows: int) -> Tensor:
-        """Labels of the pieces' rows, in order, from one forward pass (one per shape if shapes differ)."""
-        kinds = [(piece.job.sampler.row_shape(), piece.job.sampler.dtype) for piece in pieces]
-        if len(set(kinds)) == 1:
-            return self.predictor(self._render(pieces, n_rows))[:n_rows]
-        position = 0
-        places: dict[object, list[Tensor]] = {}
-        members: dict[object, list[Piece]] = {}
-        for kind, piece in zip(kinds, pieces, strict=True):
-            end = position + piece.codes.shape[0]
-            places.setdefault(kind, []).append(torch.arange(position, end, device=self.predictor.device))
-            members.setdefault(kind, []).append(piece)
-            position = end
-        labels = torch.empty(n_rows, dtype=torch.int64, device=self.predictor.device)
-        prepared: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-        for kind, group in members.items():
-            where = torch.cat(places[kind])
-            rows = self.predictor.prepare(self._render(group, where.shape[0], pad=False))
-            prepared.setdefault(rows.shape[1:], []).append((where, rows))
-        for same in prepared.values():
-            rows = torch.cat([rows for _, rows in same])
-            labels[torch.cat([where for where, _ in same])] = self.predictor.labels(
-                self.predictor.forward(rows), rows.shape[0]
-            )
-        return labels
-
-    def _render(self, pieces: list[Piece], n_rows: int, pad: bool = True) -> Tensor:
-        """Rows of the pieces, all of one shape, in a buffer that is used again for the next batch.
-
-        Where shapes should be few the batch is padded; what is left there from earlier rows is as good as any.
-        """
-        sampler = pieces[0].job.sampler
-        size = self.batch_size.padded(n_rows) if pad and self.predictor.static_shapes else n_rows
-        key = (sampler.row_shape(), sampler.dtype)
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.shape[0] < size:
-            self._buffers[key] = buffer = sampler.empty(max(size, self.batch_size.n))
-        position = 0
-        for run_sampler, codes in _runs(pieces):
-            end = position + codes.shape[0]
-            run_sampler.render(codes, out=buffer[position:end])
-            position = end
-        return buffer[:size]
 
     def _go_on(self) -> list[Job]:
         """Advances every search that has all its answers; the jobs that are finished."""
@@ -318,13 +246,3 @@ class Runner:
                 finished.append(job)
         self._order(orders)
         return finished
-
-
-def _runs(pieces: list[Piece]) -> Iterator[tuple[Sampler, Tensor]]:
-    """The codes of consecutive pieces of one sampler together."""
-    for _, run in groupby(pieces, key=lambda piece: id(piece.job.sampler)):
-        same = list(run)
-        yield (
-            same[0].job.sampler,
-            same[0].codes if len(same) == 1 else torch.cat([piece.codes for piece in same]),
-        )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import warnings
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from torch_anchors.errors import ArgumentError
@@ -60,21 +58,5 @@ def _load_exported(path: Path, device: torch.device) -> LoadedModel:
             'of several sizes. Export it again with dynamic_shapes=({0: torch.export.Dim("batch")},).'
         )
     fixed = isinstance(height, int) and isinstance(width, int)
-    network = _ExportedNetwork(move_to_device_pass(program, device).module())
+    network = move_to_device_pass(program, device).module()
     return LoadedModel(str(path), network, Preprocess((height, width) if fixed else _ASSUMED_SIZE))
-
-
-class _ExportedNetwork(nn.Module):
-    """An exported program as an ordinary module, whose mode was fixed when it was exported."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.training = False
-
-    def train(self, mode: bool = True) -> _ExportedNetwork:
-        """Itself: an exported network refuses to be put in another mode."""
-        return self
-
-    def forward(self, rows: Tensor) -> Any:
-        return self.network(rows)

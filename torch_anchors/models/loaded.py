@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from torch_anchors._shapes import Float, Shaped
+from torch_anchors._shapes import Float, Shaped, UInt8
+from torch_anchors.errors import ArgumentError
+from torch_anchors.pixels import hwc, to_chw
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean red, green and blue of ImageNet's photographs on the scale 0..1: what most networks subtract."""
@@ -100,3 +104,23 @@ class LoadedModel:
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the network's input."""
         return self.preprocess.input_size
+
+    def fit(self, image: Any) -> UInt8[np.ndarray, "height width 3"]:
+        """What the network sees of an image: resized and cropped to its input size, but not normalised.
+
+        An explanation of this is faster than one of a larger image, as its perturbed copies are smaller and
+        `preprocess` has only to normalise them.
+
+        Args:
+            image: a tensor (C, H, W), an array (H, W, C) or (H, W), or a PIL image, in bytes.
+
+        Raises:
+            ArgumentError: `image` is something else.
+        """
+        if (dtype := hwc(image).dtype) != np.uint8:
+            raise ArgumentError(
+                f"image must have pixels of type uint8, in 0..255, got {dtype}; convert it first."
+            )
+        pixels = to_chw(image).expand(3, -1, -1)  # grey becomes red, green and blue
+        fitted = self.preprocess.fit(pixels).round().to(torch.uint8)
+        return np.ascontiguousarray(fitted.permute(1, 2, 0).numpy())

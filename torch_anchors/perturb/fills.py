@@ -1,38 +1,38 @@
 """What stands in for an absent superpixel.
 
-A fill is a function ``(image, segments, rng) -> (backgrounds, channels, height, width)``, called once for each image.
-Where it gives several backgrounds, each perturbed row shows one of them, drawn at random.
+A fill is a function ``(image, segments, rng) -> (backgrounds, channels, height, width)``, called once for each
+image. Where it gives several backgrounds, each perturbed row shows one of them, drawn at random.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from torchvision.transforms.functional import resize
 
 from torch_anchors._shapes import Float, Int
 from torch_anchors.errors import AnchorsWarning, ArgumentError
-from torch_anchors.perturb.group_mean import group_mean
+from torch_anchors.perturb.gaussian import gaussian_blur
+from torch_anchors.perturb.group_mean import FixedPoint
 from torch_anchors.pixels import to_chw
 
 FillFunction = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
 """``(image (C, H, W), segments (H, W), rng) -> (B, C, H, W)`` on the image's device and in its dtype."""
+
+_EXPECTED = 'fill must be "mean", "blur", "noise", "constant", a number, one number for each channel or a callable'
 
 BLUR_SIGMA = 0.05
 """Standard deviation of the blur, as a share of the image's shorter side."""
 
 
 def make_fill(
-    fill: str | float | Sequence[float] | Callable[..., Any],
+    fill: Any,
     images_background: Any,
     image: Float[Tensor, "channels height width"],
     segments: Int[Tensor, "height width"],
@@ -40,22 +40,20 @@ def make_fill(
 ) -> Float[Tensor, "backgrounds channels height width"]:
     """The images that absent superpixels of `image` show, on its device, in its dtype and on its value scale.
 
-    Shorthand for ``resolve_fill(fill, images_background)(image, segments, rng)``; resolve once for many images.
+    Short for ``resolve_fill(fill, images_background)(image, segments, rng)``; resolve once for many images.
     """
     return resolve_fill(fill, images_background)(image, segments, rng)
 
 
-def resolve_fill(
-    fill: str | float | Sequence[float] | Callable[..., Any] = "mean", images_background: Any = None
-) -> FillFunction:
+def resolve_fill(fill: Any = "mean", images_background: Any = None) -> FillFunction:
     """The fill function that the user's `fill` and `images_background` stand for.
 
     Args:
-        fill: "mean" (colour of the superpixel), "blur", "noise", "constant" (0), a number or one number for each
-            channel, or a callable ``(image (C, H, W), segments (H, W)) -> (C, H, W) or (B, C, H, W)``.
+        fill: "mean" (colour of the superpixel), "blur", "noise", "constant" (0), a number or one number for
+            each channel, or a callable ``(image (C, H, W), segments (H, W)) -> (C, H, W) or (B, C, H, W)``.
         images_background: images of which each row shows one in place of its absent superpixels: an array
-            (B, H, W, C), a tensor (B, C, H, W), or a sequence of anything that `to_chw` reads. Other sizes than the
-            explained image's are resized with a warning.
+            (B, H, W, C), a tensor (B, C, H, W), or a sequence of anything that `to_chw` reads. Those of another
+            size than the explained image are resized, with a warning. Their values must be on its scale.
 
     Raises:
         ArgumentError: an unknown fill, both a fill and images, or images that cannot be read or are none.
@@ -68,21 +66,14 @@ def resolve_fill(
     if images_background is not None:
         if not (isinstance(fill, str) and fill == "mean"):
             raise ArgumentError(
-                f'fill must be left at "mean" when images_background is given, got {fill!r}; give only one of them.'
+                f'fill must be left at "mean" when images_background is given, got {fill!r}; give only one.'
             )
         return backgrounds(images_background)
     if isinstance(fill, str):
         if fill not in _NAMED:
-            raise ArgumentError(f"fill must be one of {sorted(_NAMED)}, numbers or a callable, got {fill!r}.")
+            raise ArgumentError(f"{_EXPECTED}, got {fill!r}.")
         return _NAMED[fill]
-    if isinstance(fill, Real | Sequence | np.ndarray):
-        return constant(fill)
-    if callable(fill) and not isinstance(fill, Tensor):
-        return _from_callable(fill)
-    raise ArgumentError(
-        f"fill must be one of {sorted(_NAMED)}, a number, one number for each channel or a callable, "
-        f"got {type(fill).__name__}."
-    )
+    return _from_callable(fill) if callable(fill) else constant(fill)
 
 
 def mean(
@@ -90,11 +81,11 @@ def mean(
     segments: Int[Tensor, "height width"],
     rng: np.random.Generator | None = None,
 ) -> Float[Tensor, "1 channels height width"]:
-    """Each superpixel in its mean colour, not rounded even where the pixels are whole numbers; `rng` is not used."""
+    """Each superpixel in its mean colour, which is not rounded even where the pixels are whole numbers."""
     pixels = image.flatten(1).T[None]  # (1, pixels, channels)
     labels = segments.flatten()[None]  # (1, pixels)
-    # As many groups as pixels: the number of superpixels is only known on the device, and asking would wait for it.
-    means = group_mean(pixels, labels, n_groups=labels.shape[1])
+    # As many groups as pixels: only the device knows the number of superpixels, and asking would wait for it.
+    means = FixedPoint.of(pixels).mean_by(labels, n_groups=labels.shape[1])
     return means[0, labels[0]].T.reshape(1, *image.shape).to(image.dtype)
 
 
@@ -103,11 +94,8 @@ def blur(
     segments: Int[Tensor, "height width"] | None = None,
     rng: np.random.Generator | None = None,
 ) -> Float[Tensor, "1 channels height width"]:
-    """The image blurred by a Gaussian of `BLUR_SIGMA` times its shorter side; `segments` and `rng` are not used."""
-    sigma = max(0.5, BLUR_SIGMA * min(image.shape[1:]))
-    kernel_size = 2 * math.ceil(3 * sigma) + 1
-    # At the border pixels are repeated: a reflection needs an image larger than the kernel.
-    return gaussian_blur2d(image[None], kernel_size, (sigma, sigma), border_type="replicate")
+    """The image blurred by a Gaussian whose standard deviation is `BLUR_SIGMA` times its shorter side."""
+    return gaussian_blur(image[None], BLUR_SIGMA * min(image.shape[1:]))
 
 
 def noise(
@@ -115,31 +103,32 @@ def noise(
     segments: Int[Tensor, "height width"] | None,
     rng: np.random.Generator,
 ) -> Float[Tensor, "1 channels height width"]:
-    """Uniform noise between the image's least and greatest value, drawn from `rng`; `segments` are not used."""
+    """Uniform noise between the image's least and greatest value, drawn from `rng` on the host."""
     uniform = torch.from_numpy(rng.random(tuple(image.shape), dtype=np.float32)).to(image)
     least, greatest = image.amin(), image.amax()
     return (least + (greatest - least) * uniform)[None]
 
 
-def constant(value: float | Sequence[float]) -> FillFunction:
+def constant(value: Any) -> FillFunction:
     """A fill of one value, a finite number or one for each channel, on the image's scale.
 
     Raises:
         ArgumentError: `value` is not finite numbers; from the fill, when there is not one for each channel.
     """
     try:
-        values = torch.as_tensor(np.asarray(value, dtype=np.float32))
+        values = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"fill must be a number or one for each channel, got {value!r}.") from error
-    if isinstance(value, bool) or values.ndim > 1 or not bool(values.isfinite().all()):
-        raise ArgumentError(f"fill must be a finite number or one for each channel, got {value!r}.")
+        raise ArgumentError(f"{_EXPECTED}, got {value!r}.") from error
+    if isinstance(value, bool) or values.ndim > 1 or not np.isfinite(values).all():
+        raise ArgumentError(f"{_EXPECTED}; numbers must be finite, got {value!r}.")
 
     def fill(image: Tensor, segments: Tensor | None = None, rng: np.random.Generator | None = None) -> Tensor:
         if values.ndim == 1 and len(values) != len(image):
             raise ArgumentError(
-                f"fill must be one number or {len(image)}, one for each channel of the image, got {len(values)}."
+                f"fill must be one number, or one for each of the image's {len(image)} channels, got {len(values)}."
             )
-        return values.to(image).reshape(-1, 1, 1).expand_as(image)[None].contiguous()
+        colour = torch.tensor(values.tolist(), dtype=image.dtype, device=image.device)
+        return colour.reshape(-1, 1, 1).expand_as(image)[None].contiguous()
 
     return fill
 
@@ -147,7 +136,7 @@ def constant(value: float | Sequence[float]) -> FillFunction:
 def backgrounds(images: Any) -> FillFunction:
     """A fill by other images, one of which each row shows; see `resolve_fill` for what `images` may be.
 
-    They are converted once, and resized once for each size of explained image: every image of that size shares them.
+    They are converted once, and resized once for each size of explained image; all images of a size share them.
     """
     if not isinstance(images, Tensor | np.ndarray | Sequence) or isinstance(images, str) or len(images) == 0:
         raise ArgumentError(
@@ -187,7 +176,7 @@ def _from_callable(function: Callable[[Tensor, Tensor], Tensor]) -> FillFunction
 
     def fill(image: Tensor, segments: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         try:
-            filled = function(image, segments)
+            returned = function(image, segments)
         except Exception as error:
             raise ArgumentError(
                 f"fill raised {type(error).__name__} on an image of shape {tuple(image.shape)}: {error}"
@@ -196,12 +185,12 @@ def _from_callable(function: Callable[[Tensor, Tensor], Tensor]) -> FillFunction
             f"fill must return a finite floating-point tensor of shape {tuple(image.shape)} or (B, *) with "
             f"B >= 1 on {image.device}"
         )
-        if not isinstance(filled, Tensor) or not filled.is_floating_point():
-            raise ArgumentError(f"{expected}, got {_described(filled)}.")
-        filled = filled.detach()
+        if not isinstance(returned, Tensor) or not returned.is_floating_point():
+            raise ArgumentError(f"{expected}, got {_described(returned)}.")
+        filled = returned.detach()
         filled = filled[None] if filled.ndim == 3 else filled
         if filled.shape[1:] != image.shape or len(filled) == 0 or filled.device != image.device:
-            raise ArgumentError(f"{expected}, got {_described(filled)}.")
+            raise ArgumentError(f"{expected}, got {_described(returned)}.")
         if not bool(filled.isfinite().all()):
             raise ArgumentError(f"{expected}, got NaN or infinity.")
         return filled.to(image.dtype)

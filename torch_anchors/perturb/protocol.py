@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class Order:
     instance: Any = None
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Draws the perturbed rows of one or many instances.
 

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from skimage.segmentation import felzenszwalb, quickshift
 from skimage.segmentation import slic as slic_skimage
 from torch import Tensor
 
-from torch_anchors._shapes import Int, Shaped
+from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb.slic import slic as slic_torch
-from torch_anchors.pixels import scale_image
+from torch_anchors.pixels import scale_image, to_chw
 
 DEFAULT_SEGMENTATION_KWARGS: dict[str, dict[str, Any]] = {
     "felzenszwalb": {},
@@ -30,21 +29,22 @@ DEFAULT_SEGMENTATION_KWARGS: dict[str, dict[str, Any]] = {
 
 def segment(
     image: Shaped[np.ndarray, "height width *channels"],
-    segmentation_fn: str | Callable[[NDArray[Any]], Any] | NDArray[Any] | Tensor = "slic",
+    segmentation_fn: Any = "slic",
     kwargs: Mapping[str, Any] | None = None,
 ) -> Int[np.ndarray, "height width"]:
     """Labels 0..K-1 without gaps, K >= 2, one for each pixel, as int64.
 
     Args:
         image: array (height, width, 1 or 3) or (height, width), uint8 or floating point.
-        segmentation_fn: "slic", "felzenszwalb" or "quickshift" (scikit-image's), "slic_torch" (ours, batched on tensors), "grid"
-            (`rows` x `cols` rectangles), a callable that is given `image` as it is and returns a label map, or a ready
-            label map (height, width) of whole numbers >= 0, which need neither start at 0 nor be consecutive.
+        segmentation_fn: "slic", "felzenszwalb" or "quickshift" (scikit-image's), "slic_torch" (ours), "grid"
+            (`rows` x `cols` rectangles), a callable that is given `image` as it is and returns a label map, or a
+            ready label map. Label maps are (height, width) whole numbers >= 0, which need neither start at 0 nor
+            be consecutive.
         kwargs: settings of a built-in segmentation, over those of `DEFAULT_SEGMENTATION_KWARGS`.
 
     Raises:
-        ArgumentError: an unknown name or setting, a callable that fails, a label map of another shape or type, or
-            one single superpixel.
+        ArgumentError: an unknown name or setting, a callable that fails, a label map of another shape or
+            type, or one single superpixel.
 
     Example:
         >>> segment(np.zeros((4, 6), dtype=np.uint8), "grid", {"rows": 1, "cols": 3})
@@ -53,8 +53,9 @@ def segment(
                [0, 0, 1, 1, 2, 2],
                [0, 0, 1, 1, 2, 2]])
     """
+    labels: Any
     if isinstance(segmentation_fn, str):
-        labels = _built_in(segmentation_fn, unit_range(image), dict(kwargs or {}))
+        labels = _built_in(segmentation_fn, image, kwargs or {})
     elif kwargs:
         raise ArgumentError(
             f"segmentation_kwargs are for the built-in segmentations, got {sorted(kwargs)} with "
@@ -67,8 +68,8 @@ def segment(
     return _consecutive(labels, image.shape[:2], _kind(segmentation_fn))
 
 
-def unit_range(image: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
-    """The image as float32 in [0, 1]: uint8 over 255, floats in [0, 1] as they are, other floats from least to greatest.
+def unit_range(image: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The image as float32 in [0, 1]: uint8 / 255, floats in [0, 1] as they are, others stretched to it.
 
     Colour conversion to CIELAB, and with it what `compactness` means, rests on this range.
     """
@@ -79,34 +80,47 @@ def unit_range(image: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shap
     return pixels if inside else scale_image(pixels, (0, 1)).astype(np.float32)
 
 
-def _slic(image: NDArray[np.float32], **kwargs: Any) -> NDArray[Any]:
-    return slic_skimage(image, channel_axis=None if image.ndim == 2 else -1, start_label=0, **kwargs)
+def segment_batch(
+    images: Float[Tensor, "batch channels height width"], kwargs: Mapping[str, Any] | None = None
+) -> Int[Tensor, "batch height width"]:
+    """Labels of many images of one size by "slic_torch", on their device: those that `segment` gives one by one.
+
+    Args:
+        images: 1 or 3 channels, on any scale.
+        kwargs: settings of "slic_torch".
+
+    Raises:
+        ArgumentError: an unknown setting, or one out of range. That an image has at least two superpixels is not
+            checked, since that would wait for the device; give its labels to `segment`, as a ready label map.
+    """
+    settings = _settings("slic_torch", kwargs or {})
+    return slic_torch(images.expand(-1, 3, -1, -1), **settings)
 
 
-def _felzenszwalb(image: NDArray[np.float32], **kwargs: Any) -> NDArray[Any]:
-    return felzenszwalb(image, channel_axis=None if image.ndim == 2 else -1, **kwargs)
+def _slic(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    return slic_skimage(unit_range(image), channel_axis=None if image.ndim == 2 else -1, start_label=0, **settings)
 
 
-def _quickshift(image: NDArray[np.float32], **kwargs: Any) -> NDArray[Any]:
-    return quickshift(_rgb(image), **kwargs)
+def _felzenszwalb(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    return felzenszwalb(unit_range(image), channel_axis=None if image.ndim == 2 else -1, **settings)
 
 
-def _slic_torch(image: NDArray[np.float32], **kwargs: Any) -> NDArray[Any]:
-    batch = torch.from_numpy(_rgb(image)).permute(2, 0, 1)[None]
-    return slic_torch(batch, **kwargs)[0].numpy()
+def _quickshift(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)  # It takes no other number of channels.
+    return quickshift(unit_range(rgb), **settings)  # type: ignore[no-untyped-call]
 
 
-def _grid(image: NDArray[np.float32], rows: int, cols: int) -> NDArray[np.int64]:
+def _slic_torch(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    return segment_batch(to_chw(image)[None], settings)[0].numpy()
+
+
+def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
     height, width = image.shape[:2]
     if not (1 <= rows <= height and 1 <= cols <= width):
         raise ArgumentError(
             f"rows and cols must be between 1 and the image's {height} x {width} pixels, got {rows} x {cols}."
         )
     return (np.arange(height) * rows // height)[:, None] * cols + np.arange(width) * cols // width
-
-
-def _rgb(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image)
 
 
 _BUILT_IN: dict[str, tuple[Callable[..., NDArray[Any]], Callable[..., Any]]] = {
@@ -116,26 +130,34 @@ _BUILT_IN: dict[str, tuple[Callable[..., NDArray[Any]], Callable[..., Any]]] = {
     "grid": (_grid, _grid),
     "slic_torch": (_slic_torch, slic_torch),
 }
+"""By name, the function and the one whose parameters are its settings."""
+
 # What we set ourselves, and what would make the function return something other than a full label map.
 _NOT_SETTINGS = {"image", "images", "channel_axis", "start_label", "mask", "return_tree"}
 
 
-def _built_in(name: str, image: NDArray[np.float32], kwargs: dict[str, Any]) -> NDArray[Any]:
+def _settings(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a built-in segmentation with the user's settings over them."""
+    _, documented = _BUILT_IN[name]
+    allowed = [key for key in inspect.signature(documented).parameters if key not in _NOT_SETTINGS]
+    if unknown := sorted(set(kwargs) - set(allowed)):
+        raise ArgumentError(f"segmentation_kwargs of {name!r} may be {allowed}, got {unknown}.")
+    return DEFAULT_SEGMENTATION_KWARGS[name] | dict(kwargs)
+
+
+def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDArray[Any]:
     if name not in _BUILT_IN:
         raise ArgumentError(
             f"segmentation_fn must be one of {sorted(_BUILT_IN)}, a callable or a label map, got {name!r}."
         )
-    function, documented = _BUILT_IN[name]
-    allowed = [key for key in inspect.signature(documented).parameters if key not in _NOT_SETTINGS]
-    if unknown := sorted(set(kwargs) - set(allowed)):
-        raise ArgumentError(f"segmentation_kwargs of {name!r} may be {allowed}, got {unknown}.")
+    settings = _settings(name, kwargs)
     image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     try:
-        return function(image, **DEFAULT_SEGMENTATION_KWARGS[name] | kwargs)
+        return _BUILT_IN[name][0](image, **settings)
     except ArgumentError:
         raise
     except Exception as error:
-        raise ArgumentError(f"segmentation {name!r} failed with segmentation_kwargs {kwargs}: {error}") from error
+        raise ArgumentError(f"segmentation {name!r} failed with segmentation_kwargs {settings}: {error}") from error
 
 
 def _called(function: Callable[[NDArray[Any]], Any], image: NDArray[Any]) -> Any:

@@ -10,8 +10,9 @@ enumerated, and predicates that turn out not to be needed are dropped at the end
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -60,6 +61,11 @@ class Tally:
         return self.precision + math.sqrt(smoothed * (1 - smoothed) / max(self.n, 1))
 
 
+Found = TypeVar("Found")
+Asking = Generator[tuple[Request, ...], tuple[Reply, ...], Found]
+"""A part of a search: asks for rows, and returns what it found."""
+
+
 class _BudgetSpent(Exception):
     """No further row may be sent to the model."""
 
@@ -74,21 +80,27 @@ class _Beam:
     tallies: dict[Anchor, Tally] = field(default_factory=dict)
     exact: dict[Anchor, float] = field(default_factory=dict)
     tested: dict[Anchor, Certificate] = field(default_factory=dict)
-    order: dict[Anchor, Anchor] = field(
-        default_factory=dict
-    )  # predicates in the order in which they were added
+    order: dict[Anchor, Anchor] = field(default_factory=dict)  # predicates in the order in which they were added
     n_new: int = 0
 
     # ------------------------------------------------------------------------------------------------- asking
 
-    def ask(self, requests: Sequence[Request]):
-        """Replies to `requests`, kept within the row budget; every row counted."""
+    def ask(self, requests: Sequence[Request]) -> Asking[tuple[Reply, ...]]:
+        """Replies to `requests`, kept within the row budget; every new row counted."""
         budget = self.config.max_rows_total
         if budget is not None:
             requests = self._within(requests, budget - self.n_new)
         replies: tuple[Reply, ...] = yield tuple(requests)
         self.n_new += sum(reply.n_new for reply in replies)
         return replies
+
+    def count(self, requests: Sequence[SampleRequest]) -> Asking[tuple[SampleCounts, ...]]:
+        """Replies to requests for rows."""
+        return cast("tuple[SampleCounts, ...]", (yield from self.ask(requests)))
+
+    def enumerate(self, anchors: Sequence[Anchor]) -> Asking[tuple[EnumeratedHits, ...]]:
+        """The hits of every row of each of `anchors`."""
+        return cast("tuple[EnumeratedHits, ...]", (yield from self.ask([EnumerateRequest(a) for a in anchors])))
 
     def _within(self, requests: Sequence[Request], left: int) -> list[Request]:
         allowed: list[Request] = []
@@ -106,10 +118,10 @@ class _Beam:
             allowed.append(request)
         return allowed
 
-    def sample(self, anchors: Sequence[Anchor], n: int | Sequence[int]):
+    def sample(self, anchors: Sequence[Anchor], n: int | Sequence[int]) -> Asking[None]:
         """Draws rows of each of `anchors` and brings their tallies, and those of their extensions, up to date."""
         counts = [n] * len(anchors) if isinstance(n, int) else n
-        replies = yield from self.ask([SampleRequest(a, m) for a, m in zip(anchors, counts, strict=True)])
+        replies = yield from self.count([SampleRequest(a, m) for a, m in zip(anchors, counts, strict=True)])
         for anchor, reply in zip(anchors, replies, strict=True):
             self.learn(anchor, reply)
 
@@ -132,7 +144,7 @@ class _Beam:
 
     # ---------------------------------------------------------------------------------------------- accepting
 
-    def certify(self, candidates: Sequence[Anchor]):
+    def certify(self, candidates: Sequence[Anchor]) -> Asking[Anchor | None]:
         """The best of `candidates` that is accepted, or None; each gets fresh rows until it is decided."""
         accepted: list[Anchor] = []
         undecided: list[Certificate] = []
@@ -143,7 +155,7 @@ class _Beam:
                 undecided.append(self.certifier.submit(anchor))
                 self.tested[anchor] = undecided[-1]
         while undecided and not accepted:
-            replies = yield from self.ask([SampleRequest(c.anchor, c.next_n()) for c in undecided])
+            replies = yield from self.count([SampleRequest(c.anchor, c.next_n()) for c in undecided])
             for certificate, reply in zip(undecided, replies, strict=True):
                 certificate.add(reply.n, reply.n_hits)
                 self.learn(certificate.anchor, reply)
@@ -175,20 +187,20 @@ class _Beam:
         budget = self.config.max_rows_total
         return budget is None or n_rows <= budget - self.n_new
 
-    def enumerate_alone(self, anchor: Anchor):
+    def enumerate_alone(self, anchor: Anchor) -> Asking[list[Anchor]]:
         """``[anchor]`` if all its rows, predicted once, show that it reaches the threshold, else ``[]``."""
-        (reply,) = yield from self.ask([EnumerateRequest(anchor)])
+        (reply,) = yield from self.enumerate([anchor])
         self.exact[anchor] = float(superset_precisions(reply.hits, self.space.p_keep)[0])
         return [anchor] if self.exact[anchor] >= self.config.threshold - TOLERANCE else []
 
     # ---------------------------------------------------------------------------------------------- searching
 
-    def find(self):
+    def find(self) -> Asking[Anchor | None]:
         """An accepted anchor, or None when the search space is exhausted."""
         largest = min(self.config.max_anchor_size or self.space.n_predicates, self.space.n_predicates)
         parents: list[Anchor] = [()]
         yield from self.sample([()], self.first_n())
-        found = yield from self.try_ready([()], [()], at_last=False)
+        found = yield from self.try_ready([()], at_last=False)
         size = 0
         while found is None and size < largest and parents:
             if all(self.enumerable(parent, self.config.enumerate_below) for parent in parents):
@@ -216,12 +228,12 @@ class _Beam:
                     self.order.setdefault(child, (*self.order.get(parent, parent), k))
         return list(found)
 
-    def level(self, parents: Sequence[Anchor], children: Sequence[Anchor]):
+    def level(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Asking[Anchor | None]:
         """An accepted one of `children`, or None. Samples until every parent had `min_samples_start` rows."""
         arms = self.arms(parents, children)
         while True:
             short = [arm for arm in arms if self.n_drawn(arm) < self.config.min_samples_start]
-            found = yield from self.try_ready(children, arms, at_last=not short)
+            found = yield from self.try_ready(children, at_last=not short)
             if found is not None or not short:
                 return found
             step = max(self.config.round_rows, FIRST_LOOK)
@@ -235,7 +247,7 @@ class _Beam:
         """Rows known of an anchor."""
         return self.tallies[anchor].n if anchor in self.tallies else 0
 
-    def try_ready(self, candidates: Sequence[Anchor], arms: Sequence[Anchor], *, at_last: bool):
+    def try_ready(self, candidates: Sequence[Anchor], *, at_last: bool) -> Asking[Anchor | None]:
         """Submits the promising candidates, best first, until one is accepted."""
         while ready := self.ready(candidates, at_last):
             together = max(1, self.config.round_rows // self.config.batch_size)
@@ -256,7 +268,7 @@ class _Beam:
                 ready.append(anchor)
         return sorted(ready, key=lambda a: (-self.tallies[a].precision, -self.tallies[a].n, a))
 
-    def select(self, parents: Sequence[Anchor], children: Sequence[Anchor]):
+    def select(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Asking[list[Anchor]]:
         """The `beam_size` best of `children`: within `tau` of the best with probability 1 - delta.
 
         Kalyanakrishnan et al., "PAC Subset Selection in Stochastic Multi-armed Bandits" (ICML 2012): sample the
@@ -295,9 +307,9 @@ class _Beam:
             return [c for c in candidates if c not in self.exact]
         return [p for p in parents if any(set(p) < set(c) for c in candidates)]
 
-    def finish_by_enumeration(self, parents: Sequence[Anchor]):
+    def finish_by_enumeration(self, parents: Sequence[Anchor]) -> Asking[Anchor | None]:
         """The exact best of all anchors that contain one of `parents`, or None if none reaches the threshold."""
-        replies = yield from self.ask([EnumerateRequest(parent) for parent in parents])
+        replies = yield from self.enumerate(parents)
         found: list[Anchor] = []
         for parent, reply in zip(parents, replies, strict=True):
             anchor, self.exact[anchor] = best_superset(reply.hits, parent, self.space, self.config)
@@ -307,7 +319,7 @@ class _Beam:
                 found.append(anchor)
         return max(found, key=self.rank) if found else None
 
-    def shorten(self, anchor: Anchor):
+    def shorten(self, anchor: Anchor) -> Asking[Anchor]:
         """The accepted anchor without the predicates that it does not need, each shorter one accepted in turn."""
         while len(anchor) > 1:
             shorter = [tuple(k for k in anchor if k != drop) for drop in anchor]
@@ -315,7 +327,7 @@ class _Beam:
             missing = [max(FIRST_LOOK - self.n_drawn(a), 0) for a in shorter]
             yield from self.sample(shorter, missing)
             order = self.order.get(anchor, anchor)
-            found = yield from self.try_ready(shorter, shorter, at_last=True)
+            found = yield from self.try_ready(shorter, at_last=True)
             if found is None:
                 return anchor
             self.order.setdefault(found, tuple(k for k in order if k in found))
@@ -330,12 +342,10 @@ class _Beam:
         anchors = list(tallies)
         largest = self.config.max_anchor_size or self.space.n_predicates
         anchors = [a for a in anchors if len(a) <= largest] or anchors
-        low = lower_bound(
-            [tallies[a].n_hits for a in anchors], [tallies[a].n for a in anchors], self.config.delta
-        )
+        low = lower_bound([tallies[a].n_hits for a in anchors], [tallies[a].n for a in anchors], self.config.delta)
         return anchors[int(np.argmax(low))]
 
-    def path(self, anchor: Anchor):
+    def path(self, anchor: Anchor) -> Asking[tuple[Step, ...]]:
         """The partial anchors from the empty one to `anchor`, with the estimates at hand."""
         order = self.order.get(anchor, anchor)
         prefixes = [tuple(sorted(order[:size])) for size in range(len(order))]
@@ -345,9 +355,7 @@ class _Beam:
             prefixes = [prefix for prefix in prefixes if prefix in self.tallies]
         partial = [Step(p, self.precision(p), self.space.coverage(p), self.n_drawn(p)) for p in prefixes]
         n = self.tested[anchor].n if anchor in self.tested else self.n_drawn(anchor)
-        last = Step(
-            anchor, self.precision(anchor), self.space.coverage(anchor), 0 if anchor in self.exact else n
-        )
+        last = Step(anchor, self.precision(anchor), self.space.coverage(anchor), 0 if anchor in self.exact else n)
         return (*partial, last)
 
     def result(self, anchor: Anchor, status: Status, path: tuple[Step, ...]) -> SearchResult:

@@ -1,7 +1,7 @@
 """What a search believes of the precision of each of several anchors, from a guess and from rows drawn.
 
-The log-odds of an anchor's precision are those guessed, plus an error common to all anchors of the instance, plus one
-of its own, both normal: a guess that is wrong for one anchor is likely wrong in the same direction for the next, so
+The log-odds of an anchor's precision are those guessed, plus a normal error common to all anchors of the instance, plus
+one of its own with heavy tails (Student's t with 3 degrees of freedom): a guess that is wrong for one anchor is likely wrong in the same direction for the next, so
 that the rows of each anchor also tell something of the others. A belief only ever chooses what to sample next.
 """
 
@@ -40,7 +40,7 @@ class Belief:
     def __init__(self, guesses: Sequence[float], threshold: float, alpha: float, affordable: int) -> None:
         guess = np.clip(guesses, *GUESSES)
         center = np.log(guess / (1 - guess))[:, None, None] + _COMMON[:, None]  # anchors, common, 1
-        self._prior = np.exp(-0.5 * ((_LOG_ODDS - center) / SPREAD) ** 2)  # anchors, common, log-odds
+        self._prior = (1 + ((_LOG_ODDS - center) / SPREAD) ** 2 / 3) ** -2  # anchors, common, log-odds
         self._prior /= self._prior.sum(axis=-1, keepdims=True)
         # Rows that certify an anchor are about log(1 / alpha) over what one row is expected to add to it.
         with np.errstate(divide="ignore"):

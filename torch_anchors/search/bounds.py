@@ -7,8 +7,8 @@ q = t + (1 - t) u; after S hits and F misses the bet has multiplied its stake by
 
 which is a non-negative supermartingale for every true precision <= t, and so is a mixture over fixed `u`. By Ville's
 inequality its chance of ever reaching 1 / alpha is at most alpha, whenever one looks and however one stops (Ville
-1939; Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 2021). Written in `u`, the wealth falls as
-t grows, so that the bound found by bisection and the test agree exactly.
+1939; Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 2021). Written in `u`, the wealth
+falls as t grows, so that the bound found by bisection and the test agree exactly.
 """
 
 from __future__ import annotations

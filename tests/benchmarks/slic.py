@@ -1,0 +1,87 @@
+"""Our batched SLIC against scikit-image's: how close the superpixels are, and what they cost.
+
+    python tests/benchmarks/slic.py [--device cuda] [--threads 2] [--size 224]
+
+Boundary recall is the share of one map's boundary pixels that have a boundary pixel of the other within 2 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from skimage import data
+from skimage.segmentation import find_boundaries
+from skimage.segmentation import slic as slic_skimage
+from skimage.transform import resize
+
+from torch_anchors.perturb.slic import slic
+
+PHOTOGRAPHS = ("coffee", "astronaut", "chelsea", "camera", "rocket", "coins", "hubble_deep_field", "moon", "retina")
+SETTINGS = {"compactness": 10.0, "sigma": 0.5}
+
+
+def photograph(name: str, size: int) -> np.ndarray:
+    image = getattr(data, name)()
+    image = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
+    return resize(image, (size, size), anti_aliasing=True).astype(np.float32)
+
+
+def boundary_recall(found: np.ndarray, wanted: np.ndarray) -> float:
+    found, wanted = (find_boundaries(labels, mode="thick") for labels in (found, wanted))
+    return float((distance_transform_edt(~found)[wanted] <= 2).mean())
+
+
+def milliseconds(function: Callable[[], object], device: torch.device, repeats: int = 7) -> float:
+    """Median wall time of a call, after one that warms up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", type=torch.device)
+    parser.add_argument("--threads", default=2, type=int)
+    parser.add_argument("--size", default=224, type=int)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    images = {name: photograph(name, options.size) for name in PHOTOGRAPHS}
+    stacked = torch.from_numpy(np.stack(list(images.values()))).permute(0, 3, 1, 2).contiguous().to(options.device)
+    sixteen = torch.cat([stacked, stacked])[:16]
+    print(f"{options.size} x {options.size} pixels, {options.device}, {options.threads} threads")
+    print(f"{'n_segments':>10} {'photograph':18} {'ours':>5} {'theirs':>6} {'recall of theirs':>17} {'of ours':>8}")
+    for n_segments in (10, 50, 200):
+        recalls = []
+        for (name, image), ours in zip(
+            images.items(), slic(stacked, n_segments, **SETTINGS).cpu().numpy(), strict=True
+        ):
+            theirs = slic_skimage(image, n_segments, start_label=0, **SETTINGS)
+            recalls.append((boundary_recall(ours, theirs), boundary_recall(theirs, ours)))
+            print(
+                f"{n_segments:10} {name:18} {ours.max() + 1:5} {theirs.max() + 1:6} "
+                f"{recalls[-1][0]:17.3f} {recalls[-1][1]:8.3f}"
+            )
+        mean = np.mean(recalls, axis=0)
+        print(f"{n_segments:10} {'mean':18} {'':5} {'':6} {mean[0]:17.3f} {mean[1]:8.3f}")
+        alone = milliseconds(lambda n=n_segments: slic(stacked[:1], n, **SETTINGS), options.device)
+        batch = milliseconds(lambda n=n_segments: slic(sixteen, n, **SETTINGS), options.device) / 16
+        peer = milliseconds(
+            lambda n=n_segments: slic_skimage(images["coffee"], n, start_label=0, **SETTINGS), torch.device("cpu")
+        )
+        print(f"{'':10} ms an image: alone {alone:.1f}, in a batch of 16 {batch:.1f}, scikit-image {peer:.1f}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Labels by slot, and which rows a job has drawn, against dictionaries and loops."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from torch_anchors.engine.ledger import Ledger, Memory
+from torch_anchors.perturb.masks import pack, unpack
+
+
+def codes_of(masks: list[list[int]] | np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pack(np.asarray(masks, dtype=bool)))
+
+
+# ------------------------------------------------------------------------------------------------------- labels
+
+
+def test_labels_are_read_back_from_their_slots(device: torch.device) -> None:
+    ledger = Ledger(device, capacity=8)
+    assert ledger.reserve(3, oldest=0) == 0
+    assert ledger.reserve(2, oldest=0) == 3
+    ledger.write(torch.tensor([5, 6, 7], device=device))
+    ledger.write(torch.tensor([8, 9], device=device))
+    assert ledger.read(torch.tensor([4, 0, 0, 2], device=device)).tolist() == [9, 5, 5, 7]
+    assert (ledger.n_reserved, ledger.n_written) == (5, 5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 12), st.booleans()), max_size=30))
+def test_whatever_is_not_forgotten_can_be_read(turns: list[tuple[int, int, bool]]) -> None:
+    """Random reservations, writes and advances of the oldest slot, against a dictionary."""
+    ledger, truth, oldest, rng = Ledger(torch.device("cpu"), capacity=4), {}, 0, np.random.default_rng(0)
+    for n, advance, write in turns:
+        assert ledger.reserve(n, oldest) == ledger.n_reserved - n
+        if write:
+            pending = ledger.n_reserved - ledger.n_written
+            labels = torch.from_numpy(rng.integers(0, 1000, pending))
+            truth.update(enumerate(labels.tolist(), ledger.n_written))
+            ledger.write(labels)
+        oldest = min(oldest + advance, ledger.n_reserved)
+        kept = [slot for slot in truth if slot >= oldest]
+        assert ledger.read(torch.tensor(kept, dtype=torch.int64)).tolist() == [truth[slot] for slot in kept]
+
+
+def test_memory_follows_the_slots_in_use_and_not_those_ever_used() -> None:
+    ledger = Ledger(torch.device("cpu"), capacity=64)
+    for step in range(1000):
+        first = ledger.reserve(50, oldest=max(50 * step - 100, 0))
+        ledger.write(torch.full((50,), step))
+    assert ledger.read(torch.tensor([first])).tolist() == [999]
+    assert ledger.n_written == 50_000
+    assert ledger.labels.shape[0] <= 512
+
+
+def test_the_ledger_grows_while_slots_are_still_unwritten() -> None:
+    ledger = Ledger(torch.device("cpu"), capacity=4)
+    ledger.reserve(3, oldest=0)
+    ledger.write(torch.tensor([1, 2, 3]))
+    ledger.reserve(100, oldest=0)
+    ledger.write(torch.arange(100))
+    assert ledger.read(torch.tensor([0, 2, 3, 102])).tolist() == [1, 3, 0, 99]
+
+
+# ------------------------------------------------------------------------------------------------------- memory
+
+
+def test_equal_rows_share_a_slot_and_new_ones_follow_in_order() -> None:
+    memory = Memory(remembers=True)
+    slots, new = memory.split(codes_of([[1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 1]]), first=7)
+    assert slots.tolist() == [7, 8, 7, 9]
+    assert unpack(new, 3).int().tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
+    slots, new = memory.split(codes_of([[1, 1, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1]]), first=20)
+    assert slots.tolist() == [9, 20, 8, 21]
+    assert unpack(new, 3).int().tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("width", [1, 2, 88])
+def test_no_rows_need_no_slots(width: int) -> None:
+    memory = Memory(remembers=True)
+    slots, new = memory.split(torch.zeros(0, width, dtype=torch.uint8), first=3)
+    assert slots.size == 0
+    assert new.shape == (0, width)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=8), st.integers(0, 5))
+def test_splitting_is_what_a_loop_does(batches: list[list[int]], gap: int) -> None:
+    memory, slot_of, first = Memory(remembers=True), {}, 0
+    for batch in batches:
+        first += gap  # slots that other jobs took in between
+        masks = (np.array(batch, dtype=np.int64)[:, None] >> np.arange(6)) & 1
+        slots, new = memory.split(codes_of(masks), first)
+        expected, fresh = [], []
+        for mask in batch:
+            if mask not in slot_of:
+                slot_of[mask] = first + len(fresh)
+                fresh.append(mask)
+            expected.append(slot_of[mask])
+        assert slots.tolist() == expected
+        assert (unpack(new, 6).long() @ (1 << torch.arange(6))).tolist() == fresh
+        first += len(fresh)
+
+
+def test_rows_that_are_no_function_of_their_code_are_never_shared() -> None:
+    memory = Memory(remembers=False)
+    rows = torch.tensor([[0.5, 1.0], [0.5, 1.0]])
+    slots, new = memory.split(rows, first=4)
+    assert slots.tolist() == [4, 5]
+    assert new is rows
+    memory.add((1,), rows, slots)
+    assert memory.pool((1,), 2) is None
+
+
+@pytest.mark.parametrize("anchor", [(), (0,), (2,), (0, 2), (1, 3), (0, 1, 2, 3)])
+def test_the_pool_is_every_draw_of_a_smaller_anchor_that_satisfies_this_one(anchor: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(3)
+    memory, drawn, first = Memory(remembers=True), [], 0
+    for drawn_for in [(), (0,), (2,), (0, 2), (1,), (), (0, 1, 3), (0,)]:
+        keep = rng.random((20, 4)) < 0.5
+        keep[:, list(drawn_for)] = True
+        codes = codes_of(keep)
+        slots, new = memory.split(codes, first)
+        first += new.shape[0]
+        memory.add(drawn_for, codes, slots)
+        drawn += [(set(drawn_for), row.tolist(), slot) for row, slot in zip(keep, slots.tolist(), strict=True)]
+    expected = [
+        (slot, row) for smaller, row, slot in drawn if smaller <= set(anchor) and all(row[k] for k in anchor)
+    ]
+    slots, codes = memory.pool(anchor, 4)
+    assert list(zip(slots.tolist(), unpack(codes, 4).tolist(), strict=True)) == expected
+
+
+def test_the_pool_is_about_masks_and_leaves_backgrounds_out() -> None:
+    memory = Memory(remembers=True)
+    codes = torch.tensor([[0b11, 0, 0], [0b11, 1, 0], [0b01, 1, 0]], dtype=torch.uint8)
+    slots, new = memory.split(codes, first=0)
+    assert slots.tolist() == [0, 1, 2]  # another background is another row
+    memory.add((), codes, slots)
+    pooled, masks = memory.pool((1,), 2)
+    assert pooled.tolist() == [0, 1]
+    assert masks.tolist() == [[0b11], [0b11]]
+
+
+def test_known_rows_of_an_anchor_are_each_distinct_one_that_satisfies_it() -> None:
+    rng = np.random.default_rng(1)
+    memory, first = Memory(remembers=True), 5
+    for _ in range(4):
+        slots, new = memory.split(codes_of(rng.random((25, 5)) < 0.6), first)
+        first += new.shape[0]
+    slots, codes = memory.known((1, 4), 5)
+    keep = unpack(codes, 5)
+    assert keep[:, [1, 4]].all()
+    assert len({tuple(row) for row in keep.tolist()}) == len(keep) == len(set(slots.tolist())) > 3
+    assert sorted(slots) == slots.tolist()
+    again, none = memory.split(codes, first)
+    assert again.tolist() == slots.tolist()
+    assert none.shape[0] == 0
+
+
+def test_known_rows_without_sharing_are_those_drawn_for_the_anchor_itself() -> None:
+    memory = Memory(remembers=False)
+    assert memory.known((0,), 2)[0].size == 0
+    assert memory.known((0,), 2)[1] is None
+    for first, anchor in [(0, (0,)), (2, (1,)), (4, (0,))]:
+        rows = torch.arange(first, first + 2, dtype=torch.float32)[:, None]
+        memory.add(anchor, rows, memory.split(rows, first)[0])
+    slots, rows = memory.known((0,), 2)
+    assert slots.tolist() == [0, 1, 4, 5]
+    assert rows.flatten().tolist() == [0.0, 1.0, 4.0, 5.0]
+
+
+def test_new_slots_are_consecutive() -> None:
+    memory = Memory(remembers=True)
+    slots, new = memory.split(codes_of(np.random.default_rng(0).random((60, 12)) < 0.5), first=100)
+    assert all(b - a == 1 for a, b in pairwise(sorted(set(slots.tolist()))))
+    assert min(slots) == 100
+    assert new.shape[0] == max(slots) - 99

@@ -1,0 +1,398 @@
+"""Labels from any user's model: what it may return, what it is given, and what is said when it fails."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, namedtuple
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights
+
+from jaxtyping import config as jaxtyping_config
+
+from torch_anchors.engine.predictor import INVALID, Predictor, is_out_of_memory
+from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
+
+LOGITS = torch.tensor([[0.1, 2.0, -1.0], [3.0, -2.0, 0.5], [-1.0, -2.0, -0.5], [0.0, 1.0, 0.5]])
+LABELS = [1, 0, 2, 1]
+Output = namedtuple("Output", ["scores", "features"])
+
+
+class Classifier(nn.Module):
+    """Mean of each channel, with submodules whose mode matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.Dropout(0.9), nn.BatchNorm2d(3))
+        nn.init.dirac_(self.body[0].weight)
+        self.seen: list[dict[str, Any]] = []
+
+    def forward(self, rows: Tensor) -> Tensor:
+        self.seen.append(
+            {
+                "training": [module.training for module in self.modules()],
+                "inference": torch.is_inference_mode_enabled(),
+                "autocast": torch.is_autocast_enabled(rows.device.type),
+                "dtype": rows.dtype,
+                "shape": tuple(rows.shape),
+                "channels_last": rows.is_contiguous(memory_format=torch.channels_last) and not rows.is_contiguous(),
+            }
+        )
+        return self.body(rows).mean((2, 3))
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """What a user meets who has no type checker: our own message."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
+
+
+def rows_of(n: int, device: torch.device, channels: int = 3) -> Tensor:
+    """Images of which image i is brightest in channel i % channels."""
+    rows = torch.zeros(n, channels, 4, 5, device=device)
+    rows[torch.arange(n), torch.arange(n) % channels] = 1.0
+    return rows
+
+
+def returning(output: Any, **settings: Any) -> Predictor:
+    return Predictor(lambda rows: output, **settings)
+
+
+# ------------------------------------------------------------------------------------------------------- outputs
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (LOGITS, LABELS),
+        (LOGITS.softmax(1), LABELS),
+        (LOGITS.half(), LABELS),
+        (LOGITS.bfloat16(), LABELS),
+        ((100 * LOGITS).long(), LABELS),
+        (LOGITS > 1.5, [1, 0, 0, 0]),
+        (torch.tensor([4, 0, 7, 4]), [4, 0, 7, 4]),
+        (torch.tensor([4, 0, 7, 4], dtype=torch.int32), [4, 0, 7, 4]),
+        (torch.tensor([4, 0, 7, 4], dtype=torch.uint8), [4, 0, 7, 4]),
+        (torch.tensor([-1, 1, 1, -1]), [-1, 1, 1, -1]),
+        (torch.tensor([True, False, True, True]), [1, 0, 1, 1]),
+        (torch.tensor([[-3.0], [0.0], [0.1], [8.0]]), [0, 0, 1, 1]),
+        ((LOGITS, torch.zeros(4, 9)), LABELS),
+        ([LOGITS, None], LABELS),
+        (Output(LOGITS, None), LABELS),
+        ({"logits": LOGITS, "loss": torch.zeros(())}, LABELS),
+        (OrderedDict(out=LOGITS, aux=torch.zeros(4, 3)), LABELS),
+        ({"anything": LOGITS}, LABELS),
+        (SimpleNamespace(logits=LOGITS, hidden_states=None), LABELS),
+        (LOGITS.numpy(), LABELS),
+        (LOGITS.tolist(), LABELS),
+        ([3, 1, 1, 0], [3, 1, 1, 0]),
+        (np.array([2.0, 0.0, 1.0, 2.0]), [2, 0, 1, 2]),
+        (np.array([2, 0, 1, 2], dtype=np.uint16), [2, 0, 1, 2]),
+        ((LOGITS.double().numpy(), None), LABELS),
+    ],
+)
+def test_every_output_becomes_labels(output: Any, expected: list[int], device: torch.device) -> None:
+    labels = returning(output, device=device)(torch.zeros(4, 3, 2, 2, device=device))
+    assert labels.tolist() == expected
+    assert labels.dtype == torch.int64
+    assert labels.device.type == device.type
+
+
+def test_a_module_is_called_with_its_own_rows_and_agrees_with_argmax(device: torch.device) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(60, 7)).to(device)
+    rows = torch.rand(9, 3, 4, 5, device=device)
+    assert torch.equal(Predictor(model)(rows), model(rows).argmax(1))
+
+
+def test_class_names_become_labels_that_can_be_named_again() -> None:
+    answers = iter([["cat", "dog", "cat"], ["owl", "dog", "cat"]])
+    predictor = Predictor(lambda rows: np.array(next(answers)), dtype=np.float32)
+    rows = torch.zeros(3, 2)
+    assert predictor(rows).tolist() == [0, 1, 0]
+    assert predictor(rows).tolist() == [2, 1, 0]
+    assert [predictor.name_of(k) for k in range(3)] == ["cat", "dog", "owl"]
+    assert predictor.name_of(3) is None
+    assert predictor.name_of(INVALID) is None
+
+
+def test_no_name_for_numbers() -> None:
+    predictor = returning(LOGITS)
+    predictor(torch.zeros(4, 1))
+    assert predictor.name_of(0) is None
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_a_row_with_nan_has_no_label(column: int, device: torch.device) -> None:
+    scores = LOGITS.clone()
+    scores[1, column] = torch.nan
+    labels = returning(scores, device=device)(torch.zeros(4, 1, device=device))
+    assert labels.tolist() == [1, INVALID, 2, 1]
+
+
+def test_a_nan_logit_has_no_label() -> None:
+    assert returning(torch.tensor([[2.0], [torch.nan]]))(torch.zeros(2, 1)).tolist() == [1, INVALID]
+
+
+def test_no_integer_label_of_a_user_is_mistaken_for_nan() -> None:
+    assert (returning(torch.tensor([-1, -2, 0]))(torch.zeros(3, 1)) != INVALID).all()
+
+
+def test_one_column_of_probabilities_is_told_once() -> None:
+    predictor = returning(torch.linspace(0, 1, 8)[:, None])
+    with pytest.warns(AnchorsWarning, match=r"one column with values in \[0, 1\].*torch\.logit"):
+        predictor(torch.zeros(8, 1))
+    predictor(torch.zeros(8, 1))  # a second warning would be an error here
+
+
+def test_one_logit_that_happens_to_be_small_is_no_probability() -> None:
+    outputs = iter([torch.tensor([[0.4]]), torch.linspace(-1, 1, 8)[:, None]])
+    predictor = Predictor(lambda rows: next(outputs))
+    assert predictor(torch.zeros(1, 1)).tolist() == [1]
+    assert predictor(torch.zeros(8, 1)).tolist() == [0] * 4 + [1] * 4
+
+
+# ------------------------------------------------------------------------------------------------- wrong outputs
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (torch.rand(4), r"got shape \(4,\) of torch.float32.*unsqueeze\(1\)"),
+        (torch.rand(4, 3, 2, 2), r"got shape \(4, 3, 2, 2\)"),
+        (torch.rand(4, 0), r"got shape \(4, 0\)"),
+        (torch.rand(4, 3).to(torch.complex64), "complex64"),
+        (torch.rand(5, 3), r"expected 4 rows, got shape \(5, 3\)"),
+        (torch.tensor(3), r"expected 4 rows, got shape \(\)"),
+        ({"a": LOGITS, "b": LOGITS}, "it has a, b"),
+        ({}, "mapping"),
+        (None, "got NoneType"),
+        ("cat", "got str"),
+        ((), "got tuple"),
+        (SimpleNamespace(scores=LOGITS), "got SimpleNamespace"),
+        ([[1.0], [1.0, 2.0], [1.0], [1.0]], "list"),
+        (np.array([["a", "b"]] * 4), "numbers or names"),
+        (np.array(["2020-01-01"] * 4, dtype="datetime64[D]"), "numbers or names"),
+        (np.array([0.2, 0.0, 1.0, 1.0]), r"got shape \(4,\)"),
+    ],
+)
+def test_an_output_without_labels_is_an_error(output: Any, words: str) -> None:
+    with pytest.raises(PredictorReturnTypeError, match=words):
+        returning(output)(torch.zeros(4, 3, 2, 2))
+
+
+# ------------------------------------------------------------------------------------------------- what it is given
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.dtype("float16")])
+def test_an_array_callable_gets_nhwc_arrays_of_its_type(dtype: Any) -> None:
+    seen: list[np.ndarray] = []
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        seen.append(rows)
+        return rows.mean((1, 2))
+
+    rows = rows_of(5, torch.device("cpu"))
+    assert Predictor(predict, dtype=dtype)(rows).tolist() == [0, 1, 2, 0, 1]
+    (array,) = seen
+    assert type(array) is np.ndarray
+    assert array.shape == (5, 4, 5, 3)
+    assert array.dtype == np.dtype(dtype)
+    assert array.flags.c_contiguous
+    np.testing.assert_array_equal(array, rows.permute(0, 2, 3, 1).numpy())
+
+
+def test_an_array_callable_gets_table_rows_as_they_are() -> None:
+    seen: list[np.ndarray] = []
+    predictor = Predictor(lambda rows: seen.append(rows) or rows, dtype=np.float64)
+    table = torch.rand(6, 3)
+    assert torch.equal(predictor(table), table.argmax(1))
+    assert seen[0].shape == (6, 3)
+    assert seen[0].dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
+def test_a_tensor_callable_gets_its_dtype(dtype: torch.dtype, device: torch.device) -> None:
+    seen: list[Tensor] = []
+    predictor = Predictor(
+        lambda rows: seen.append(rows) or rows.float().mean((2, 3)), dtype=dtype, device=device
+    )
+    assert predictor(rows_of(3, device)).tolist() == [0, 1, 2]
+    assert seen[0].dtype == dtype
+    assert seen[0].device.type == device.type
+
+
+def test_the_module_runs_in_eval_and_inference_mode(device: torch.device) -> None:
+    model = Classifier().to(device)
+    assert Predictor(model)(rows_of(3, device)).tolist() == [0, 1, 2]
+    assert model.seen[0]["inference"]
+    assert not any(model.seen[0]["training"])
+    assert model.training
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_mode_of_every_submodule_is_restored(fails: bool) -> None:
+    model = Classifier().train()
+    model.body[2].eval()  # a frozen batch norm
+    before = {name: module.training for name, module in model.named_modules()}
+    statistics = model.body[2].running_mean.clone()
+    rows = torch.zeros(2, 5 if fails else 3, 4, 4)
+    if fails:
+        with pytest.raises(PredictorCallError):
+            Predictor(model)(rows)
+    else:
+        Predictor(model)(rows)
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert torch.equal(model.body[2].running_mean, statistics)
+
+
+def test_a_session_spans_several_calls_and_restores_the_mode_when_interrupted() -> None:
+    model = Classifier().train()
+    predictor = Predictor(model)
+    with pytest.raises(KeyboardInterrupt), predictor.session():
+        assert not any(module.training for module in model.modules())
+        predictor(rows_of(1, torch.device("cpu")))
+        assert not any(module.training for module in model.modules())
+        assert torch.is_inference_mode_enabled()
+        raise KeyboardInterrupt
+    assert all(module.training for module in model.modules())
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_autocast_is_on_only_where_it_was_asked_for(device: torch.device) -> None:
+    model = Classifier().to(device)
+    Predictor(model)(rows_of(1, device))
+    Predictor(model, autocast=torch.bfloat16)(rows_of(1, device))
+    assert [call["autocast"] for call in model.seen] == [False, True]
+    assert not torch.is_autocast_enabled(device.type)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_rows_follow_the_memory_format_of_the_weights(layout: torch.memory_format) -> None:
+    model = nn.Sequential(Classifier(), nn.Unflatten(1, (3, 1, 1)), nn.Conv2d(3, 8, 3, padding=1), nn.Flatten())
+    model = model.to(memory_format=layout)
+    Predictor(model)(rows_of(2, torch.device("cpu")))
+    assert model[0].seen[0]["channels_last"] is (layout is torch.channels_last)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_memory_format_can_be_set(channels_last: bool) -> None:
+    model = Classifier()
+    Predictor(model, channels_last=channels_last)(rows_of(2, torch.device("cpu")))
+    assert model.seen[0]["channels_last"] is channels_last
+
+
+def test_preprocess_is_applied_before_the_cast(device: torch.device) -> None:
+    seen: list[torch.dtype] = []
+
+    def preprocess(rows: Tensor) -> Tensor:
+        seen.append(rows.dtype)
+        return rows.double() / 255
+
+    model = Classifier().to(device)
+    rows = (255 * rows_of(3, device)).to(torch.uint8)
+    assert Predictor(model, preprocess=preprocess)(rows).tolist() == [0, 1, 2]
+    assert seen == [torch.uint8]
+    assert model.seen[0]["dtype"] == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_torchvision_presets_work_as_preprocess(dtype: torch.dtype, device: torch.device) -> None:
+    preset = ResNet18_Weights.DEFAULT.transforms()
+    seen: list[Tensor] = []
+    predictor = Predictor(
+        lambda rows: seen.append(rows) or rows.mean((2, 3)), preprocess=preset, device=device
+    )
+    rows = torch.rand(2, 3, 300, 280, device=device)
+    rows = (255 * rows).to(dtype) if dtype == torch.uint8 else rows
+    predictor(rows)
+    assert seen[0].shape == (2, 3, 224, 224)
+    torch.testing.assert_close(seen[0], preset(rows))
+
+
+def test_static_shapes_are_for_accelerators_and_compiled_modules() -> None:
+    model = Classifier()
+    assert not Predictor(model).static_shapes
+    assert Predictor(torch.compile(model)).static_shapes
+    assert Predictor(lambda rows: rows, device="meta").static_shapes
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_traced_module_works() -> None:
+    layers = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(60, 4)).eval()
+    model = torch.jit.trace(layers, torch.rand(2, 3, 4, 5))
+    rows = torch.rand(3, 3, 4, 5)
+    assert torch.equal(Predictor(model)(rows), model(rows).argmax(1))
+
+
+# ------------------------------------------------------------------------------------------------- failures
+
+
+def test_a_failure_of_the_model_is_wrapped_once_with_its_context() -> None:
+    def fail(rows: Tensor) -> Tensor:
+        raise KeyError("no such layer")
+
+    with pytest.raises(PredictorCallError, match=r"predictor raised KeyError: 'no such layer'") as caught:
+        Predictor(fail)(torch.zeros(2, 3, 4, 5))
+    assert "shape (2, 3, 4, 5)" in str(caught.value)
+    assert "torch.float32, on cpu" in str(caught.value)
+    assert type(caught.value.__cause__) is KeyError
+
+    with pytest.raises(PredictorCallError) as nested:
+        Predictor(Predictor(fail))(torch.zeros(2, 3, 4, 5))
+    assert type(nested.value.__cause__) is KeyError
+
+
+def test_a_failure_of_preprocess_says_so() -> None:
+    with pytest.raises(PredictorCallError, match=r"preprocess raised ZeroDivisionError.*\(2, 1\)") as caught:
+        Predictor(lambda rows: rows, preprocess=lambda rows: 1 / 0)(torch.zeros(2, 1))
+    assert type(caught.value.__cause__) is ZeroDivisionError
+
+
+def test_preprocess_must_return_a_tensor(unchecked: None) -> None:
+    with pytest.raises(PredictorReturnTypeError, match="preprocess must return a tensor.*got ndarray"):
+        Predictor(lambda rows: rows, preprocess=lambda rows: rows.numpy())(torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory: 5 GB")],
+)
+def test_running_out_of_memory_is_passed_on(error: Exception) -> None:
+    def fail(rows: Tensor) -> Tensor:
+        raise error
+
+    assert is_out_of_memory(error)
+    with pytest.raises(type(error)) as caught:
+        Predictor(fail)(torch.zeros(2, 1))
+    assert caught.value is error
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "words"),
+    [
+        ("resnet18", {}, "predictor must be a torch.nn.Module or a callable, got str"),
+        (nn.Linear(2, 2), {"dtype": np.float32}, "dtype must be a torch dtype for an nn.Module"),
+        (nn.Linear(2, 2), {"device": "meta"}, r"device must be where the predictor's parameters are \(cpu\), got meta"),
+        (nn.Linear(2, 2), {"device": "gpu"}, "device must be .*got 'gpu'"),
+        (len, {"dtype": "integer"}, "dtype must be a torch dtype.*got 'integer'"),
+        (len, {"dtype": None}, "dtype must be a torch dtype.*got None"),
+        (len, {"dtype": np.object_}, "dtype must be a torch dtype.*got.*object"),
+        (len, {"preprocess": "resize"}, "preprocess must be a callable or None, got str"),
+    ],
+)
+def test_arguments_that_cannot_work(
+    model: Any, settings: dict[str, Any], words: str, unchecked: None
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        Predictor(model, **settings)

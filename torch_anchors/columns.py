@@ -1,0 +1,140 @@
+"""A column of a user's table: what it holds, and its values <-> numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Number
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_anchors._shapes import Bool, Float
+from torch_anchors.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; make one from its values with `Column.infer`.
+
+    Values are anything that `np.asarray` turns into one array: a pandas or Polars Series, an array, a list.
+
+    Args:
+        name: what the user calls it.
+        categories: its categories, of which category i has the code i; None for a column of numbers.
+        coded: whether the user's tables hold the codes, and `categories` are only their names.
+    """
+
+    name: str
+    categories: tuple[Any, ...] | None = None
+    coded: bool = False
+
+    @classmethod
+    def infer(cls, name: str, values: Any, categories: Sequence[Any] | None = None) -> Column:
+        """The column that holds `values`.
+
+        Text, booleans and pandas categories make a categorical column, its categories in pandas' order or sorted.
+
+        Args:
+            name: what the user calls it.
+            values: of the training rows.
+            categories: the categories, when they are known; codes of them if `values` are numbers.
+
+        Raises:
+            ArgumentError: the values are neither numbers, text, booleans nor categories.
+        """
+        array = np.asarray(values)
+        if categories is not None:
+            return cls(name, tuple(categories), coded=_are_numbers(array))
+        known = getattr(getattr(values, "dtype", None), "categories", None)
+        if known is not None and hasattr(known, "tolist"):  # pandas
+            return cls(name, tuple(known.tolist()))
+        if array.dtype.kind in "iuf":
+            return cls(name)
+        if array.dtype.kind not in "bOU":
+            raise ArgumentError(
+                f"the column {name!r} must hold numbers, text, booleans or categories, got {array.dtype}. Turn it "
+                "into a number first, such as days since a date."
+            )
+        present = set(array[~missing(values)].tolist())
+        if present <= {False, True} and all(isinstance(v, bool) for v in present):
+            return cls(name, (False, True))
+        if all(isinstance(value, Number) for value in present):
+            return cls(name)
+        return cls(name, tuple(sorted(present, key=str)))
+
+    @property
+    def n_categories(self) -> int | None:
+        """Number of categories; None for a column of numbers."""
+        return None if self.categories is None else len(self.categories)
+
+    def encode(self, values: Any, *, argument: str = "X") -> Float[np.ndarray, " rows"]:
+        """The numbers, or the codes of the categories; a category not known has the code `n_categories`.
+
+        Numbers in a column whose categories are text are taken for codes, and kept as they are.
+
+        Raises:
+            ArgumentError: something else than numbers in a column of numbers, or infinity.
+        """
+        array = np.asarray(values)
+        if self.categories is None or (_are_numbers(array) and self._holds_codes()):
+            return self._as_numbers(array, argument)
+        code_of = {category: code for code, category in enumerate(self.categories)}
+        codes = (code_of.get(value, len(code_of)) for value in array.tolist())
+        return np.fromiter(codes, dtype=np.float64, count=len(array))
+
+    def decode(self, numbers: Float[np.ndarray, " rows"]) -> NDArray[Any]:
+        """The values as the user's tables have them; None for a category not known."""
+        if self.categories is None or self.coded:
+            return numbers
+        shown = np.empty(len(numbers), dtype=object)
+        shown[:] = [
+            self.shown(number) if number in range(len(self.categories)) else None for number in numbers.tolist()
+        ]
+        return shown
+
+    def shown(self, number: float) -> Any:
+        """An encoded value in the user's words: the category of a code that is known, otherwise the number."""
+        if self.categories is None or number not in range(len(self.categories)):
+            return number
+        return self.categories[int(number)]
+
+    def _holds_codes(self) -> bool:
+        return self.coded or not any(isinstance(category, Number) for category in self.categories or ())
+
+    def _as_numbers(self, array: NDArray[Any], argument: str) -> NDArray[np.float64]:
+        try:
+            if array.dtype.kind not in "biufOU":
+                raise TypeError(f"{array.dtype} is not a type of number")
+            numbers = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(
+                f"{argument} must hold numbers in the column {self.name!r}, got {array[:3].tolist()}. Text is read as "
+                "categories when train_data holds text there or categorical_names names the categories."
+            ) from error
+        if not np.isfinite(numbers).all():
+            raise ArgumentError(
+                f"{argument} must hold finite numbers in the column {self.name!r}, got infinity. Replace it first."
+            )
+        return numbers
+
+
+def missing(values: Any) -> Bool[np.ndarray, " rows"]:
+    """Which of a column's values are missing: NaN, None, or what pandas or Polars take for missing."""
+    array = np.asarray(values)
+    for ask in ("isna", "is_null"):  # pandas, Polars
+        if hasattr(values, ask):
+            gone = np.asarray(getattr(values, ask)(), dtype=bool)
+            return gone | np.isnan(array) if array.dtype.kind == "f" else gone
+    if array.dtype.kind == "f":
+        return np.isnan(array)
+    if array.dtype.kind == "O":
+        return np.array([value is None or value != value for value in array.tolist()], dtype=bool)
+    return np.zeros(len(array), dtype=bool)
+
+
+def _are_numbers(array: NDArray[Any]) -> bool:
+    if array.dtype.kind == "O":
+        return all(isinstance(value, Number) for value in array.tolist())
+    return array.dtype.kind in "biuf"

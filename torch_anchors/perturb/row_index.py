@@ -1,0 +1,135 @@
+"""Which training rows satisfy conditions on their bins, and the random choice of one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Int
+from torch_anchors.perturb import bitsets
+from torch_anchors.perturb.conditions import ConditionBits, Conditions
+
+CHUNK_BYTES = 64 * 2**20
+"""Most memory for the bit sets of the anchors that are looked up at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """For each anchor, the longest prefix of its conditions that holds on any row, and the rows where it holds.
+
+    `words` is a bit set of rows, never empty. `length` counts the conditions in the prefix, and the padding at the
+    end of an anchor's line as well: it is the number of positions where the whole anchor holds on some row.
+    """
+
+    words: Int[Tensor, "anchors words"]
+    length: Int[Tensor, " anchors"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowIndex:
+    """Finds the rows of a binned table that satisfy conditions, and draws from them; make one with `RowIndex.build`.
+
+    The rows of one condition are a stretch of the rows sorted by bin. The rows of several conditions together are
+    an intersection of bit sets: 32 rows for each operation, so no anchor's rows need be remembered.
+
+    Args:
+        by_column: bins of the training rows, one line a column.
+        sorted_rows: for each column, the row numbers in the order of their bins.
+        starts: for each column and bin, the number of rows in lower bins; on the host.
+        bits: rows of single conditions.
+    """
+
+    by_column: Int[Tensor, "columns rows"]
+    sorted_rows: Int[Tensor, "columns rows"]
+    starts: Int[np.ndarray, "columns bins"]
+    bits: ConditionBits
+
+    @classmethod
+    def build(cls, binned: Int[Tensor, "rows columns"]) -> RowIndex:
+        """The index of a binned table on the CPU, and there; `to` gives it on another device."""
+        by_column = binned.T.contiguous()
+        sorted_rows = torch.stack([codes.argsort(stable=True).to(torch.int32) for codes in by_column.unbind()])
+        return cls(by_column, sorted_rows, _count_below(by_column), ConditionBits(by_column))
+
+    def to(self, device: torch.device | str) -> RowIndex:
+        """The same index on `device`."""
+        by_column = self.by_column.to(device)
+        return RowIndex(by_column, self.sorted_rows.to(device), self.starts, ConditionBits(by_column))
+
+    @property
+    def binned(self) -> Int[Tensor, "rows columns"]:
+        """Bins of the training rows; one column after the other in memory."""
+        return self.by_column.T
+
+    @property
+    def n_rows(self) -> int:
+        return self.by_column.shape[1]
+
+    def n_anchors_at_once(self, n_positions: int) -> int:
+        """How many anchors of up to `n_positions` conditions `prefixes` may be given in one call."""
+        by_memory = CHUNK_BYTES // (4 * bitsets.n_words(self.n_rows))
+        return max(1, min(by_memory, (self.bits.capacity - 1) // max(1, n_positions)))
+
+    def prefixes(self, conditions: Conditions) -> Prefixes:
+        """The longest prefix of each anchor's conditions that holds on any row, and the rows where it holds."""
+        sets = self.bits.words
+        slots = torch.as_tensor(self.bits.slots(conditions), device=sets.device)
+        words = sets[:1].expand(len(conditions), -1)
+        nonempty = torch.ones(len(conditions), dtype=torch.bool, device=sets.device)
+        length = torch.zeros(len(conditions), dtype=torch.int64, device=sets.device)
+        for slot in slots.unbind(1):
+            narrowed = words & sets.index_select(0, slot)
+            nonempty = nonempty & (narrowed != 0).any(1)
+            words = torch.where(nonempty[:, None], narrowed, words)
+            length = length + nonempty
+        return Prefixes(words, length)
+
+    def count(self, conditions: Conditions) -> Int[Tensor, " anchors"]:
+        """Number of rows on which all conditions of each anchor hold, on the index's device."""
+        n_positions = conditions.column.shape[1]
+        step = self.n_anchors_at_once(n_positions)
+        counts = [torch.zeros(0, dtype=torch.int64, device=self.by_column.device)]
+        for first in range(0, len(conditions), step):
+            found = self.prefixes(conditions[first : first + step])
+            n_rows = bitsets.popcount(found.words).sum(1)
+            counts.append(torch.where(found.length == n_positions, n_rows, 0))
+        return torch.cat(counts)
+
+    def spans(
+        self, conditions: Conditions
+    ) -> tuple[Int[np.ndarray, "anchors positions"], Int[np.ndarray, "anchors positions"]]:
+        """Start and length of the stretch of rows, sorted by bin, where each condition holds by itself.
+
+        Both are 0 where no row satisfies the condition, or there is none.
+        """
+        last_bin = self.starts.shape[1] - 2
+        start = self.starts[conditions.column, np.minimum(conditions.low, last_bin)]
+        length = self.starts[conditions.column, np.minimum(conditions.high, last_bin) + 1] - start
+        length = np.where(conditions.column < 0, 0, length)
+        return np.where(length == 0, 0, start), length
+
+    def choose_in_spans(
+        self,
+        column: Int[Tensor, "draws positions"],
+        start: Int[Tensor, "draws positions"],
+        length: Int[Tensor, "draws positions"],
+        entropy: Int[Tensor, "draws positions"],
+    ) -> Int[Tensor, "draws positions"]:
+        """A uniformly random row where one condition holds, by its span; any row where the span is empty."""
+        place = start + entropy % length.clamp(min=1)
+        cell = column.clamp(min=0) * self.n_rows + place
+        return self.sorted_rows.flatten().index_select(0, cell.flatten()).view(cell.shape).long()
+
+
+def _count_below(by_column: Int[Tensor, "columns rows"]) -> NDArray[np.int64]:
+    """Number of rows with a lower bin than each bin of each column, up to one past a bin where no row is."""
+    n_rows, top = by_column.shape[1], int(by_column.max())
+    counts = np.full((len(by_column), top + 3), n_rows, dtype=np.int64)
+    counts[:, 0] = 0
+    for line, codes in zip(counts, by_column.numpy(), strict=True):
+        line[1:-1] = np.bincount(codes, minlength=top + 1).cumsum()
+    return counts

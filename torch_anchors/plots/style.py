@@ -1,0 +1,57 @@
+"""What all pictures share: colours, margins, the words for a label, and how a figure is made and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch_anchors._extras import import_extra
+from torch_anchors.errors import ArgumentError
+from torch_anchors.explanation import Explanation
+
+Figure = Any  # matplotlib.figure.Figure, which is not imported before it is needed
+Axes = Any  # matplotlib.axes.Axes
+
+LabelNames = Sequence[str] | Mapping[int, str] | None
+"""What each label is called, by its number; labels without a name are called "label 7"."""
+
+# Colours that colour-blind readers tell apart (Okabe and Ito 2008).
+HIT, MISS, ANCHOR = "#0072B2", "#D55E00", "#F0A500"
+INK, FAINT_INK, PAPER = "#1A1A1A", "#6B6B6B", 0.94
+
+WIDTH, MARGIN, GAP = 10.0, 0.3, 0.2  # inches
+
+
+def label_name(label: int, label_names: LabelNames = None) -> str:
+    """What a label is called, in quotation marks, or "label 7" when it has no name."""
+    if isinstance(label_names, Mapping):
+        name = label_names.get(label)
+    else:
+        name = label_names[label] if label_names is not None and label < len(label_names) else None
+    return f"label {label}" if name is None else f"“{name}”"
+
+
+def explanation_label(explanation: Explanation, label_names: LabelNames = None) -> str:
+    """What the explained label is called; the explanation itself may know where `label_names` does not."""
+    known = {} if explanation.label_name is None else {explanation.label: explanation.label_name}
+    return label_name(explanation.label, known if label_names is None else label_names)
+
+
+def new_figure(height: float) -> Figure:
+    """A white figure of that height in inches, which no global state of matplotlib knows of."""
+    return import_extra("matplotlib.figure", "plot").Figure((WIDTH, height), facecolor="white")
+
+
+def saved(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure itself, also written to `path` when there is one.
+
+    Raises:
+        ArgumentError: matplotlib cannot write a file of that kind.
+    """
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=150)
+        except ValueError as error:  # its message lists the formats that matplotlib can write
+            raise ArgumentError(f"The picture cannot be saved as {path}: {error}") from error
+    return figure
