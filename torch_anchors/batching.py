@@ -6,9 +6,12 @@ import hashlib
 import secrets
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +22,8 @@ from torch_anchors.engine.runner import Runner
 from torch_anchors.errors import ArgumentError
 
 Explained = TypeVar("Explained")
+Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
 
 
 def version() -> str:
@@ -99,6 +104,27 @@ def collected(explanations: Iterable[Explained]) -> list[Explained]:
         error.finished = done  # type: ignore[attr-defined]
         raise
     return done
+
+
+def ahead(
+    items: Iterable[Item], prepare: Callable[[list[Item]], list[Prepared]], *, chunk: int, n_workers: int
+) -> Iterator[Prepared]:
+    """What `prepare` makes of the items, in their order, `chunk` at a time and a few chunks ahead in worker threads.
+
+    The items are read in the caller's thread. Without workers each chunk is prepared when it is asked for.
+    """
+    source = iter(items)
+    chunks = iter(lambda: list(islice(source, chunk)), [])
+    if n_workers == 0:
+        for part in chunks:
+            yield from prepare(part)
+        return
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="torch_anchors") as pool:
+        waiting = deque(pool.submit(prepare, part) for part in islice(chunks, n_workers + 1))
+        while waiting:
+            ready = waiting.popleft().result()
+            waiting.extend(pool.submit(prepare, part) for part in islice(chunks, 1))
+            yield from ready
 
 
 def instances_of(images: Iterable[Any]) -> Iterator[Any]:

@@ -22,7 +22,7 @@ from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
 from torch_anchors.explanation import ExampleRows, ImageExplanation
 from torch_anchors.perturb.fills import resolve_fill
 from torch_anchors.perturb.image import AnchorImageSampler
-from torch_anchors.perturb.segmentation import segment
+from torch_anchors.perturb.segmentation import segment, segment_batch, unit_range
 from torch_anchors.pixels import Layout, hwc, scale_image, to_chw
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
@@ -50,6 +50,8 @@ DEFAULT_DATA_ANCHOR_IMG: dict[str, Any] = {
 
 EXACT_ROWS = 256
 """``method="auto"`` enumerates when there are at most this many distinct rows: sampling would take about as many."""
+
+_SEGMENTED_TOGETHER = 16  # images in one call of the batched segmentation
 
 MOST_EXACT_ROWS = 1 << 22
 """``method="exact"`` refuses more rows than this; nobody waits for them."""
@@ -231,10 +233,16 @@ class AnchorImage:
             label=label,
             max_rows_total=max_rows_total,
         )
-        return batching.collected(self._explained([image], p_sample, settings, progress))[0]
+        return batching.collected(self._explained([image], p_sample, settings, progress, n_workers=0))[0]
 
     def explain_batch(
-        self, images: Iterable[Any], p_sample: float = 0.5, *, progress: bool = False, **settings: Any
+        self,
+        images: Iterable[Any],
+        p_sample: float = 0.5,
+        *,
+        progress: bool = False,
+        n_workers: int | None = None,
+        **settings: Any,
     ) -> list[ImageExplanation]:
         """The explanations of `images`, in their order; each is what `explain` gives for the image alone.
 
@@ -244,49 +252,86 @@ class AnchorImage:
         Args:
             images: images as for `explain`, of any sizes; a tensor (N, C, H, W) or an array (N, H, W, C) too.
             p_sample: as for `explain`.
-            progress: show a progress bar.
+            progress: show a progress bar, with images and model rows a second and how full the batches are.
+            n_workers: threads that decode and segment images ahead of the model; 0 for none, None for 4 beside a
+                GPU and none on a CPU, which the model keeps busy.
             **settings: any other parameter of `explain`, by name.
         """
-        return batching.collected(self.explain_iter(images, p_sample, progress=progress, **settings))
+        return batching.collected(
+            self.explain_iter(images, p_sample, progress=progress, n_workers=n_workers, **settings)
+        )
 
     def explain_iter(
-        self, images: Iterable[Any], p_sample: float = 0.5, *, progress: bool = False, **settings: Any
+        self,
+        images: Iterable[Any],
+        p_sample: float = 0.5,
+        *,
+        progress: bool = False,
+        n_workers: int | None = None,
+        **settings: Any,
     ) -> Iterator[ImageExplanation]:
         """The explanations of `images`, in their order, each as soon as it is ready, in bounded memory.
 
         Args:
             images: any iterable of images as for `explain`, or of (image, target) pairs, or a ``DataLoader`` of
                 batches of either. It is read a little ahead of the explanations.
-            p_sample, progress, **settings: as for `explain_batch`.
+            p_sample, progress, n_workers, **settings: as for `explain_batch`.
         """
-        return self._explained(images, p_sample, ExplainSettings.of(settings), progress)
+        if n_workers is None:
+            n_workers = 0 if self._predictor.device.type == "cpu" else 4
+        return self._explained(images, p_sample, ExplainSettings.of(settings), progress, n_workers)
 
     def _explained(
-        self, images: Iterable[Any], p_sample: float, settings: ExplainSettings, progress: bool
+        self, images: Iterable[Any], p_sample: float, settings: ExplainSettings, progress: bool, n_workers: int
     ) -> Iterator[ImageExplanation]:
-        jobs = (
-            self._job(self._prepare(image, p_sample), settings) for image in batching.instances_of(images)
+        prepared = batching.ahead(
+            batching.instances_of(images),
+            partial(self._prepare, p_sample=p_sample),
+            chunk=_SEGMENTED_TOGETHER if self._segments_together else 1,
+            n_workers=n_workers,
         )
+        jobs = (self._job(one, settings) for one in prepared)
         runner = Runner(self._predictor, self._batch_size)
         total = len(images) if isinstance(images, Sized) else None
-        return batching.in_order(
-            runner, jobs, self._explanation, progress=progress, total=total, unit="image"
-        )
+        return batching.in_order(runner, jobs, self._explanation, progress=progress, total=total, unit="image")
 
-    def _prepare(self, image: Any, p_sample: float) -> _Prepared:
-        """Everything about an image that does not need the model."""
-        pixels, layout = to_chw(image), Layout.of(image)
-        channels, height, width = pixels.shape
-        if self.image_shape is not None and self.image_shape not in (
-            (height, width, channels),
-            (height, width),
-        ):
+    @property
+    def _segments_together(self) -> bool:
+        return isinstance(self.segmentation_fn, str) and self.segmentation_fn == "slic_torch"
+
+    def _prepare(self, images: list[Any], p_sample: float) -> list[_Prepared]:
+        """Everything about images that does not need the model."""
+        for image in images:
+            self._check_shape(image)
+        segmented = self._segmented(images)
+        return [self._prepared(image, segments, p_sample) for image, segments in zip(images, segmented, strict=True)]
+
+    def _check_shape(self, image: Any) -> None:
+        channels, height, width = to_chw(image).shape
+        if self.image_shape is not None and self.image_shape not in ((height, width, channels), (height, width)):
             raise ArgumentError(
                 f"image must have the image_shape given to AnchorImage, {self.image_shape} (H, W, C), "
                 f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."
             )
-        segments = self.generate_superpixels(image)
+
+    def _segmented(self, images: list[Any]) -> list[NDArray[np.int64]]:
+        """Label maps of the images; "slic_torch" makes those of one size together, on the predictor's device."""
+        if not self._segments_together:
+            return [self.generate_superpixels(image) for image in images]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(images):
+            by_size.setdefault(tuple(to_chw(image).shape), []).append(i)
+        labels: dict[int, NDArray[np.int64]] = {}
+        for members in by_size.values():
+            stacked = torch.stack([to_chw(unit_range(hwc(images[i]))) for i in members])
+            found = segment_batch(stacked.to(self._predictor.device), self.segmentation_kwargs).cpu().numpy()
+            labels.update(zip(members, found, strict=True))
+        return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
+
+    def _prepared(self, image: Any, segments: NDArray[np.int64], p_sample: float) -> _Prepared:
+        pixels, layout = to_chw(image), Layout.of(image)
         rng = batching.stream(self._seed, pixels.numpy().tobytes(), segments.tobytes())
+        plain = self._predictor.preprocess is None
         sampler = AnchorImageSampler(
             self._predictor,
             segments,
@@ -297,8 +342,7 @@ class AnchorImage:
             rng=rng,
             device=self._predictor.device,
             dtype=self._row_dtype(layout),
-            channels_last=self._predictor.memory_format is torch.channels_last
-            and self._predictor.preprocess is None,
+            channels_last=plain and self._predictor.memory_format is torch.channels_last,
             segments=segments,
         )
         return _Prepared(image, layout, sampler, rng)

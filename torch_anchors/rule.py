@@ -110,8 +110,8 @@ def format_number(number: float) -> str:
     """A number with two decimals, or with three significant digits where two decimals would show fewer.
 
     Example:
-        >>> [format_number(x) for x in (37, -2.5, 0.12345, 0.0013, 2.5e-7, 0)]
-        ['37.00', '-2.50', '0.123', '0.0013', '2.5e-07', '0.00']
+        >>> [format_number(x) for x in (37.0, -2.5, 0.12345, 0.0013, 2.5e-7)]
+        ['37.00', '-2.50', '0.123', '0.0013', '2.5e-07']
     """
     size = abs(number)
     if size >= 1e15 or 0 < size < 1e-4:

@@ -65,10 +65,20 @@ def test_the_fastest_size_is_found(best: int) -> None:
 
 def test_a_slow_first_pass_does_not_count() -> None:
     first = iter([30.0])
-    size, _ = tuned(lambda n: next(first, 0.01 * n if n <= 16 else 0.05 * n))
-    assert size.n in (4, 8, 16)
     size, _ = tuned(lambda n: n * (1 + abs(np.log2(n / 4))) + next(first, 0.0))
     assert size.n == 4
+
+
+def test_a_slow_first_pass_of_each_size_does_not_count_on_an_accelerator() -> None:
+    seen: set[int] = set()
+
+    def seconds(n: int) -> float:
+        known = n in seen
+        seen.add(n)
+        return n * (1 + abs(np.log2(n / 256))) + (0.0 if known else 1e6)
+
+    size, _ = tuned(seconds, device=META)
+    assert size.n == 256
 
 
 def test_larger_batches_must_be_worth_their_memory() -> None:

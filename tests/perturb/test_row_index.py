@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from torch_anchors.perturb import bitsets, conditions
 from torch_anchors.perturb.conditions import ConditionBits, Conditions
-from torch_anchors.perturb.discretizer import Predicates
 from torch_anchors.perturb.row_index import RowIndex
 
 
@@ -84,12 +83,8 @@ def test_choose_in_spans_goes_through_all_rows_of_a_condition():
 
 def test_conditions_of_anchors_meet_on_a_column():
     #                    x > cut 0  x <= cut 2  y == 3        and another instance with fewer predicates
-    predicates = Predicates(
-        column=torch.tensor([[0, 0, 4], [2, 4, -1]]),
-        low=torch.tensor([[1, 0, 3], [5, 1, 0]]),
-        high=torch.tensor([[3, 2, 3], [6, 1, 0]]),
-    )
-    c = Conditions.of_anchors(predicates, [0, 1, 0, 0], [(0, 1, 2), (0, 1), (), (1,)])
+    column, low, high = [[0, 0, 4], [2, 4, -1]], [[1, 0, 3], [5, 1, 0]], [[3, 2, 3], [6, 1, 0]]
+    c = Conditions.of_anchors(np.array([column, low, high]), [0, 1, 0, 0], [(0, 1, 2), (0, 1), (), (1,)])
     assert c.column.tolist() == [[0, 4], [2, 4], [-1, -1], [0, -1]]
     real = c.column >= 0
     assert c.low[real].tolist() == [1, 3, 5, 1, 0]
@@ -97,9 +92,9 @@ def test_conditions_of_anchors_meet_on_a_column():
 
 
 def test_no_anchors_and_only_empty_anchors():
-    predicates = Predicates(*(torch.zeros(1, 1, dtype=torch.int64) for _ in range(3)))
-    assert Conditions.of_anchors(predicates, [], []).column.shape == (0, 0)
-    empty = Conditions.of_anchors(predicates, [0, 0], [(), ()])
+    bins = np.zeros((3, 1, 1), dtype=np.int64)
+    assert Conditions.of_anchors(bins, [], []).column.shape == (0, 0)
+    empty = Conditions.of_anchors(bins, [0, 0], [(), ()])
     assert empty.column.shape == (2, 0)
     index = RowIndex.build(torch.zeros(5, 1, dtype=torch.int16))
     assert index.count(empty).tolist() == [5, 5]

@@ -160,7 +160,7 @@ def test_errors_of_a_segmentation_are_wrapped_once():
     with pytest.raises(ArgumentError, match=r"'slic' failed with segmentation_kwargs") as caught:
         segment(PHOTOGRAPH, "slic", {"n_segments": "many"})
     assert not isinstance(caught.value.__cause__, ArgumentError)
-    with pytest.raises(ArgumentError, match="^compactness must be greater than 0"):
+    with pytest.raises(ArgumentError, match=r"^compactness must be greater than 0"):
         segment(PHOTOGRAPH, "slic_torch", {"compactness": 0})
 
 

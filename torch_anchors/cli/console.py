@@ -37,6 +37,7 @@ def notes_for_warnings() -> Iterator[None]:
             show(message, category, *where, **more)
 
     with warnings.catch_warnings():
+        warnings.simplefilter("default", AnchorsWarning)
         warnings.showwarning = note
         yield
 

@@ -109,6 +109,7 @@ def _add_search_options(group: Any) -> None:
         default="auto",
         help="sample (beam), try all combinations (exact), or the latter if they are few (auto, the default)",
     )
+    group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most superpixels in an anchor")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of the perturbations (default: 0)")
 
 
@@ -157,6 +158,7 @@ def run(options: argparse.Namespace) -> bool:
         threshold=options.threshold,
         delta=options.delta,
         method=options.method,
+        max_anchor_size=options.max_anchor_size,
         progress=not options.quiet,
     )
     for name, drawing, explanation in zip(names, drawings, explanations, strict=True):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 def whole_number(text: str) -> int:
@@ -28,10 +31,10 @@ def share(text: str) -> float:
     return number
 
 
-def value_or_word(kind: Callable[[str], float], *words: str) -> Callable[[str], float | str]:
+def value_or_word(kind: Callable[[str], Value], *words: str) -> Callable[[str], Value | str]:
     """A reader of options that are one of a few words or a number of a kind."""
 
-    def read(text: str) -> float | str:
+    def read(text: str) -> Value | str:
         if text in words:
             return text
         try:

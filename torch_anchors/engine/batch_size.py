@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import torch
 
@@ -38,13 +39,15 @@ class BatchSize:
     tuning: bool = False
     limit: int = 1 << 16
     _timings: dict[int, list[float]] = field(default_factory=dict)
-    _warm: bool = False
+    _warming: bool = True
+    _warms_each_size: bool = False
 
     def __post_init__(self) -> None:
-        if self.max_rows != "auto" and (not isinstance(self.max_rows, int) or self.max_rows < 1):
+        if self.max_rows == "auto":
+            return
+        if not isinstance(self.max_rows, Integral) or isinstance(self.max_rows, bool) or self.max_rows < 1:
             raise ArgumentError(f'max_rows must be "auto" or a whole number of at least 1, got {self.max_rows!r}.')
-        if isinstance(self.max_rows, int):
-            self.n = self.max_rows
+        self.n = int(self.max_rows)
 
     def start(self, row_shape: Sequence[int], device: torch.device) -> None:
         """Chooses the first size to try, once the shape of a row is known; does nothing when a size is set."""
@@ -57,14 +60,16 @@ class BatchSize:
         first = 4 if device.type == "cpu" and len(row_shape) == 3 else 64
         most_bytes = 1 << (28 if device.type == "cpu" else 31)
         self.limit = max(first, min(self.limit, most_bytes // (4 * values)))
+        # The first pass loads libraries and allocates. An accelerator also chooses kernels for each new shape.
+        self._warms_each_size = device.type != "cpu"
         self.n, self.tuning = first, True
 
     def record(self, n_rows: int, seconds: float) -> None:
         """Takes the time of one batch into account; only full batches of the size under trial count."""
         if not self.tuning or n_rows != self.n:
             return
-        if not self._warm:  # the first pass loads libraries and allocates
-            self._warm = True
+        if self._warming:
+            self._warming = False
             return
         self._timings.setdefault(self.n, []).append(seconds)
         self._advance()
@@ -84,6 +89,7 @@ class BatchSize:
             self._settle(self.n, rate)
         else:
             self.n *= 2
+            self._warming = self._warms_each_size
 
     def _settle(self, size: int, rate: float) -> None:
         self.n, self.tuning = size, False

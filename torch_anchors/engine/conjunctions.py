@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors._shapes import Bool, Float, Int
+from torch_anchors._shapes import Bool, Int
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb.discretizer import Predicates
 from torch_anchors.search.protocol import Anchor
 
 CHUNK_ROWS = 2**16
-"""Training rows in one product. Float32 counts are exact to 2^24, and the sum over chunks is in float64."""
+"""Training rows in one product: bounds its memory, and float32 counts are exact to 2^24."""
 CHUNK_BASES = 256
 """Conjunctions extended between two looks at the best coverage so far: fewer prune more, more fill a product."""
 
@@ -79,22 +79,21 @@ class LabelledRows:
         low: Int[Tensor, " predicates"],
         high: Int[Tensor, " predicates"],
         bases: Int[Tensor, "bases size"],
-    ) -> Float[Tensor, "labels bases predicates"]:
+    ) -> Int[Tensor, "labels bases predicates"]:
         """Rows of each label that satisfy both a base, given by its predicates' numbers, and one more predicate.
 
         A predicate with column -1 holds on no row.
         """
-        counts = torch.zeros(
-            len(self.n_by_label), len(bases), len(column), dtype=torch.float64, device=self.by_column.device
-        )
+        shape = len(self.n_by_label), len(bases), len(column)
+        counts = torch.zeros(shape, dtype=torch.int64, device=self.by_column.device)
         for label, chunk in self._chunks():
             bins = chunk[column.clamp(min=0)]
-            held = (bins >= low[:, None]) & (bins <= high[:, None]) & (column[:, None] >= 0)
-            held = held.float()
+            within = (bins >= low[:, None].to(bins.dtype)) & (bins <= high[:, None].to(bins.dtype))
+            held = (within & (column[:, None] >= 0)).float()
             satisfied = torch.ones(len(bases), chunk.shape[1], device=chunk.device)
             for members in bases.unbind(1):
                 satisfied = satisfied * held[members]
-            counts[label] += satisfied @ held.T
+            counts[label] += (satisfied @ held.T).long()
         return counts
 
     def _chunks(self) -> Iterator[tuple[int, Int[Tensor, "columns chunk"]]]:
@@ -121,8 +120,8 @@ def best_rules(
     n_hits - 1/2 - t n >= z sqrt(t (1 - t) n), Wilson's score test (JASA 1927) with the continuity correction. The
     largest of thousands of rules whose share of hits just reaches the threshold owes it to luck, and falls below on
     other rows; so does a rule that few rows satisfy. (At a threshold of 1 all that is asked is that every row be a
-    hit.) Of equally large rules one with the fewest conditions wins. Where no rule holds, the one with the highest
-    lower confidence bound on its precision is returned, with `holds` False.
+    hit.) Of equally large rules one with the fewest conditions wins. Where no rule holds, the one of those
+    counted with the highest lower confidence bound on its precision is returned, with `holds` False.
 
     No model is called. The device is waited for once in every `CHUNK_BASES` conjunctions that are extended, however
     many instances they belong to.
@@ -297,7 +296,7 @@ def _extend(rows: LabelledRows, table: _Table, level: _Conjunctions, leaders: _L
 
 
 def _collect(
-    counts: Float[np.ndarray, "labels bases predicates"],
+    counts: Int[np.ndarray, "labels bases predicates"],
     base: Int[np.ndarray, " conjunctions"],
     level: _Conjunctions,
     table: _Table,
@@ -312,6 +311,6 @@ def _collect(
     return _Conjunctions(
         instance,
         np.column_stack([level.members[entry], predicate]),
-        counts.sum(0)[base[entry], number].astype(np.int64),
-        counts[table.label[instance], base[entry], number].astype(np.int64),
+        counts.sum(0)[base[entry], number],
+        counts[table.label[instance], base[entry], number],
     )

@@ -33,9 +33,7 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Float[Tensor, " numbers"]:
     wanted = targets.repeat_interleave(_to(lengths, device), output_size=int(ends[-1]))
     hits = (labels == wanted) & (labels != INVALID)
 
-    running = torch.nn.functional.pad(
-        hits.long().cumsum(0), (1, 0)
-    )  # running[i]: hits among the first i rows
+    running = torch.nn.functional.pad(hits.long().cumsum(0), (1, 0))  # running[i]: hits among the first i rows
     bounds = running[_to(np.stack([starts, fresh_ends, ends]), device)]  # (3, asks)
     numbers = [(bounds[1] - bounds[0]).float(), (bounds[2] - bounds[0]).float()]
     for i, ask in enumerate(asks):
@@ -65,7 +63,7 @@ def _own_numbers(
     if isinstance(ask.request, ExamplesRequest):
         return _example_numbers(ask, target, labels, hits)
     if ask.enumerates:
-        return hits.float().view(-1, sampler.n_backgrounds).mean(dim=1)
+        return hits.float().view(-1, sampler.n_backgrounds).sum(dim=1)  # a mean would be as rough as float32
     if not sampler.shares_rows or ask.codes is None:
         return labels.new_empty(0, dtype=torch.float32)
     keep = unpack(ask.codes.to(labels.device, non_blocking=True), sampler.n_predicates(ask.job.instance))
@@ -131,7 +129,7 @@ def _answer(ask: Ask, n_hits: int, pool_hits: int, rest: NDArray[np.float32]) ->
         return _read_examples(ask, pool_hits, rest)
     if ask.enumerates:
         n_masks = ask.slots.size // sampler.n_backgrounds
-        ask.reply = EnumeratedHits(rest[:n_masks].astype(np.float64), ask.n_new)
+        ask.reply = EnumeratedHits(rest[:n_masks].astype(np.float64) / sampler.n_backgrounds, ask.n_new)
         return n_masks
     if not sampler.shares_rows or ask.codes is None:
         ask.reply = SampleCounts(ask.n_fresh, n_hits, ask.n_new)

@@ -81,7 +81,10 @@ class Job:
 
     def _advance(self, replies: tuple[Reply, ...] | None) -> Any:
         try:
-            return next(self.search) if replies is None else self.search.send(replies)
+            requests = next(self.search) if replies is None else self.search.send(replies)
+            while not requests:  # a search may find that it has nothing to ask
+                requests = self.search.send(())
+            return requests
         except StopIteration as stop:
             self.result = stop.value
             return (ExamplesRequest(self.result.anchor),)

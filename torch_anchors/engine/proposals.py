@@ -1,14 +1,8 @@
 """Anchors worth certifying, for many instances at once and before any row is drawn.
 
-Under interventional sampling a row is a training row whose columns in the anchor got other values. To the
-surrogate, which adds up a weight for each column, adding a condition to an anchor adds the change of one column's
-weight: for S fixed training rows, the sums of an anchor are those of a smaller one plus one line of changes. So the
-surrogate's precision of all extensions of an anchor is one addition and one sigmoid, and their coverage one matrix
-product.
-
-Anchors are grown greedily, one condition at a time, to the largest log-odds of precision + exchange * log coverage, once
-for each of several rates of exchange. Of all extensions met on the way, the one of largest coverage at each of several
-precisions is proposed: the front between precision and coverage, from which the search, which draws rows, picks.
+Under interventional sampling a row is a training row whose columns in the anchor got other values. The surrogate
+of the explained model foresees the labels of such rows, and with them the precision of anchors, at the cost of a few
+tensor operations; the search, which draws rows, picks from the anchors proposed.
 """
 
 from __future__ import annotations
@@ -23,24 +17,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int
+from torch_anchors.engine.growth import grow
 from torch_anchors.engine.surrogate import Surrogate
 from torch_anchors.perturb.discretizer import Predicates
 from torch_anchors.search.protocol import Anchor
 
-EXCHANGE = (0.0, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
-"""Log-odds of precision given up for a unit of log coverage; 8 rates find 97 % of the best front on Adult. Grown at
-rate 0, whatever its coverage, an anchor that names nearly every column is the last resort."""
 ERRORS = (3.4, 2.8, 2.4, 2.0, 1.7, 1.4, 1.15, 0.95, 0.75, 0.55, 0.4, 0.27, 0.16, 0.08, 0.03, 0.01)
 """Rates of error, as multiples of 1 - threshold, at each of which one anchor is proposed."""
 KNOWN_LABEL = 1.5
 """Log-odds that naming all columns adds to the surrogate's, because the instance itself is known to be a hit; naming
-a share of them adds the square of the share of it (measured on Adult)."""
+a share of them adds the square of that share (measured on Adult)."""
 N_INTERVENED = 128
 """Training rows on which the surrogate's precision is a mean."""
 N_COVERED = 1024
 """Training rows on which coverage is estimated; the proposed anchors' is then counted on all."""
 MAX_CONDITIONS = 12
-"""Columns that a proposed anchor names at most."""
+"""Columns that a proposed anchor names at most: the time goes with it."""
 CHUNK_INSTANCES = 32
 """Instances at a time: what one pass touches then stays in a processor's cache."""
 
@@ -64,9 +56,7 @@ class Proposer:
     below: Float[Tensor, "columns bins"]
 
     @classmethod
-    def fit(
-        cls, surrogate: Surrogate, binned: Int[Tensor, "rows columns"], rng: np.random.Generator
-    ) -> Proposer:
+    def fit(cls, surrogate: Surrogate, binned: Int[Tensor, "rows columns"], rng: np.random.Generator) -> Proposer:
         """A proposer for the instances of the table whose training rows are `binned`, by rows that `rng` picks."""
         n_rows, n_columns = binned.shape
 
@@ -102,7 +92,7 @@ class Proposer:
             threshold: precision in the middle of the front, in (0, 1].
             max_anchor_size: most predicates in an anchor; None for no bound.
         """
-        conditions = Conditions.of(predicates)
+        conditions = ColumnConditions.of(predicates)
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
         found: list[dict[Anchor, float]] = []
         for first in range(0, len(labels), CHUNK_INSTANCES):
@@ -115,7 +105,7 @@ class Proposer:
 
     def _front(
         self,
-        conditions: Conditions,
+        conditions: ColumnConditions,
         labels: NDArray[np.int64],
         errors: Float[Tensor, " levels"],
         max_anchor_size: int | None,
@@ -130,8 +120,15 @@ class Proposer:
         n_columns = min(len(self.covered), MAX_CONDITIONS, max_anchor_size or MAX_CONDITIONS)
         size = send((conditions.members >= 0).sum(-1))
         room = n_columns * 2 if max_anchor_size is None else max_anchor_size
-        chosen, precision = _grow(
-            start.T[label], changes[label[:, None], place], held[place], send(conditions.column), size, room, n_columns, errors
+        chosen, precision = grow(
+            start.T[label],
+            changes[label[:, None], place],
+            held[place],
+            send(conditions.column),
+            size,
+            room,
+            n_columns,
+            errors,
         )
         share_named = (chosen >= 0).sum(-1) / len(self.covered)
         return chosen, precision.logit(eps=1e-6) + KNOWN_LABEL * share_named**2
@@ -156,15 +153,13 @@ class Proposer:
         change = weight - self._weights(self.intervened.T)[column]
         return change.permute(2, 0, 1), held.float()
 
-    def _weights(
-        self, bins: Int[Tensor, "columns intervened"]
-    ) -> Float[Tensor, "columns intervened labels"]:
+    def _weights(self, bins: Int[Tensor, "columns intervened"]) -> Float[Tensor, "columns intervened labels"]:
         """The surrogate's weights of the bins of every column."""
         return self.surrogate.weight[bins + self.surrogate.offset[:, None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class ColumnConditions:
     """The conditions that an anchor may put on one column: a predicate, or two bounds that complement each other.
 
     `members` are the ids of one or two predicates, padded with -1. Where an instance has fewer conditions than
@@ -177,7 +172,7 @@ class Conditions:
     members: Int[np.ndarray, "instances conditions 2"]
 
     @classmethod
-    def of(cls, predicates: Predicates) -> Conditions:
+    def of(cls, predicates: Predicates) -> ColumnConditions:
         """All conditions on each instance's columns."""
         column, low, high = (bins.cpu().numpy() for bins in (predicates.column, predicates.low, predicates.high))
         same = (column[:, :, None] == column[:, None]) & (column >= 0)[:, None]
@@ -199,104 +194,10 @@ class Conditions:
             with_pairs(np.stack([ids, np.full_like(ids, -1)], -1), np.stack([upper, lower], -1)),
         )
 
-    def __getitem__(self, instances: slice) -> Conditions:
-        return Conditions(self.column[instances], self.low[instances], self.high[instances], self.members[instances])
-
-
-@dataclass(frozen=True, slots=True)
-class _Front:
-    """Best anchors so far: at each rate of error the one of largest coverage, and last the one of most precision.
-
-    `chosen` are the numbers of conditions, padded with -1; `value` is what is compared, -inf before any anchor.
-    """
-
-    value: Float[Tensor, "instances levels"]
-    precision: Float[Tensor, "instances levels"]
-    chosen: Int[Tensor, "instances levels steps"]
-
-    @classmethod
-    def empty(cls, n_instances: int, n_levels: int, n_steps: int, device: torch.device) -> _Front:
-        value = torch.full((n_instances, n_levels), -torch.inf, device=device)
-        chosen = torch.full((n_instances, n_levels, n_steps), -1, device=device)
-        return cls(value, torch.full_like(value, torch.nan), chosen)
-
-    def updated(
-        self,
-        step: int,
-        chosen: Int[Tensor, "instances branches steps"],
-        precision: Float[Tensor, "instances branches conditions"],
-        coverage: Float[Tensor, "instances branches conditions"],
-        errors: Float[Tensor, " levels"],
-    ) -> _Front:
-        """The front with the extensions by one condition of all branches; -inf coverage marks no extension."""
-        n_conditions = precision.shape[2]
-        precision, coverage = precision.flatten(1), coverage.flatten(1)  # instances, branches * conditions
-        enough = precision[:, None] >= 1 - errors[:, None]
-        most_precise = precision.where(coverage > -torch.inf, -torch.inf)
-        value = torch.cat([coverage[:, None].where(enough, -torch.inf), most_precise[:, None]], dim=1)
-        value, best = value.max(-1)
-        own = torch.arange(len(best), device=best.device)[:, None]
-        extended = chosen[own, best // n_conditions]
-        extended[:, :, step] = best % n_conditions
-        better = value > self.value
-        return _Front(
-            torch.where(better, value, self.value),
-            torch.where(better, precision.gather(1, best), self.precision),
-            torch.where(better[..., None], extended, self.chosen),
+    def __getitem__(self, instances: slice) -> ColumnConditions:
+        return ColumnConditions(
+            self.column[instances], self.low[instances], self.high[instances], self.members[instances]
         )
-
-
-def _grow(
-    sums: Float[Tensor, "instances intervened"],
-    change: Float[Tensor, "instances conditions intervened"],
-    held: Float[Tensor, "instances conditions covered"],
-    column: Int[Tensor, "instances conditions"],
-    size: Int[Tensor, "instances conditions"],
-    room: int,
-    n_steps: int,
-    errors: Float[Tensor, " levels"],
-) -> tuple[Int[Tensor, "instances anchors steps"], Float[Tensor, "instances anchors"]]:
-    """Conditions, padded with -1, and precision of the anchors met by growing one branch for each rate of exchange.
-
-    They are the front, then the longer half of those that the first branch became; nan is the precision of none.
-
-    Args:
-        sums: the surrogate's sums without any condition.
-        change: what each condition adds to them.
-        held: 1 on the rows where a condition holds, 0 on the others.
-        column: that each condition is about, -1 for none; an anchor has one on each column.
-        size: number of predicates in each condition.
-        room: most predicates in an anchor.
-        n_steps: most conditions in an anchor.
-        errors: rates of error of the front.
-    """
-    n_instances, n_conditions, n_covered = held.shape
-    n_branches, device = len(EXCHANGE), held.device
-    own = torch.arange(n_instances, device=device)[:, None]
-    exchange = torch.tensor(EXCHANGE, device=device)[:, None]
-    sums = sums[:, None].expand(-1, n_branches, -1)
-    holds = torch.ones(n_instances, n_branches, n_covered, device=device)
-    is_open = (column >= 0)[:, None].expand(-1, n_branches, -1)
-    left = torch.full((n_instances, n_branches, 1), room, device=device)
-    chosen = torch.full((n_instances, n_branches, n_steps), -1, device=device)
-    on_the_way: list[tuple[Tensor, Tensor]] = []
-    front = _Front.empty(n_instances, len(errors) + 1, n_steps, device)
-
-    for step in range(n_steps):
-        precision = (sums[:, :, None] + change[:, None]).sigmoid_().mean(-1)
-        coverage = (holds @ held.mT + 0.5) / (n_covered + 1)  # never 0: the longest anchors hold on few rows
-        coverage = coverage.where(is_open & (size[:, None] <= left), -torch.inf)
-        front = front.updated(step, chosen, precision, coverage, errors)
-        score = precision.logit(eps=1e-6) + exchange * coverage.clamp(min=1e-9).log()
-        score = score.where(coverage > -torch.inf, -torch.inf)
-        score, best = score.max(-1)  # instances, branches
-        chosen[:, :, step] = best.where(score > -torch.inf, -1)
-        on_the_way.append((chosen[:, 0].clone(), precision[own[:, 0], 0, best[:, 0]].where(score[:, 0] > -torch.inf, torch.nan)))
-        sums, holds = sums + change[own, best], holds * held[own, best]
-        is_open = is_open & (column[:, None] != column.gather(1, best)[..., None])
-        left = left - size.gather(1, best)[..., None]
-    lines, precisions = zip(*on_the_way[n_steps // 2 :], strict=True)
-    return torch.cat([front.chosen, torch.stack(lines, 1)], 1), torch.cat([front.precision, torch.stack(precisions, 1)], 1)
 
 
 def _anchors(

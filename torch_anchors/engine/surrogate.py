@@ -76,8 +76,8 @@ def _fit_weights(
         margin = embedding_bag(codes, weight, mode="sum") + intercept
         errors = binary_cross_entropy_with_logits(margin, target, reduction="none").mean(0).sum()
         value = errors + PENALTY * weight.square().sum()
-        value.backward()
-        return float(value)
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     return weight.detach(), intercept.detach()

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from torch_anchors._shapes import Int
 from torch_anchors.perturb import bitsets
-from torch_anchors.perturb.discretizer import Predicates
 from torch_anchors.search.protocol import Anchor
 
 CACHE_BYTES = 256 * 2**20
@@ -41,20 +40,23 @@ class Conditions:
 
     @classmethod
     def of_anchors(
-        cls, predicates: Predicates, instances: Sequence[int] | NDArray[np.int64], anchors: Sequence[Anchor]
+        cls,
+        bins: Int[np.ndarray, "3 instances predicates"],
+        instances: Sequence[int] | NDArray[np.int64],
+        anchors: Sequence[Anchor],
     ) -> Conditions:
         """What each anchor demands of each column, the columns in ascending order.
 
         Args:
-            predicates: on the CPU.
-            instances: the instance that each anchor is about, a row number of `predicates`.
+            bins: column, lowest and highest bin of the `Predicates` of each instance, on the host.
+            instances: the instance that each anchor is about.
             anchors: ids of predicates of that instance.
         """
         sizes = [len(anchor) for anchor in anchors]
         anchor = np.repeat(np.arange(len(anchors)), sizes)
         predicate = np.fromiter(chain.from_iterable(anchors), dtype=np.int64, count=len(anchor))
-        cell = np.repeat(np.asarray(instances, dtype=np.int64), sizes), predicate
-        column, low, high = (bins.numpy()[cell] for bins in (predicates.column, predicates.low, predicates.high))
+        instance = np.repeat(np.asarray(instances, dtype=np.int64), sizes)
+        column, low, high = bins[:, instance, predicate]
 
         # Two bounds on one column meet in the bins that both allow.
         n_columns = int(column.max(initial=-1)) + 1
@@ -123,6 +125,7 @@ class ConditionBits:
             part = slice(start, start + step)
             columns, lows, highs = torch.as_tensor(np.stack([column[part], low[part], high[part]]), device=device)
             bins = self._by_column[columns]
+            lows, highs = lows.to(bins.dtype), highs.to(bins.dtype)  # comparing mixed types would widen all rows
             held = (bins >= lows[:, None]) & (bins <= highs[:, None])
             line = len(self._slots) + start
             self.words[line : line + len(held)] = bitsets.pack(held)

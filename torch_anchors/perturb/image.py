@@ -42,7 +42,7 @@ class AnchorImageSampler:
         fill_function: a fill resolved before, for many images; `fill` and `images_background` are then not looked at.
         rng: source of all randomness of this image; a generator seeded from the system if None.
         device: where rows are made.
-        dtype: what rows are made of. Fills are rounded when it is an integer type.
+        dtype: what rows are made of. Values are rounded, and clipped to its range, when it is an integer type.
         channels_last: whether rows are laid out channels-last in memory.
         segments: the label map, if it is known already.
     """
@@ -85,7 +85,8 @@ class AnchorImageSampler:
         fill_function = fill_function or resolve_fill(fill, images_background)
         filled = fill_function(pixels, self._segments, self.rng)
         if not dtype.is_floating_point:
-            pixels, filled = pixels.round(), filled.round()
+            range_ = torch.iinfo(dtype)
+            pixels, filled = (rows.round().clamp(range_.min, range_.max) for rows in (pixels, filled))
         self.n_backgrounds = filled.shape[0]
         if self.n_backgrounds > _MOST_BACKGROUNDS:
             raise ArgumentError(
@@ -120,7 +121,7 @@ class AnchorImageSampler:
             p_keep=1 - self.p_sample,
         )
 
-    def instance_code(self, instance: Any = None) -> UInt8[Tensor, "1 width"]:
+    def instance_code(self, instance: Any = None) -> UInt8[Tensor, "1 bytes"]:
         """The code of the image itself: every superpixel shown."""
         return self._codes(np.ones((1, self.n_superpixels), dtype=bool), np.zeros(1, dtype=np.uint16))
 
@@ -160,18 +161,18 @@ class AnchorImageSampler:
         background = np.where(keep.all(axis=1), 0, background).astype("<u2")
         return torch.from_numpy(np.hstack([packed, background[:, None].view(np.uint8)]))
 
-    def keep(self, codes: UInt8[Tensor, "rows width"]) -> Bool[Tensor, "rows superpixels"]:
+    def keep(self, codes: UInt8[Tensor, "rows bytes"]) -> Bool[Tensor, "rows superpixels"]:
         """Which superpixels are shown in each row."""
         return unpack(codes, self.n_superpixels)
 
-    def background(self, codes: UInt8[Tensor, "rows width"]) -> Int[Tensor, " rows"]:
+    def background(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[Tensor, " rows"]:
         """The number of the background image of each row."""
         low, high = codes[:, -2].long(), codes[:, -1].long()
         return low + 256 * high
 
     def render(
         self,
-        codes: UInt8[Tensor, "rows width"],
+        codes: UInt8[Tensor, "rows bytes"],
         out: Shaped[Tensor, "rows channels height width"] | None = None,
     ) -> Shaped[Tensor, "rows channels height width"]:
         """Rows (n, C, H, W) on the device: the image where the superpixel is kept, the fill elsewhere."""

@@ -76,8 +76,9 @@ class TabularPerturbations:
         self._to_model = to_model or _unchanged
         rows = torch.as_tensor(instances, dtype=training.values.dtype)
         self._instance_codes = rows.to(self.device)
-        self._host_predicates = training.discretizer.predicates(training.discretizer.bin(rows))
-        self.predicates = self._host_predicates.to(self.device)
+        predicates = training.discretizer.predicates(training.discretizer.bin(rows))
+        self.predicates = predicates.to(self.device)
+        self._host_predicates = torch.stack([predicates.column, predicates.low, predicates.high]).numpy()
 
     def n_predicates(self, instance: Any = None) -> int:
         """Number of predicates, the same for every instance."""

@@ -10,14 +10,15 @@ enumerated, and predicates that turn out not to be needed are dropped at the end
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 import numpy as np
 
-from torch_anchors.search.bounds import lower_bound, upper_bound
-from torch_anchors.search.certify import Certificate, Certifier
+from torch_anchors.search.bounds import log_wealth_below, lower_bound, upper_bound
+from torch_anchors.search.certify import UNTESTED_SHARE, Certificate, Certifier
 from torch_anchors.search.exact import TOLERANCE, best_superset, exact_result, superset_precisions
 from torch_anchors.search.protocol import (
     Anchor,
@@ -40,6 +41,8 @@ FIRST_LOOK = 12
 
 SELECTION_CAP = 4
 """Selection stops, as good as it is, at this many times `min_samples_start` rows of one anchor."""
+
+_AS_GOOD_AS_EXACT = 1_000_000
 
 
 @dataclass(slots=True)
@@ -87,6 +90,8 @@ class _Beam:
 
     def ask(self, requests: Sequence[Request]) -> Asking[tuple[Reply, ...]]:
         """Replies to `requests`, kept within the row budget; every new row counted."""
+        if not requests:
+            return ()
         budget = self.config.max_rows_total
         if budget is not None:
             requests = self._within(requests, budget - self.n_new)
@@ -136,10 +141,13 @@ class _Beam:
             tally.n, tally.n_hits = reply.pool_n, reply.pool_hits
         if reply.child_n is None or reply.child_hits is None:
             return
+        members = set(anchor)
         for k, (n, n_hits) in enumerate(zip(reply.child_n.tolist(), reply.child_hits.tolist(), strict=True)):
-            child = self.tallies.setdefault(extend(anchor, k), Tally()) if k not in anchor else None
+            if k in members:
+                continue
+            child = self.tallies.setdefault(extend(anchor, k), Tally())
             # Several parents may inform about one child with overlapping rows: keep the larger count, do not add.
-            if child is not None and n >= child.n:
+            if n >= child.n:
                 child.n, child.n_hits = n, n_hits
 
     # ---------------------------------------------------------------------------------------------- accepting
@@ -205,39 +213,50 @@ class _Beam:
         while found is None and size < largest and parents:
             if all(self.enumerable(parent, self.config.enumerate_below) for parent in parents):
                 return (yield from self.finish_by_enumeration(parents))
-            children = self.children(parents)
-            found = yield from self.level(parents, children)
-            if found is None:
-                parents = yield from self.select(parents, children)
+            found, parents = yield from self.level(parents)
             size += 1
         return found
 
     def first_n(self) -> int:
         """Rows of the empty anchor that show about `FIRST_LOOK` rows of each predicate."""
         wanted = math.ceil(FIRST_LOOK / self.space.p_keep) if self.space.shares_rows else FIRST_LOOK
-        return min(max(wanted, self.config.round_rows), max(self.config.batch_size, FIRST_LOOK))
+        return min(max(wanted, self.config.round_rows), self.config.batch_size)
 
     def children(self, parents: Sequence[Anchor]) -> list[Anchor]:
         """All extensions of `parents` by one predicate, each once."""
         found: dict[Anchor, None] = {}
         for parent in parents:
+            members = set(parent)
             for k in range(self.space.n_predicates):
-                if k not in parent and self.space.compatible(parent, k):
+                if k not in members and self.space.compatible(parent, k):
                     child = extend(parent, k)
                     found[child] = None
                     self.order.setdefault(child, (*self.order.get(parent, parent), k))
         return list(found)
 
-    def level(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Asking[Anchor | None]:
-        """An accepted one of `children`, or None. Samples until every parent had `min_samples_start` rows."""
+    def level(self, parents: Sequence[Anchor]) -> Asking[tuple[Anchor | None, list[Anchor]]]:
+        """An accepted extension of `parents`, or None, and the `beam_size` best extensions.
+
+        Samples until every arm had `min_samples_start` rows and the best are told from the others.
+        """
+        config, children = self.config, self.children(parents)
         arms = self.arms(parents, children)
+        # Extensions of a parent that has rows enough from smaller anchors have not been counted yet.
+        yield from self.sample([arm for arm in arms if self.n_drawn(arm) >= config.min_samples_start], 0)
         while True:
-            short = [arm for arm in arms if self.n_drawn(arm) < self.config.min_samples_start]
+            short = [arm for arm in arms if self.n_drawn(arm) < config.min_samples_start]
             found = yield from self.try_ready(children, at_last=not short)
-            if found is not None or not short:
-                return found
-            step = max(self.config.round_rows, FIRST_LOOK)
-            yield from self.sample(short, min(step, self.config.batch_size))
+            if found is not None:
+                return found, []
+            if short:
+                yield from self.sample(short, min(max(config.round_rows, FIRST_LOOK), config.batch_size))
+                continue
+            kept, contenders = self.select(children)
+            cap = SELECTION_CAP * config.min_samples_start
+            open_arms = [arm for arm in self.informants(contenders, parents) if self.n_drawn(arm) < cap]
+            if not open_arms:
+                return None, kept
+            yield from self.sample(open_arms, config.batch_size)
 
     def arms(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Sequence[Anchor]:
         """What to draw rows of in order to learn about `children`: their parents if these share rows."""
@@ -268,38 +287,33 @@ class _Beam:
                 ready.append(anchor)
         return sorted(ready, key=lambda a: (-self.tallies[a].precision, -self.tallies[a].n, a))
 
-    def select(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Asking[list[Anchor]]:
-        """The `beam_size` best of `children`: within `tau` of the best with probability 1 - delta.
+    def select(self, children: Sequence[Anchor]) -> tuple[list[Anchor], list[Anchor]]:
+        """The `beam_size` best of `children`, and the two to sample next; none when the best are told apart.
 
-        Kalyanakrishnan et al., "PAC Subset Selection in Stochastic Multi-armed Bandits" (ICML 2012): sample the
-        weakest kept and the strongest dropped candidate until their bounds are `tau` apart. Any bounds that hold
-        at all times make that stop valid; ours are the mixture bounds at level delta / (2 candidates).
+        The kept are within `tau` of the best with probability 1 - delta. Kalyanakrishnan et al., "PAC Subset
+        Selection in Stochastic Multi-armed Bandits" (ICML 2012): sample the weakest kept and the strongest dropped
+        candidate until their bounds are `tau` apart. Any bounds that hold at all times make that stop valid; ours
+        are the mixture bounds at level delta / (2 candidates).
         """
-        beam_size = min(self.config.beam_size, len(children))
-        cap = SELECTION_CAP * self.config.min_samples_start
-        alpha = self.config.delta / (2 * max(len(children), 1))
-        while children:
-            tallies = [self.known(child) for child in children]
-            hits, n = (np.array([getattr(t, name) for t in tallies]) for name in ("n_hits", "n"))
-            ranking = np.argsort(-(hits + 1) / (n + 2), kind="stable")
-            kept, dropped = ranking[:beam_size], ranking[beam_size:]
-            low, high = lower_bound(hits[kept], n[kept], alpha), upper_bound(hits[dropped], n[dropped], alpha)
-            if not dropped.size or high.max() - low.min() < self.config.tau:
-                break
-            contenders = [children[kept[low.argmin()]], children[dropped[high.argmax()]]]
-            arms = [arm for arm in self.informants(contenders, parents) if self.n_drawn(arm) < cap]
-            if not arms:
-                break
-            yield from self.sample(arms, self.config.batch_size)
-        else:
-            return []
-        return [children[i] for i in kept]
+        if len(children) <= self.config.beam_size:
+            return list(children), []
+        hits, n = np.array([self.counts(child) for child in children]).T
+        ranking = np.argsort(-(hits + 1) / (n + 2), kind="stable")
+        kept, dropped = np.split(ranking, [self.config.beam_size])
+        goal = math.log(2 * len(children) / self.config.delta)
+        low = lower_bound(hits[kept], n[kept], math.exp(-goal))
+        # An upper bound is below `near` where "precision >= near" is rejected: one test each instead of a root.
+        near = min(float(low.min()) + self.config.tau, 1.0)
+        against = log_wealth_below(hits[dropped], n[dropped] - hits[dropped], near)
+        contenders = [children[kept[low.argmin()]], children[dropped[against.argmin()]]]
+        return [children[i] for i in kept], [] if against.min() >= goal else contenders
 
-    def known(self, anchor: Anchor) -> Tally:
-        """The tally of an anchor, or an exact stand-in for it."""
+    def counts(self, anchor: Anchor) -> tuple[int, int]:
+        """Hits and rows of an anchor; of an enumerated one such that it compares with others almost exactly."""
         if anchor in self.exact:
-            return Tally(1_000_000, round(1_000_000 * self.exact[anchor]))
-        return self.tallies.get(anchor, Tally())
+            return round(_AS_GOOD_AS_EXACT * self.exact[anchor]), _AS_GOOD_AS_EXACT
+        tally = self.tallies.get(anchor)
+        return (0, 0) if tally is None else (tally.n_hits, tally.n)
 
     def informants(self, candidates: Sequence[Anchor], parents: Sequence[Anchor]) -> list[Anchor]:
         """The arms whose rows tell about `candidates`."""
@@ -321,29 +335,35 @@ class _Beam:
 
     def shorten(self, anchor: Anchor) -> Asking[Anchor]:
         """The accepted anchor without the predicates that it does not need, each shorter one accepted in turn."""
-        while len(anchor) > 1:
+        while anchor:
             shorter = [tuple(k for k in anchor if k != drop) for drop in anchor]
             shorter = [a for a in shorter if a not in self.tested and a not in self.exact]
-            missing = [max(FIRST_LOOK - self.n_drawn(a), 0) for a in shorter]
-            yield from self.sample(shorter, missing)
+            yield from self.look_at([a for a in shorter if a])
             order = self.order.get(anchor, anchor)
-            found = yield from self.try_ready(shorter, at_last=True)
+            # The empty anchor has by far the most rows: its estimate needs no allowance.
+            found = yield from self.try_ready(shorter, at_last=len(anchor) > 1)
             if found is None:
                 return anchor
             self.order.setdefault(found, tuple(k for k in order if k in found))
             anchor = found
         return anchor
 
+    def look_at(self, anchors: Sequence[Anchor]) -> Asking[None]:
+        """Reads the pools of `anchors`, and draws what they lack of a first look."""
+        while True:
+            missing = [max(FIRST_LOOK - self.n_drawn(anchor), 0) for anchor in anchors]
+            yield from self.sample(anchors, [min(n, self.config.batch_size) for n in missing])
+            if max(missing, default=0) <= self.config.batch_size:
+                return
+
     # ---------------------------------------------------------------------------------------------- reporting
 
     def fallback(self) -> Anchor:
         """The anchor to show when none was accepted: the one with the highest lower bound on its precision."""
-        tallies = {**self.tallies, **{a: self.known(a) for a in self.exact}} or {(): Tally()}
-        anchors = list(tallies)
         largest = self.config.max_anchor_size or self.space.n_predicates
-        anchors = [a for a in anchors if len(a) <= largest] or anchors
-        low = lower_bound([tallies[a].n_hits for a in anchors], [tallies[a].n for a in anchors], self.config.delta)
-        return anchors[int(np.argmax(low))]
+        anchors = [anchor for anchor in {**self.tallies, **self.exact} if len(anchor) <= largest]
+        hits, n = np.array([self.counts(anchor) for anchor in anchors]).T
+        return anchors[int(np.argmax(lower_bound(hits, n, self.config.delta)))]
 
     def path(self, anchor: Anchor) -> Asking[tuple[Step, ...]]:
         """The partial anchors from the empty one to `anchor`, with the estimates at hand."""
@@ -362,22 +382,34 @@ class _Beam:
         """The result of an anchor, accepted or not."""
         if anchor in self.exact:
             found = exact_result(anchor, self.exact[anchor], self.space, self.config, path)
-            if found.success or status is Status.NOT_FOUND:
-                return found
-        coverage, certificate = self.space.coverage(anchor), self.tested.get(anchor)
+            return found if found.success else replace(found, status=status)
+        certificate = self.tested.get(anchor)
         if certificate is not None and certificate.n:
             n, n_hits, interval = certificate.n, certificate.n_hits, certificate.interval
         else:
-            # Chosen among all tallies, without rows of its own: the bounds must hold for every one of them.
-            tally, alpha = self.known(anchor), self.config.delta / (2 * max(len(self.tallies), 1))
+            tally, alpha = self.tallies[anchor], self.untested_alpha(anchor)
             n, n_hits = tally.n, tally.n_hits
             interval = float(lower_bound(n_hits, n, alpha)), float(upper_bound(n_hits, n, alpha))
+        coverage = self.space.coverage(anchor)
         return SearchResult(anchor, self.precision(anchor), interval, coverage, status, n, n_hits, path)
+
+    def untested_alpha(self, anchor: Anchor) -> float:
+        """Level of each bound of an anchor that was chosen for its tally and has no rows of its own.
+
+        The bounds must hold for all the anchors there are, not only for those that were looked at, as what was looked
+        at depends on the rows. So the level is shared among all sizes s, by 1 / ((s + 1) (s + 2)), then among the
+        anchors of a size and the s + 1 pools, its own and its parents', that the tally may have been read from.
+        """
+        size, n_predicates = len(anchor), self.space.n_predicates
+        n_anchors = math.comb(n_predicates, size)
+        nats = math.log(2 * (size + 1) ** 2 * (size + 2)) + math.log(n_anchors)
+        return UNTESTED_SHARE * self.config.delta * math.exp(-min(nats, 600.0))
 
 
 def extend(anchor: Anchor, predicate: int) -> Anchor:
     """`anchor` with one more predicate."""
-    return tuple(sorted((*anchor, predicate)))
+    place = bisect(anchor, predicate)
+    return (*anchor[:place], predicate, *anchor[place:])
 
 
 def beam_search(space: SearchSpace, config: SearchConfig) -> Search:

@@ -1,8 +1,9 @@
 """What a search believes of the precision of each of several anchors, from a guess and from rows drawn.
 
-The log-odds of an anchor's precision are those guessed, plus a normal error common to all anchors of the instance, plus
-one of its own with heavy tails (Student's t with 3 degrees of freedom): a guess that is wrong for one anchor is likely wrong in the same direction for the next, so
-that the rows of each anchor also tell something of the others. A belief only ever chooses what to sample next.
+The log-odds of an anchor's precision are those guessed, plus a normal error common to all anchors of the instance,
+plus one of its own with heavy tails (Student's t with 3 degrees of freedom): a guess that is wrong for one anchor is
+likely wrong in the same direction for the next, so that the rows of each anchor also tell something of the others.
+A belief only ever chooses what to sample next.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Belief:
         # Rows that certify an anchor are about log(1 / alpha) over what one row is expected to add to it.
         with np.errstate(divide="ignore"):
             rows = (1 - np.log(alpha)) / kl_bernoulli(_PRECISION, threshold)
-        self._worth = np.where(_PRECISION > threshold, np.clip(1 - rows / affordable, 0, 1), 0)
+        self._worth = np.where(threshold < _PRECISION, np.clip(1 - rows / affordable, 0, 1), 0)
         self._counts = np.zeros((len(guess), 2))
 
     def add(self, anchor: int, n: int, n_hits: int) -> None:
@@ -56,9 +57,7 @@ class Belief:
         """Chance that each anchor can be certified, less the share of its worth that the rows will cost."""
         log_likelihood = self._counts @ _LOG_PROBABILITY  # anchors, log-odds
         likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-        integrals = self._prior @ np.stack(
-            [likelihood, likelihood * self._worth], axis=-1
-        )  # anchors, common, 2
+        integrals = self._prior @ np.stack([likelihood, likelihood * self._worth], axis=-1)  # anchors, common, 2
         evidence, worth = integrals[..., 0] + _TINY, integrals[..., 1]
         log_common = _LOG_COMMON + np.log(evidence).sum(axis=0)
         common = np.exp(log_common - log_common.max())

@@ -52,10 +52,11 @@ def log_wealth(n_hits: ArrayLike, n_misses: ArrayLike, threshold: ArrayLike) -> 
     """
     hits = np.asarray(n_hits, dtype=np.float64)[..., None]
     misses = np.asarray(n_misses, dtype=np.float64)[..., None]
-    t = np.asarray(threshold, dtype=np.float64)[..., None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Without misses (or hits) the term is 0 even where the logarithm is infinite (u = 1, or t = 0).
-        from_hits = np.where(hits > 0, hits * np.log1p(_U * (1 - t) / t), 0.0)
+    # At t = 0 a single hit is a proof: so large a wealth is proof enough, and stays finite.
+    t = np.maximum(np.asarray(threshold, dtype=np.float64), 1e-300)[..., None]
+    from_hits = hits * np.log1p(_U * (1 - t) / t)
+    with np.errstate(invalid="ignore"):
+        # Without misses the term is 0 even at u = 1, where the logarithm is infinite.
         from_misses = np.where(misses > 0, misses * _LOG_1_MINUS_U, 0.0)
     terms = _LOG_WEIGHTS + from_hits + from_misses
     top = terms.max(axis=-1)

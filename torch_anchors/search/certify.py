@@ -16,7 +16,13 @@ from torch_anchors.search.bounds import (
 from torch_anchors.search.protocol import Anchor, SearchConfig
 
 ACCEPTANCE_SHARE = 0.95
-"""Share of delta that lower ends of intervals, the acceptances, may spend; upper ends spend the rest."""
+"""Share of delta that lower ends of intervals, the acceptances, may spend."""
+
+UPPER_SHARE = 0.025
+"""Share of delta that the upper ends of certificates' intervals may spend."""
+
+UNTESTED_SHARE = 1 - ACCEPTANCE_SHARE - UPPER_SHARE
+"""Share of delta left for the interval of an anchor that was never tested."""
 
 FUTILITY = 0.05
 """Chance of giving up a candidate that reaches the threshold. It costs power, never validity."""
@@ -100,7 +106,8 @@ class Certificate:
         to_accept = hits_to_accept(self.n_hits, self.n - self.n_hits, config.threshold, self.alpha, 100_000)
         wanted = config.batch_size if to_accept is None else to_accept
         if self.n == 0:
-            wanted = min(wanted, max(config.round_rows, math.ceil(1 / (1 - config.threshold))))
+            # At the threshold, this many rows show one miss on average.
+            wanted = min(wanted, math.ceil(1 / max(1 - config.threshold, 1 / config.batch_size)))
         return max(
             min(max(wanted, config.round_rows), config.batch_size, config.max_rows_candidate - self.n), 1
         )
@@ -108,7 +115,7 @@ class Certificate:
     @property
     def interval(self) -> tuple[float, float]:
         """Bounds that hold the true precision; over all certificates they err with probability at most delta."""
-        upper_alpha = self.alpha * (1 - ACCEPTANCE_SHARE) / ACCEPTANCE_SHARE
+        upper_alpha = self.alpha * UPPER_SHARE / ACCEPTANCE_SHARE
         return (
             float(lower_bound(self.n_hits, self.n, self.alpha)),
             float(upper_bound(self.n_hits, self.n, upper_alpha)),
@@ -120,7 +127,7 @@ class Certifier:
     """Hands out certificates: the j-th submitted anchor is tested at level delta / (j (j + 1)).
 
     These levels sum to delta, so the chance that a returned anchor is false is at most delta, however many anchors
-    were tried and however they were chosen. (`ACCEPTANCE_SHARE` of it; the upper ends of the intervals get the rest.)
+    were tried and however they were chosen. (`ACCEPTANCE_SHARE` of it; other ends of intervals get the rest.)
     """
 
     config: SearchConfig

@@ -37,11 +37,12 @@ AFFORDABLE = 3
 """An anchor that will take this many times `max_rows_candidate` rows is worth nothing, one that takes none all of
 its coverage."""
 MIN_CHANCE = 0.02
-"""Anchors that are worth less than this share of their coverage are not sampled."""
-MIN_GAIN = 0.05
+"""Anchors that are worth less than this share of their coverage are not sampled; all get a first look, lest the
+guesses be wrong, while nothing is certified."""
+MIN_GAIN = 0.1
 """Expected gain, as a share of the coverage already certified, below which the search ends."""
-LEAST_COVERAGE = 1e-6
-"""What an anchor counts for that holds on no training row: any anchor is better than none."""
+LEAST_WORTH = LEAST_COVERAGE = 1e-6
+"""What an anchor counts for that no one believes in, or that holds on no training row: any anchor is better than none."""
 
 
 def ranked_search(
@@ -74,9 +75,6 @@ def ranked_search(
     while requests := race.requests():
         replies = yield requests
         race.hear(requests, replies)
-    if not race.runners:  # nothing seemed worth a row: an estimate of the best guess is better than none
-        requests = race.requests_for([int(np.argmax(race.guesses))])
-        race.hear(requests, (yield requests))
     return race.result(empty)
 
 
@@ -85,7 +83,6 @@ class _Race:
     """The proposed anchors, what is believed of them, and the certificates of those submitted so far."""
 
     anchors: list[Anchor]
-    guesses: list[float]
     coverage: NDArray[np.float64]
     config: SearchConfig
     belief: Belief
@@ -100,7 +97,7 @@ class _Race:
         belief = Belief(guesses, config.threshold, config.delta / 2, AFFORDABLE * config.max_rows_candidate)
         coverage = np.array([space.coverage(anchor) for anchor in anchors])
         rows = MAX_ROWS if config.max_rows_total is None else config.max_rows_total
-        return cls(anchors, guesses, coverage, config, belief, Certifier(config), rows)
+        return cls(anchors, coverage, config, belief, Certifier(config), rows)
 
     def requests(self) -> tuple[SampleRequest, ...]:
         """Rows for the anchors of largest expected gain, as many anchors as `round_rows` pays for; () at the end."""
@@ -108,14 +105,10 @@ class _Race:
             return ()
         gain = self._gains()
         worthwhile = max(0.0, MIN_GAIN * self._certified_coverage)
-        return self.requests_for([k for k in np.argsort(-gain, kind="stable").tolist() if gain[k] > worthwhile])
-
-    def requests_for(self, places: list[int]) -> tuple[SampleRequest, ...]:
-        """Rows for anchors, given by their places, the first of them at least."""
         requests: list[SampleRequest] = []
         asked = 0
-        for k in places:
-            if asked >= min(self.rows_left, self.config.round_rows):
+        for k in np.argsort(-gain, kind="stable").tolist():
+            if gain[k] <= worthwhile or asked >= min(self.rows_left, self.config.round_rows):
                 break
             if k not in self.runners:
                 self.runners[k] = self.certifier.submit(self.anchors[k])
@@ -165,10 +158,13 @@ class _Race:
 
     def _gains(self) -> NDArray[np.float64]:
         """Coverage that each anchor is expected to add to what is certified; 0 where it is not worth a row."""
-        worth = self.belief.worth()
+        worth = np.maximum(self.belief.worth(), LEAST_WORTH)
         gain = worth * (np.maximum(self.coverage, LEAST_COVERAGE) - max(self._certified_coverage, 0.0))
         gain[list(self.decided)] = 0.0
-        return np.where(worth >= MIN_CHANCE, gain, 0.0)
+        worthwhile = worth >= MIN_CHANCE
+        if self.winner is None:
+            worthwhile[[k for k in range(len(worth)) if k not in self.runners]] = True
+        return np.where(worthwhile, gain, 0.0)
 
     def _step(self, k: int) -> Step:
         runner = self.runners[k]

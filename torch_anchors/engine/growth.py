@@ -1,0 +1,121 @@
+"""Anchors grown greedily to a front between precision and coverage, for many instances at once on their device.
+
+The precision is a surrogate's, which adds up a weight for each column: for S fixed training rows, the sums of an
+anchor are those of a smaller one plus one line of changes. So the precision of all extensions of an anchor is one
+addition and one sigmoid, and their coverage one matrix product.
+
+An anchor, a branch, is grown one condition at a time to the largest log-odds of precision + exchange * log coverage,
+once for each of several rates of exchange. Of all extensions met on the way, whatever their branch, the one of largest
+coverage at each of several rates of error is kept: the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Int
+
+EXCHANGE = (0.0, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
+"""Log-odds of precision given up for a unit of log coverage; 8 rates find 97 % of the best front on Adult. Grown at
+rate 0, whatever its coverage, an anchor that names nearly every column is the last resort."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """Best anchors so far: at each rate of error the one of largest coverage, and last the one of most precision.
+
+    `chosen` are the numbers of conditions, padded with -1; `value` is what is compared, -inf before any anchor.
+    """
+
+    value: Float[Tensor, "instances levels"]
+    precision: Float[Tensor, "instances levels"]
+    chosen: Int[Tensor, "instances levels steps"]
+
+    @classmethod
+    def empty(cls, n_instances: int, n_levels: int, n_steps: int, device: torch.device) -> Front:
+        value = torch.full((n_instances, n_levels), -torch.inf, device=device)
+        chosen = torch.full((n_instances, n_levels, n_steps), -1, device=device)
+        return cls(value, torch.full_like(value, torch.nan), chosen)
+
+    def updated(
+        self,
+        step: int,
+        chosen: Int[Tensor, "instances branches steps"],
+        precision: Float[Tensor, "instances branches conditions"],
+        coverage: Float[Tensor, "instances branches conditions"],
+        errors: Float[Tensor, " levels"],
+    ) -> Front:
+        """The front with the extensions by one condition of all branches; -inf coverage marks no extension."""
+        n_conditions = precision.shape[2]
+        precision, coverage = precision.flatten(1), coverage.flatten(1)  # instances, branches * conditions
+        enough = precision[:, None] >= 1 - errors[:, None]
+        most_precise = precision.where(coverage > -torch.inf, -torch.inf)
+        value = torch.cat([coverage[:, None].where(enough, -torch.inf), most_precise[:, None]], dim=1)
+        value, best = value.max(-1)
+        own = torch.arange(len(best), device=best.device)[:, None]
+        extended = chosen[own, best // n_conditions]
+        extended[:, :, step] = best % n_conditions
+        better = value > self.value
+        return Front(
+            torch.where(better, value, self.value),
+            torch.where(better, precision.gather(1, best), self.precision),
+            torch.where(better[..., None], extended, self.chosen),
+        )
+
+
+def grow(
+    sums: Float[Tensor, "instances intervened"],
+    change: Float[Tensor, "instances conditions intervened"],
+    held: Float[Tensor, "instances conditions covered"],
+    column: Int[Tensor, "instances conditions"],
+    size: Int[Tensor, "instances conditions"],
+    room: int,
+    n_steps: int,
+    errors: Float[Tensor, " levels"],
+) -> tuple[Int[Tensor, "instances anchors steps"], Float[Tensor, "instances anchors"]]:
+    """Conditions, padded with -1, and precision of the anchors met by growing one branch for each rate of exchange.
+
+    They are the front, then the longer half of those that the first branch became; nan is the precision of none.
+
+    Args:
+        sums: the surrogate's sums without any condition.
+        change: what each condition adds to them.
+        held: 1 on the rows where a condition holds, 0 on the others.
+        column: that each condition is about, -1 for none; an anchor has one on each column.
+        size: number of predicates in each condition.
+        room: most predicates in an anchor.
+        n_steps: most conditions in an anchor.
+        errors: rates of error of the front.
+    """
+    n_instances, n_covered = held.shape[0], held.shape[2]
+    n_branches, device = len(EXCHANGE), held.device
+    own = torch.arange(n_instances, device=device)[:, None]
+    exchange = torch.tensor(EXCHANGE, device=device)[:, None]
+    sums = sums[:, None].expand(-1, n_branches, -1)
+    holds = torch.ones(n_instances, n_branches, n_covered, device=device)
+    is_open = (column >= 0)[:, None].expand(-1, n_branches, -1)
+    left = torch.full((n_instances, n_branches, 1), room, device=device)
+    chosen = torch.full((n_instances, n_branches, n_steps), -1, device=device)
+    on_the_way: list[tuple[Tensor, Tensor]] = []
+    front = Front.empty(n_instances, len(errors) + 1, n_steps, device)
+
+    for step in range(n_steps):
+        precision = (sums[:, :, None] + change[:, None]).sigmoid_().mean(-1)
+        coverage = (holds @ held.mT + 0.5) / (n_covered + 1)  # never 0: the longest anchors hold on few rows
+        coverage = coverage.where(is_open & (size[:, None] <= left), -torch.inf)
+        front = front.updated(step, chosen, precision, coverage, errors)
+        score = precision.logit(eps=1e-6) + exchange * coverage.clamp(min=1e-9).log()
+        score = score.where(coverage > -torch.inf, -torch.inf)
+        score, best = score.max(-1)  # instances, branches
+        extended = score > -torch.inf
+        chosen[:, :, step] = best.where(extended, -1)
+        reached = precision.gather(2, best[..., None])[..., 0].where(extended, torch.nan)
+        on_the_way.append((chosen[:, :1].clone(), reached[:, :1]))
+        sums, holds = sums + change[own, best], holds * held[own, best]
+        is_open = is_open & (column[:, None] != column.gather(1, best)[..., None])
+        left = left - size.gather(1, best)[..., None]
+    lines, precisions = zip((front.chosen, front.precision), *on_the_way[n_steps // 2 :], strict=True)
+    return torch.cat(lines, dim=1), torch.cat(precisions, dim=1)
