@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-SECONDS_PER_CELL = 120
+SECONDS_PER_CELL = 300
 
 
 def test_there_are_notebooks() -> None:

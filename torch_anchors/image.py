@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,11 +18,10 @@ from torch_anchors.engine.job import Job
 from torch_anchors.engine.predictor import INVALID, Predictor
 from torch_anchors.engine.runner import Runner
 from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
-from torch_anchors.explanation import ExampleRows, ImageExplanation
+from torch_anchors.explanation import ImageExplanation
 from torch_anchors.perturb.fills import resolve_fill
-from torch_anchors.perturb.image import AnchorImageSampler
-from torch_anchors.perturb.segmentation import segment, segment_batch, unit_range
-from torch_anchors.pixels import Layout, hwc, scale_image, to_chw
+from torch_anchors.pixels import hwc, scale_image
+from torch_anchors.preparation import ImagePreparer, PreparedImage
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.narrate import narrated
@@ -51,20 +49,8 @@ DEFAULT_DATA_ANCHOR_IMG: dict[str, Any] = {
 EXACT_ROWS = 256
 """``method="auto"`` enumerates when there are at most this many distinct rows: sampling would take about as many."""
 
-_SEGMENTED_TOGETHER = 16  # images in one call of the batched segmentation
-
 MOST_EXACT_ROWS = 1 << 22
 """``method="exact"`` refuses more rows than this; nobody waits for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """An image with everything that does not need the model."""
-
-    image: Any
-    layout: Layout
-    sampler: AnchorImageSampler
-    rng: np.random.Generator
 
 
 class AnchorImage:
@@ -162,7 +148,7 @@ class AnchorImage:
 
     def generate_superpixels(self, image: Any) -> Int[np.ndarray, "height width"]:
         """Label map (H, W) of the image's superpixels, 0 .. K-1."""
-        return segment(hwc(image), self.segmentation_fn, self.segmentation_kwargs)
+        return self._preparer().segment(image)
 
     def overlay_mask(
         self,
@@ -284,83 +270,32 @@ class AnchorImage:
     def _explained(
         self, images: Iterable[Any], p_sample: float, settings: ExplainSettings, progress: bool, n_workers: int
     ) -> Iterator[ImageExplanation]:
+        prepare = self._preparer()
         prepared = batching.ahead(
-            batching.instances_of(images),
-            partial(self._prepare, p_sample=p_sample),
-            chunk=_SEGMENTED_TOGETHER if self._segments_together else 1,
-            n_workers=n_workers,
+            batching.instances_of(images), partial(prepare, p_sample=p_sample), chunk=prepare.chunk, n_workers=n_workers
         )
         jobs = (self._job(one, settings) for one in prepared)
         runner = Runner(self._predictor, self._batch_size)
-        total = len(images) if isinstance(images, Sized) else None
+        total = len(images) if isinstance(images, (Sequence, np.ndarray, Tensor)) else None
         return batching.in_order(runner, jobs, self._explanation, progress=progress, total=total, unit="image")
 
-    @property
-    def _segments_together(self) -> bool:
-        return isinstance(self.segmentation_fn, str) and self.segmentation_fn == "slic_torch"
-
-    def _prepare(self, images: list[Any], p_sample: float) -> list[_Prepared]:
-        """Everything about images that does not need the model."""
-        for image in images:
-            self._check_shape(image)
-        segmented = self._segmented(images)
-        return [self._prepared(image, segments, p_sample) for image, segments in zip(images, segmented, strict=True)]
-
-    def _check_shape(self, image: Any) -> None:
-        channels, height, width = to_chw(image).shape
-        if self.image_shape is not None and self.image_shape not in ((height, width, channels), (height, width)):
-            raise ArgumentError(
-                f"image must have the image_shape given to AnchorImage, {self.image_shape} (H, W, C), "
-                f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."
-            )
-
-    def _segmented(self, images: list[Any]) -> list[NDArray[np.int64]]:
-        """Label maps of the images; "slic_torch" makes those of one size together, on the predictor's device."""
-        if not self._segments_together:
-            return [self.generate_superpixels(image) for image in images]
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for i, image in enumerate(images):
-            by_size.setdefault(tuple(to_chw(image).shape), []).append(i)
-        labels: dict[int, NDArray[np.int64]] = {}
-        for members in by_size.values():
-            stacked = torch.stack([to_chw(unit_range(hwc(images[i]))) for i in members])
-            found = segment_batch(stacked.to(self._predictor.device), self.segmentation_kwargs).cpu().numpy()
-            labels.update(zip(members, found, strict=True))
-        return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
-
-    def _prepared(self, image: Any, segments: NDArray[np.int64], p_sample: float) -> _Prepared:
-        pixels, layout = to_chw(image), Layout.of(image)
-        rng = batching.stream(self._seed, pixels.numpy().tobytes(), segments.tobytes())
-        plain = self._predictor.preprocess is None
-        sampler = AnchorImageSampler(
+    def _preparer(self) -> ImagePreparer:
+        return ImagePreparer(
             self._predictor,
-            segments,
-            custom_segmentation=True,
-            image=image,
-            p_sample=p_sample,
-            fill_function=self._fill,
-            rng=rng,
-            device=self._predictor.device,
-            dtype=self._row_dtype(layout),
-            channels_last=plain and self._predictor.memory_format is torch.channels_last,
-            segments=segments,
+            self.segmentation_fn,
+            self.segmentation_kwargs,
+            self._fill,
+            self.image_shape,
+            self._seed,
         )
-        return _Prepared(image, layout, sampler, rng)
 
-    def _row_dtype(self, layout: Layout) -> torch.dtype:
-        """Type of perturbed rows: what the predictor takes or, before `preprocess`, the image's own."""
-        if self._predictor.preprocess is not None:
-            return torch.uint8 if str(layout.dtype).endswith("uint8") else torch.float32
-        dtype = self._predictor.dtype
-        return dtype if isinstance(dtype, torch.dtype) else torch.from_numpy(np.zeros(0, dtype=dtype)).dtype
-
-    def _job(self, prepared: _Prepared, settings: ExplainSettings) -> Job:
+    def _job(self, prepared: PreparedImage, settings: ExplainSettings) -> Job:
         config = settings.config(self._predictor.device)
         search = _search(prepared.sampler.space(), config, settings.method)
         return Job(
             search=narrated(search, batching.say, settings.verbose_every) if settings.verbose else search,
             sampler=prepared.sampler,
-            rng=prepared.rng,
+            rng=prepared.sampler.rng,
             label=settings.label,
             n_examples=settings.n_covered_ex,
             tag=(prepared, settings),
@@ -373,16 +308,6 @@ class AnchorImage:
             raise PredictorReturnTypeError(
                 "The predictor returned NaN for the image itself; there is no label to explain."
             )
-        codes = torch.from_numpy(examples.codes)
-        several = sampler.n_backgrounds > 1
-        rows = ExampleRows(
-            pixels=sampler.image[0].cpu().numpy(),
-            fill=sampler.fill.cpu().numpy(),
-            keep=sampler.keep(codes).numpy(),
-            background=sampler.background(codes).numpy() if several else np.zeros(len(codes), dtype=np.int64),
-            labels=examples.labels,
-            hits=examples.hits,
-        )
         return ImageExplanation(
             features=result.anchor,
             names=tuple(f"superpixel {k}" for k in result.anchor),
@@ -405,7 +330,7 @@ class AnchorImage:
             image=prepared.image,
             segments=sampler.segments,
             layout=prepared.layout,
-            rows=rows,
+            rows=prepared.example_rows(examples),
         )
 
 

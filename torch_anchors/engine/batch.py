@@ -34,6 +34,8 @@ class BatchPredictor:
         by_kind: dict[tuple[tuple[int, ...], torch.dtype], list[int]] = {}
         for i, piece in enumerate(pieces):
             by_kind.setdefault((piece.job.sampler.row_shape(), piece.job.sampler.dtype), []).append(i)
+        # Images of ever new sizes must not leave a buffer each behind.
+        self._buffers = {kind: buffer for kind, buffer in self._buffers.items() if kind in by_kind}
         size = padded if self._predictor.static_shapes else n_rows
         if len(by_kind) == 1:
             return self._predictor(self._render(pieces, size))[:n_rows]

@@ -33,7 +33,7 @@ CHUNK_BASES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class CountedRule:
     """A conjunction with its exact counts on all training rows.
 
     `holds` says whether its precision is at least the threshold with the confidence asked for.
@@ -113,7 +113,7 @@ def best_rules(
     threshold: float = 0.95,
     delta: float = 0.1,
     max_size: int = 3,
-) -> list[Rule]:
+) -> list[CountedRule]:
     """For each instance, the rule of largest coverage that holds, of all conjunctions of its predicates.
 
     A rule holds when it has more hits than `threshold` would give by chance with probability `delta`:
@@ -142,7 +142,7 @@ def best_rules(
         >>> rows = LabelledRows.of(binned, binned[:, 0], n_labels=2)
         >>> bins = torch.tensor([[1, 1]])
         >>> best_rules(rows, Predicates(torch.tensor([[0, 1]]), bins, bins), np.array([1]))
-        [Rule(anchor=(0,), n=200, n_hits=200, holds=True)]
+        [CountedRule(anchor=(0,), n=200, n_hits=200, holds=True)]
     """
     if max_size < 0:
         raise ArgumentError(f"max_size must be 0 or more, got {max_size}. Pass the most conditions in a rule.")
@@ -261,9 +261,9 @@ class _Leaders:
             for i, members in zip(instance.tolist(), level.members[entry].tolist(), strict=True):
                 self.anchor[i] = tuple(members)
 
-    def rules(self) -> list[Rule]:
+    def rules(self) -> list[CountedRule]:
         counts = zip(self.anchor, self.n.tolist(), self.n_hits.tolist(), self.holds.tolist(), strict=True)
-        return [Rule(*rule) for rule in counts]
+        return [CountedRule(*rule) for rule in counts]
 
     def _lower_bound(self, level: _Conjunctions) -> NDArray[np.float64]:
         """Wilson's lower bound on the precision, at the confidence of the test."""

@@ -114,7 +114,7 @@ class Runner:
             self._active[job] = self._n_admitted
             self._n_admitted += 1
             orders.append((job, job.start()))
-            n_expected += sum(getattr(request, "n", 1) for request in orders[-1][1])
+            n_expected += sum(_most_rows(job, request) for request in orders[-1][1])
         self._order(orders)
         return True
 
@@ -246,3 +246,10 @@ class Runner:
                 finished.append(job)
         self._order(orders)
         return finished
+
+
+def _most_rows(job: Job, request: Request) -> int:
+    """Rows that a request may queue."""
+    if isinstance(request, SampleRequest):
+        return request.n
+    return job.sampler.n_backgrounds << (job.sampler.n_predicates(job.instance) - len(request.anchor))

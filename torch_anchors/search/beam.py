@@ -241,8 +241,9 @@ class _Beam:
         """
         config, children = self.config, self.children(parents)
         arms = self.arms(parents, children)
-        # Extensions of a parent that has rows enough from smaller anchors have not been counted yet.
-        yield from self.sample([arm for arm in arms if self.n_drawn(arm) >= config.min_samples_start], 0)
+        if self.space.shares_rows:
+            # Extensions of a parent that has rows enough from smaller anchors have not been counted yet.
+            yield from self.sample([arm for arm in arms if self.n_drawn(arm) >= config.min_samples_start], 0)
         while True:
             short = [arm for arm in arms if self.n_drawn(arm) < config.min_samples_start]
             found = yield from self.try_ready(children, at_last=not short)
@@ -282,6 +283,8 @@ class _Beam:
             tally = self.tallies.get(anchor)
             if tally is None or anchor in self.tested or anchor in self.exact:
                 continue
+            if threshold >= 1 and not self.enumerable(anchor, self.config.max_rows_candidate):
+                continue  # no finite sample shows that a precision is exactly 1
             estimate = tally.optimistic if at_last else tally.precision
             if tally.n >= FIRST_LOOK and estimate >= threshold:
                 ready.append(anchor)

@@ -141,11 +141,17 @@ class SearchConfig:
         require("threshold", 0 < self.threshold <= 1, "a precision in (0, 1]")
         require("delta", 0 < self.delta < 1, "a probability in (0, 1)")
         require("tau", 0 < self.tau < 1, "a difference of precisions in (0, 1)")
-        for name in ("batch_size", "beam_size", "min_samples_start", "max_rows_candidate", "round_rows"):
-            require(name, getattr(self, name) >= 1, "a whole number of at least 1")
+        counts = ("batch_size", "beam_size", "min_samples_start", "max_rows_candidate", "round_rows")
+        for name in counts:
+            require(name, _is_count(getattr(self, name)), "a whole number of at least 1")
         for name in ("max_anchor_size", "max_rows_total"):
             value = getattr(self, name)
-            require(name, value is None or value >= 1, "None or a whole number of at least 1")
+            require(name, value is None or _is_count(value), "None or a whole number of at least 1")
+        require("enumerate_below", _is_count(self.enumerate_below, least=0), "a whole number of at least 0")
+
+
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ guesses be wrong, while nothing is certified."""
 MIN_GAIN = 0.1
 """Expected gain, as a share of the coverage already certified, below which the search ends."""
 LEAST_WORTH = LEAST_COVERAGE = 1e-6
-"""What an anchor counts for that no one believes in, or that holds on no training row: any anchor is better than none."""
+"""What an anchor counts for that no one believes in, or that no training row satisfies: any is better than none."""
 
 
 def ranked_search(

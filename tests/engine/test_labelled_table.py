@@ -1,0 +1,109 @@
+"""Counts and examples of labelled training rows against plain masks."""
+
+import numpy as np
+import pytest
+import torch
+
+from torch_anchors.engine.labelled_table import LabelledTable, labels_of
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.perturb import row_index
+from torch_anchors.perturb.conditions import Conditions
+from torch_anchors.perturb.training import TrainingRows
+
+LABELS = (-1, 4, 9)
+
+
+def labelled(device="cpu", n_rows=200, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 3, (n_rows, 4)).astype(float)
+    labels = rng.choice(LABELS, n_rows)
+    training = TrainingRows.fit(rows, [3] * 4, device=device)
+    return rows, labels, LabelledTable(training, torch.as_tensor(labels, device=device))
+
+
+def anchors(n=20, seed=1):
+    rng = np.random.default_rng(seed)
+    column = np.sort(rng.permuted(np.tile(np.arange(4), (n, 1)), axis=1)[:, :3], axis=1)
+    column = np.where(np.arange(3) < rng.integers(0, 4, (n, 1)), column, -1)
+    code = rng.integers(0, 4, column.shape)  # code 3 is on no row
+    return Conditions(column, code, code)
+
+
+def masks(rows, conditions):
+    for column, code in zip(conditions.column, conditions.low, strict=True):
+        yield np.all(
+            [rows[:, c] == v for c, v in zip(column, code, strict=True) if c >= 0] or [rows[:, 0] >= 0], axis=0
+        )
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2**26])
+def test_counts_are_those_of_plain_masks(chunk_bytes, monkeypatch, device):
+    monkeypatch.setattr(row_index, "CHUNK_BYTES", chunk_bytes)
+    rows, labels, table = labelled(device)
+    conditions, wanted = anchors(), np.resize([*LABELS, 7], 20)  # 7 is no row's label
+    found = table.count(conditions, table.class_of(wanted))
+    expected = [(m.sum(), (m & (labels == w)).sum()) for m, w in zip(masks(rows, conditions), wanted, strict=True)]
+    assert found.tolist() == [list(pair) for pair in expected]
+    assert 0 in found[:, 0]
+
+
+def test_examples_are_rows_of_the_anchor_and_know_their_labels(device):
+    rows, labels, table = labelled(device)
+    conditions, wanted = anchors(), np.resize([*LABELS, 7], 20)
+    classes = table.class_of(wanted)
+    found = table.examples(conditions, classes, table.count(conditions, classes), 5)
+    for (examples, shown, hits), mask, label in zip(found, masks(rows, conditions), wanted, strict=True):
+        n_hits, n_misses = (mask & (labels == label)).sum(), (mask & (labels != label)).sum()
+        assert hits.tolist() == [True] * min(5, n_hits) + [False] * min(5, n_misses)
+        assert ((shown == label) == hits).all()
+        real = {(*row, lab) for row, lab in zip(rows[mask].tolist(), labels[mask].tolist(), strict=True)}
+        assert {(*row, lab) for row, lab in zip(examples.tolist(), shown.tolist(), strict=True)} <= real
+
+
+def test_no_examples_are_none():
+    _, _, table = labelled()
+    conditions, classes = anchors(), table.class_of(np.full(20, 4))
+    assert all(
+        len(rows) == 0 for rows, _, _ in table.examples(conditions, classes, table.count(conditions, classes), 0)
+    )
+
+
+def test_classes_number_the_labels_through():
+    _, labels, table = labelled()
+    assert table.n_classes == 4
+    assert table.class_of(np.array([9, -1, 4, 5, 100, -8])).tolist() == [2, 0, 1, 3, 3, 3]
+    assert table.rows.n_by_label == tuple((labels == label).sum() for label in (*LABELS, 7))
+
+
+def test_a_proposer_is_fitted_to_the_labels():
+    rows, _, _ = labelled(n_rows=2000)
+    training = TrainingRows.fit(rows, [3] * 4)
+    table = LabelledTable(training, torch.as_tensor(np.where(rows[:, 1] == 2, 9, -1)))
+    predicates = training.discretizer.predicates(training.binned[rows[:, 1] == 2][:1])
+    (proposals,) = table.proposer(np.random.default_rng(0)).propose(predicates, table.class_of(np.array([9])))
+    assert proposals[(1,)] > 0.95
+
+
+def test_labels_come_in_passes_of_at_most_max_rows():
+    sizes = []
+
+    def model(rows):
+        sizes.append(len(rows))
+        return rows[:, 0].long()
+
+    codes = torch.arange(10.0)[:, None]
+    labels = labels_of(Predictor(model), lambda rows: 2 * rows, codes, 4)
+    assert labels.tolist() == list(range(0, 20, 2))
+    assert sizes == [4, 4, 2]
+    assert not labels.is_inference()
+
+
+def test_labels_survive_a_lack_of_memory():
+    def model(rows):
+        if len(rows) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return rows[:, 0].long()
+
+    assert labels_of(Predictor(model), lambda rows: rows, torch.arange(10.0)[:, None], 8).tolist() == list(range(10))
+    with pytest.raises(torch.OutOfMemoryError):
+        labels_of(Predictor(lambda rows: model(rows.repeat(9, 1))), lambda rows: rows, torch.zeros(2, 1), 8)
