@@ -22,36 +22,21 @@ BELOW: dict[str, set[str]] = {
     "engine": {"perturb", "search.protocol"},
     "models": set(),
     "explanation": {"search.protocol"},
-    "settings": {"search.protocol"},
     "plots": {"explanation", "search.protocol"},
-    "batching": {"engine"},
-    "image": {"batching", "engine", "explanation", "perturb", "search", "settings"},
-    "columns": set(),
-    "table": {"columns", "perturb"},
-    "rule": {"columns", "perturb", "table"},
-    "tabular": {
-        "batching",
-        "columns",
-        "engine",
-        "explanation",
-        "perturb",
-        "rule",
-        "search",
-        "settings",
-        "table",
-    },
-    "distributed": {"image", "tabular", "batching", "explanation", "settings"},
-    "cli": {"columns", "explanation", "image", "models", "plots", "search.protocol", "table", "tabular"},
     "__main__": {"cli"},
 }
-"""What each part may import, besides itself and the leaves."""
+"""What a part may import besides itself and the leaves."""
+
+TOP = {"image", "tabular"}
+"""What a user calls: imported by nobody but those that stand for a user."""
+USERS = {"cli", "distributed"}
 
 LATE = {("explanation", "plots")}
 """Imported inside a function, when it is called: an explanation draws itself, and plots know explanations."""
 
 
 def modules() -> dict[str, ast.Module]:
-    """Each module by its dotted name below the package, parsed."""
+    """Each module by its dotted name below the package ("" is the package itself), parsed."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -62,21 +47,31 @@ def modules() -> dict[str, ast.Module]:
 MODULES = modules()
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Dotted names of all that is imported anywhere in the tree, as ``package.module`` or ``package.module.name``."""
-    for node in ast.walk(tree):
+def imports(tree: ast.AST, *, late: bool = True) -> Iterator[str]:
+    """Dotted names of all that is imported, as ``package.module`` or ``package.module.name``.
+
+    Without `late`, only what is imported when the module itself is.
+    """
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             assert node.module is not None
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif late or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_for_types(node):
+            yield from imports(node, late=late)
 
 
-def own_imports(tree: ast.AST) -> set[str]:
-    """Modules of the package that are imported, by their names below it."""
+def is_for_types(node: ast.AST) -> bool:
+    """Whether it is ``if TYPE_CHECKING``, which never runs."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def own_imports(module: str, *, late: bool = True) -> set[str]:
+    """Modules of the package that a module of it imports, by their names below it."""
     found = set()
-    for name in imports(tree):
+    for name in imports(MODULES[module], late=late):
         package, _, rest = name.partition(".")
         if package == NAME:
             while rest and rest not in MODULES:  # the last part may be a class or a function
@@ -93,30 +88,41 @@ def part_of(module: str) -> str:
     return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name])
+@pytest.mark.parametrize("module", [name for name in MODULES if part_of(name) in LEAVES | set(BELOW)])
 def test_arrows_point_down(module: str) -> None:
     part = part_of(module)
-    assert part in BELOW or part in LEAVES, f"{part} is new: say in this test what it may import"
-    allowed = {part, *LEAVES, *BELOW.get(part, set())}
-    for imported in own_imports(MODULES[module]):
-        if (part, part_of(imported)) in LATE:
-            continue
-        assert any(is_part_of(imported, name) for name in allowed), f"{module} must not import {imported}"
+    allowed = {part, *LEAVES, *BELOW.get(part, set())} if part not in LEAVES else LEAVES
+    for imported in own_imports(module):
+        if (part, part_of(imported)) not in LATE:
+            assert any(is_part_of(imported, name) for name in allowed), f"{module} must not import {imported}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name and part_of(name) not in USERS | set(BELOW)])
+def test_what_lies_between_knows_no_user(module: str) -> None:
+    """The facades and their helpers do without the command line, the pictures and the pretrained models."""
+    forbidden = USERS | {"__main__", "plots", "models"} | (TOP - {part_of(module)})
+    for imported in own_imports(module):
+        assert part_of(imported) not in forbidden, f"{module} must not import {imported}"
+
+
+def test_only_users_import_what_users_call() -> None:
+    importers = {top: {part_of(name) for name in MODULES if top in own_imports(name)} for top in TOP}
+    assert all(parts <= USERS | {""} for parts in importers.values()), importers
+    assert "cli" in importers["image"]
 
 
 @pytest.mark.parametrize(("importer", "imported"), sorted(LATE))
 def test_late_imports_are_late(importer: str, imported: str) -> None:
-    at_once = ast.Module([node for node in MODULES[importer].body if not isinstance(node, ast.ClassDef)], [])
-    assert not any(is_part_of(name, imported) for name in own_imports(at_once))
-    assert any(is_part_of(name, imported) for name in own_imports(MODULES[importer]))
+    assert not any(is_part_of(name, imported) for name in own_imports(importer, late=False))
+    assert any(is_part_of(name, imported) for name in own_imports(importer))
 
 
 def test_there_is_no_circle() -> None:
-    parts = {part: {part_of(name) for name in names} for part, names in BELOW.items()}
-    while parts:
-        free = {part for part, below in parts.items() if not below & set(parts)}
-        assert free, f"a circle among {sorted(parts)}"
-        parts = {part: below for part, below in parts.items() if part not in free}
+    waiting = {name: own_imports(name, late=False) - {name} for name in MODULES}
+    while waiting:
+        free = {name for name, imported in waiting.items() if not imported & set(waiting)}
+        assert free, f"a circle among {sorted(waiting)}"
+        waiting = {name: imported for name, imported in waiting.items() if name not in free}
 
 
 def test_the_search_knows_no_tensors() -> None:
@@ -128,10 +134,10 @@ def test_the_search_knows_no_tensors() -> None:
         seen.add(module)
         foreign = {name.partition(".")[0] for name in imports(MODULES[module])}
         assert not foreign & {"torch", "torchvision", "kornia"}, f"search comes to import torch through {module}"
-        waiting += own_imports(MODULES[module]) - seen
+        waiting += own_imports(module) - seen
 
 
-def test_nobody_starts_the_package() -> None:
-    """Importing names from the package itself would run all of it, whatever they need."""
-    for module, tree in MODULES.items():
-        assert "" not in own_imports(tree), f"{module} imports from {NAME} rather than from one of its modules"
+def test_nobody_imports_the_package_as_a_whole() -> None:
+    """Taking a name from the package, rather than from its module, would import all of it."""
+    for module in MODULES:
+        assert "" not in own_imports(module), f"{module} takes a name from {NAME}"

@@ -158,7 +158,9 @@ class TabularExplanation(Explanation):
     def __str__(self) -> str:
         what, share = self.label_words, f"{100 * self.coverage:.3g} % of the training rows"
         if self.status is Status.EMPTY_HOLDS:
-            first = f"The model answers {what} on nearly every row, with {self._precision_words()}: no condition is needed."
+            first = (
+                f"The model answers {what} on nearly every row, with {self._precision_words()}: no condition is needed."
+            )
         elif not self.features:
             first = f"No conditions were found that keep {what}: without any, it has {self._precision_words()}."
         else:

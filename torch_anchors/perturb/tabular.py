@@ -98,6 +98,10 @@ class TabularPerturbations:
             drawn += self._draw(orders[part], instances[part], conditions[part])
         return drawn
 
+    def bins(self, instance: int, anchor: Anchor) -> list[tuple[int, int, int]]:
+        """Column, lowest and highest bin of each predicate of an anchor."""
+        return [tuple(line) for line in self._host_predicates[:, instance, list(anchor)].T.tolist()]
+
     def instance_code(self, instance: Any) -> Float[Tensor, "1 columns"]:
         """The explained row itself."""
         return self._instance_codes[instance : instance + 1]

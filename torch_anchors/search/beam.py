@@ -305,8 +305,10 @@ class _Beam:
         kept, dropped = np.split(ranking, [self.config.beam_size])
         goal = math.log(2 * len(children) / self.config.delta)
         low = lower_bound(hits[kept], n[kept], math.exp(-goal))
+        near = float(low.min()) + self.config.tau
+        if near >= 1:
+            return [children[i] for i in kept], []
         # An upper bound is below `near` where "precision >= near" is rejected: one test each instead of a root.
-        near = min(float(low.min()) + self.config.tau, 1.0)
         against = log_wealth_below(hits[dropped], n[dropped] - hits[dropped], near)
         contenders = [children[kept[low.argmin()]], children[dropped[against.argmin()]]]
         return [children[i] for i in kept], [] if against.min() >= goal else contenders
@@ -343,8 +345,9 @@ class _Beam:
             shorter = [a for a in shorter if a not in self.tested and a not in self.exact]
             yield from self.look_at([a for a in shorter if a])
             order = self.order.get(anchor, anchor)
-            # The empty anchor has by far the most rows: its estimate needs no allowance.
-            found = yield from self.try_ready(shorter, at_last=len(anchor) > 1)
+            # An estimate from many rows, as the empty anchor mostly has, needs no allowance for chance.
+            well_known = min(map(self.n_drawn, shorter), default=0) >= self.config.min_samples_start
+            found = yield from self.try_ready(shorter, at_last=len(anchor) > 1 or not well_known)
             if found is None:
                 return anchor
             self.order.setdefault(found, tuple(k for k in order if k in found))

@@ -14,10 +14,15 @@ falls as t grows, so that the bound found by bisection and the test agree exactl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Numbers = int | float | np.number[Any] | Sequence[int] | Sequence[float] | NDArray[Any]
+"""One number or an array of them. (`numpy.typing.ArrayLike` does not name int, so that no checker accepts one.)"""
 
 N_NODES = 48
 _BISECTIONS = 45  # halves [0, 1] to below 3e-14
@@ -41,7 +46,7 @@ with np.errstate(divide="ignore"):
     _LOG_1_MINUS_U = np.log1p(-_U)
 
 
-def log_wealth(n_hits: ArrayLike, n_misses: ArrayLike, threshold: ArrayLike) -> NDArray[np.float64]:
+def log_wealth(n_hits: Numbers, n_misses: Numbers, threshold: Numbers) -> NDArray[np.float64]:
     """Log of the mixture martingale against "precision <= threshold"; arguments broadcast.
 
     The hypothesis is rejected, and an anchor certified, when this reaches ``log(1 / alpha)``. A threshold of 1
@@ -64,12 +69,12 @@ def log_wealth(n_hits: ArrayLike, n_misses: ArrayLike, threshold: ArrayLike) -> 
     return np.where(np.isfinite(top), finite + np.log(np.exp(terms - finite[..., None]).sum(axis=-1)), top)
 
 
-def log_wealth_below(n_hits: ArrayLike, n_misses: ArrayLike, threshold: ArrayLike) -> NDArray[np.float64]:
+def log_wealth_below(n_hits: Numbers, n_misses: Numbers, threshold: Numbers) -> NDArray[np.float64]:
     """Log of the mirrored martingale, against "precision >= threshold": the same bet on misses."""
     return log_wealth(n_misses, n_hits, 1 - np.asarray(threshold, dtype=np.float64))
 
 
-def lower_bound(n_hits: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArray[np.float64]:
+def lower_bound(n_hits: Numbers, n: Numbers, alpha: Numbers) -> NDArray[np.float64]:
     """Largest t such that "precision <= t" is rejected at level `alpha`; 0 when none is.
 
     The true precision is below it, at any time ever, with probability at most `alpha`.
@@ -88,19 +93,19 @@ def lower_bound(n_hits: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArray[np
     return low
 
 
-def upper_bound(n_hits: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> NDArray[np.float64]:
+def upper_bound(n_hits: Numbers, n: Numbers, alpha: Numbers) -> NDArray[np.float64]:
     """Smallest t such that "precision >= t" is rejected at level `alpha`; 1 when none is."""
     hits, total = np.asarray(n_hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    return 1 - lower_bound(total - hits, total, alpha)
+    return np.asarray(1 - lower_bound(total - hits, total, alpha))
 
 
-def kl_bernoulli(p: ArrayLike, q: ArrayLike) -> NDArray[np.float64]:
+def kl_bernoulli(p: Numbers, q: Numbers) -> NDArray[np.float64]:
     """Kullback-Leibler divergence of Bernoulli(p) from Bernoulli(q), in nats."""
     p, q = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         hit = np.where(p > 0, p * np.log(p / q), 0.0)
         miss = np.where(p < 1, (1 - p) * np.log((1 - p) / (1 - q)), 0.0)
-    return hit + miss
+    return np.asarray(hit + miss)
 
 
 @lru_cache(maxsize=65536)

@@ -151,7 +151,7 @@ class SearchConfig:
 
 
 def _is_count(value: object, least: int = 1) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
 
 
 @dataclass(frozen=True, slots=True)

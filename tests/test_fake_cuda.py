@@ -1,0 +1,262 @@
+"""A round on a GPU that is not there: no mix of devices, nothing that waits for a value, one copy back.
+
+Fake tensors have a device, a type and a shape and no values. An operation that needs a value (`.item()`, `nonzero`,
+a boolean index, `bool(tensor)`) raises on them, and so does one whose tensors are on different devices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from torch_anchors.engine import counting
+from torch_anchors.engine.batch_size import BatchSize
+from torch_anchors.engine.job import Job
+from torch_anchors.engine.ledger import Ledger
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.runner import Runner
+from torch_anchors.perturb.image import AnchorImageSampler
+from torch_anchors.perturb.protocol import Order
+from torch_anchors.search.beam import beam_search
+from torch_anchors.search.exact import exact_search
+from torch_anchors.search.protocol import EnumerateRequest, SampleRequest, SearchConfig
+
+CUDA = torch.device("cuda", 0)
+SEGMENTS = np.arange(48).reshape(6, 8) // 4
+
+
+class RealHost(TorchDispatchMode):
+    """Lets the host's own tensors have values, above a mode that fakes everything."""
+
+    def __init__(self, device: FakeTensorMode) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        leaves = tree_leaves((args, kwargs))
+        fake = any(isinstance(leaf, FakeTensor) or leaf in (CUDA, torch.device("cuda")) for leaf in leaves)
+        if not fake and not kwargs.get("pin_memory"):
+            with _disable_current_modes():
+                return func(*args, **kwargs)
+        args, kwargs = tree_map_only(Tensor, self.faked, (args, kwargs))
+        return func(*args, **kwargs)
+
+    def faked(self, tensor: Tensor) -> Tensor:
+        return tensor if isinstance(tensor, FakeTensor) else self.device.from_tensor(tensor)
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    """Operations on device "cuda" work on fake tensors; those on the host work as always."""
+    with FakeTensorMode() as device, RealHost(device):
+        yield
+
+
+class CopiesToHost(TorchDispatchMode):
+    """Counts the copies from the device to the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in ("_to_copy", "copy_") and isinstance(out, Tensor) and out.device.type == "cpu":
+            source = args[1] if name == "copy_" else args[0]
+            if source.device.type == "cuda":
+                self.found[name] += 1
+        return out
+
+
+def network() -> nn.Module:
+    with CUDA:
+        layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)]
+    return nn.Sequential(*layers)
+
+
+def sampler_on_gpu(**settings: Any) -> AnchorImageSampler:
+    image = np.random.default_rng(0).random((6, 8, 3), dtype=np.float32)
+    return AnchorImageSampler(None, SEGMENTS, True, image, segments=SEGMENTS, device=CUDA, **settings)
+
+
+def backgrounds(image: Tensor, segments: Tensor, rng: np.random.Generator) -> Tensor:
+    return torch.stack([image * 0.5, image * 0.0, 1 - image])
+
+
+def test_the_fake_device_complains_about_what_it_should(gpu: None) -> None:
+    rows = torch.ones(3, device=CUDA)
+    with pytest.raises(DataDependentOutputException):
+        rows.sum().item()
+    with pytest.raises(Exception, match="nonzero|data-dependent|Dynamic"):
+        rows[rows > 0]
+    with pytest.raises(Exception, match="device"):
+        rows + torch.ones(3)
+    with CopiesToHost() as copies:
+        rows.cpu()
+    assert copies.found["_to_copy"] == 1
+
+
+@pytest.mark.parametrize("fill", ["mean", "blur", "noise", 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_preparing_and_rendering_stay_on_the_device(
+    fill: Any, dtype: torch.dtype, channels_last: bool, gpu: None
+) -> None:
+    with CopiesToHost() as copies:
+        sampler = sampler_on_gpu(fill=fill, dtype=dtype, channels_last=channels_last)
+        orders = [SampleRequest((1,), 9), EnumerateRequest(tuple(range(9)))]
+        for codes in sampler.draw([Order(request, np.random.default_rng(0)) for request in orders]):
+            assert codes.device.type == "cpu"
+            rows = sampler.render(codes)
+            again = sampler.render(codes, sampler.empty(len(codes)))
+            for rendered in (rows, again):
+                assert rendered.device == CUDA
+                assert rendered.dtype == dtype
+                assert rendered.shape == (len(codes), 3, 6, 8)
+                assert rendered.is_contiguous(memory_format=torch.channels_last) is channels_last
+    assert not copies.found
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.parametrize("output", ["logits", "logit", "tuple", "mapping", "labels"])
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_labels_stay_on_the_device(output: str, autocast: torch.dtype | None, gpu: None) -> None:
+    wrap = {
+        "logits": lambda scores: scores,
+        "logit": lambda scores: scores[:, :1],
+        "tuple": lambda scores: (scores, None),
+        "mapping": lambda scores: {"logits": scores},
+        "labels": lambda scores: scores.argmax(1),
+    }[output]
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, rows: Tensor) -> Any:
+            return wrap(self.inner(rows))
+
+    predictor = Predictor(Wrapped(), autocast=autocast, preprocess=lambda rows: rows / 255)
+    assert predictor.device == CUDA
+    assert predictor.static_shapes
+    with CopiesToHost() as copies:
+        labels = predictor(torch.zeros(7, 3, 6, 8, dtype=torch.uint8, device=CUDA))
+    assert (labels.device, labels.dtype, labels.shape) == (CUDA, torch.int64, (7,))
+    assert not copies.found
+
+
+def test_a_ledger_grows_on_the_device(gpu: None) -> None:
+    ledger = Ledger(CUDA, capacity=16)
+    with CopiesToHost() as copies:
+        for _ in range(20):
+            first = ledger.reserve(9, oldest=max(ledger.n_reserved - 30, 0))
+            ledger.write(torch.zeros(9, dtype=torch.int64, device=CUDA))
+            found = ledger.read(torch.arange(first, first + 9).to(CUDA))
+    assert found.device == CUDA
+    assert not copies.found
+
+
+class Event:
+    """Stands in for a CUDA event, which needs a driver."""
+
+    log: list[str]
+
+    def record(self) -> None:
+        self.log.append("record")
+
+    def synchronize(self) -> None:
+        self.log.append("wait")
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happened to the events, in order. Numbers read back are those of a device on which no row is a hit."""
+    log: list[str] = []
+    monkeypatch.setattr(Event, "log", log, raising=False)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    deliver = counting.Answers.deliver
+
+    def delivered(answers: counting.Answers) -> None:
+        assert answers._numbers.device.type == "cpu"
+        log.append("deliver")
+        with _disable_current_modes():
+            answers._numbers = torch.zeros(tuple(answers._numbers.shape))
+        deliver(answers)
+
+    monkeypatch.setattr(counting.Answers, "deliver", delivered)
+    return log
+
+
+def jobs_on_gpu(n: int) -> list[Job]:
+    jobs = []
+    for i in range(n):
+        sampler = sampler_on_gpu(fill_function=backgrounds if i % 3 == 2 else None)
+        search = beam_search(sampler.space(), SearchConfig(round_rows=64, min_samples_start=30, max_anchor_size=2))
+        if i % 4 == 3:
+            sampler = sampler_on_gpu()
+            search = exact_search(sampler.space(), SearchConfig())
+        jobs.append(Job(search, sampler, np.random.default_rng(i), label=[None, 2][i % 2]))
+    return jobs
+
+
+@pytest.mark.parametrize("max_rows", [16, 200])
+def test_whole_searches_run_with_one_copy_for_each_answer(
+    max_rows: int, gpu: None, events: list[str]
+) -> None:
+    """Draw, render, predict, write and count for several jobs, to the end of their searches."""
+    model = network().train()
+    jobs = jobs_on_gpu(6)
+    runner = Runner(Predictor(model), BatchSize(max_rows))
+    with CopiesToHost() as copies:
+        finished = list(runner.run(jobs))
+    assert len(finished) == 6
+    assert all(job.found[0].n_hits == 0 for job in finished)
+    n_answers = events.count("deliver")
+    assert n_answers == events.count("record") == events.count("wait")
+    assert sum(copies.found.values()) == copies.found["copy_"] == n_answers > 10
+    assert all(module.training for module in model.modules())
+
+
+def test_a_batch_is_sent_before_the_answers_of_the_one_before_are_awaited(
+    gpu: None, events: list[str]
+) -> None:
+    runner = Runner(Predictor(network()), BatchSize(32))
+    finished = list(runner.run(jobs_on_gpu(12)))
+    assert len(finished) == 12
+    steps = [event for event in events if event in ("record", "wait")]
+    in_flight = np.cumsum([1 if step == "record" else -1 for step in steps])
+    assert set(in_flight.tolist()) == {0, 1, 2}
+    first_wait = steps.index("wait")
+    assert steps[:first_wait].count("record") == 2
+
+
+def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The numbers are in pinned memory that the device writes to until the event has passed."""
+    log: list[str] = []
+    monkeypatch.setattr(Event, "log", log, raising=False)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        answers = counting.Answers(torch.zeros(0, device=CUDA), [])
+        assert answers._numbers.device.type == "cpu"
+    assert log == ["record"]
+
+    class Late:
+        def numpy(self) -> np.ndarray:
+            log.append("read")
+            return np.zeros(0, dtype=np.float32)
+
+    answers._numbers = Late()  # type: ignore[assignment]
+    answers.deliver()
+    assert log == ["record", "wait", "read"]
