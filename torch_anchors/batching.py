@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from torch_anchors.engine.job import Job
@@ -129,6 +130,13 @@ def ahead(
 
 def instances_of(images: Iterable[Any]) -> Iterator[Any]:
     """The single images of an iterable of images, of (image, target) pairs, or of a DataLoader's batches of either."""
+    single = isinstance(images, (np.ndarray, Tensor)) and images.ndim != 4
+    if single or not isinstance(images, Iterable) and not hasattr(images, "__getitem__"):
+        shape = f" of shape {tuple(images.shape)}" if single else ""
+        raise ArgumentError(
+            "images must be several: an iterable of images, a tensor (N, C, H, W) or an array (N, H, W, C), got "
+            f"{type(images).__name__}{shape}. For one image call explain(image)."
+        )
     for item in images:
         first = item[0] if isinstance(item, (tuple, list)) and len(item) else item
         if getattr(first, "ndim", 0) == 4:

@@ -105,6 +105,8 @@ class AnchorImage:
         autocast: torch.dtype | None = None,
         channels_last: bool | None = None,
     ) -> None:
+        if image_shape is not None and (not isinstance(image_shape, Sequence) or len(image_shape) not in (2, 3)):
+            raise ArgumentError(f"image_shape must be (H, W, C), (H, W) or None, got {image_shape!r}.")
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.segmentation_fn = segmentation_fn
         self.segmentation_kwargs = segmentation_kwargs
@@ -219,7 +221,7 @@ class AnchorImage:
             label=label,
             max_rows_total=max_rows_total,
         )
-        return batching.collected(self._explained([image], p_sample, settings, progress, n_workers=0))[0]
+        return batching.collected(self._explained([image], p_sample, settings, progress, total=1, n_workers=0))[0]
 
     def explain_batch(
         self,
@@ -265,18 +267,25 @@ class AnchorImage:
         """
         if n_workers is None:
             n_workers = 0 if self._predictor.device.type == "cpu" else 4
-        return self._explained(images, p_sample, ExplainSettings.of(settings), progress, n_workers)
+        total = len(images) if isinstance(images, (Sequence, np.ndarray, Tensor)) else None
+        single = batching.instances_of(images)
+        return self._explained(single, p_sample, ExplainSettings.of(settings), progress, total, n_workers)
 
     def _explained(
-        self, images: Iterable[Any], p_sample: float, settings: ExplainSettings, progress: bool, n_workers: int
+        self,
+        images: Iterable[Any],
+        p_sample: float,
+        settings: ExplainSettings,
+        progress: bool,
+        total: int | None,
+        n_workers: int,
     ) -> Iterator[ImageExplanation]:
         prepare = self._preparer()
         prepared = batching.ahead(
-            batching.instances_of(images), partial(prepare, p_sample=p_sample), chunk=prepare.chunk, n_workers=n_workers
+            images, partial(prepare, p_sample=p_sample), chunk=prepare.chunk, n_workers=n_workers
         )
         jobs = (self._job(one, settings) for one in prepared)
         runner = Runner(self._predictor, self._batch_size)
-        total = len(images) if isinstance(images, (Sequence, np.ndarray, Tensor)) else None
         return batching.in_order(runner, jobs, self._explanation, progress=progress, total=total, unit="image")
 
     def _preparer(self) -> ImagePreparer:

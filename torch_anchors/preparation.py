@@ -81,7 +81,8 @@ class ImagePreparer:
 
     def _check_shape(self, image: Any) -> None:
         channels, height, width = to_chw(image).shape
-        if self.image_shape is not None and self.image_shape not in ((height, width, channels), (height, width)):
+        shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
+        if self.image_shape is not None and self.image_shape not in shapes:
             raise ArgumentError(
                 f"image must have the image_shape given to AnchorImage, {self.image_shape} (H, W, C), "
                 f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."

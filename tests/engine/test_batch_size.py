@@ -19,9 +19,10 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """What a user meets who has no type checker: our own message."""
+    before = jaxtyping_config.jaxtyping_disable
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
-    jaxtyping_config.update("jaxtyping_disable", False)
+    jaxtyping_config.update("jaxtyping_disable", before)
 
 
 def tuned(

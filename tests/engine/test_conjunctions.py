@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from torch_anchors.engine import conjunctions
-from torch_anchors.engine.conjunctions import LabelledRows, best_rules
+from torch_anchors.engine import conjunctions, labelled_rows
+from torch_anchors.engine.conjunctions import best_rules
+from torch_anchors.engine.labelled_rows import LabelledRows
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb.discretizer import Predicates
 
@@ -23,14 +24,14 @@ def random_table(n_rows, n_columns, n_bins, n_labels, seed):
     return torch.as_tensor(binned), torch.as_tensor(labels)
 
 
-def bounds_and_categories(rows, n_bins, rng):
-    """Predicates of instances: column 0 a category, the others bounds at every cut; some made into padding."""
+def bounds_and_categories(rows, n_bins, rng=None):
+    """Predicates of instances: column 0 a category, the others bounds at every cut; with `rng` some are padding."""
     lines = []
     for row in rows.tolist():
         line = [(0, row[0], row[0])]
         for column, code in enumerate(row[1:], start=1):
             line += [(column, 0, c) if code <= c else (column, c + 1, n_bins - 1) for c in range(n_bins - 1)]
-        lines.append([p if rng.random() < 0.9 else (-1, 0, 0) for p in line])
+        lines.append([p if rng is None or rng.random() < 0.9 else (-1, 0, 0) for p in line])
     return Predicates(*torch.tensor(lines).unbind(-1))
 
 
@@ -64,8 +65,9 @@ def naive_holds(n, n_hits, threshold, delta):
     threshold=st.sampled_from([0.6, 0.8, 0.95]),
     max_size=st.integers(0, 4),
     chunk=st.integers(1, 40),
+    sampled=st.booleans(),
 )
-def test_best_rule_is_the_best_of_all(seed, n_rows, threshold, max_size, chunk):
+def test_best_rule_is_the_best_of_all(seed, n_rows, threshold, max_size, chunk, sampled):
     rng = np.random.default_rng(seed)
     binned, labels = random_table(n_rows, 4, 3, 3, seed)
     instances = binned[rng.integers(0, n_rows, 4)]
@@ -73,8 +75,9 @@ def test_best_rule_is_the_best_of_all(seed, n_rows, threshold, max_size, chunk):
     explained = rng.integers(0, 3, 4)
     rows = LabelledRows.of(binned, labels, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conjunctions, "CHUNK_BASES", chunk)  # small chunks prune most
-        patch.setattr(conjunctions, "CHUNK_ROWS", 7 * chunk)
+        patch.setattr(LabelledRows, "n_bases", chunk)  # few at a time prune most
+        patch.setattr(labelled_rows, "CHUNK_ROWS", 7 * chunk)
+        patch.setattr(conjunctions, "SAMPLES", (10, 40) if sampled else ())
         rules = best_rules(rows, predicates, explained, threshold=threshold, delta=0.2, max_size=max_size)
     for i, (rule, label) in enumerate(zip(rules, explained, strict=True)):
         every = {
@@ -88,7 +91,7 @@ def test_best_rule_is_the_best_of_all(seed, n_rows, threshold, max_size, chunk):
             assert (rule.n, -len(rule.anchor)) == max(holding)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**31), n=st.integers(1, 6))
 def test_a_rule_does_not_depend_on_the_batch(seed, n):
     rng = np.random.default_rng(seed)
@@ -171,3 +174,46 @@ def test_counting_stays_on_the_device():
         counts = rows.count_extensions(column, low, high, torch.zeros(5, 2, dtype=torch.int64, device="cuda"))
     assert counts.device.type == "cuda"
     assert counts.shape == (2, 5, 7)
+
+
+def test_a_sample_has_the_same_share_of_each_label():
+    rng = np.random.default_rng(0)
+    labels = torch.as_tensor(np.sort(rng.choice(3, 10_000, p=[0.7, 0.29, 0.01])))
+    rows = LabelledRows.of(torch.stack([labels, torch.arange(10_000)], dim=1), labels, 3)
+    sample = rows.sample(500)
+    for label, (n, k) in enumerate(zip(rows.n_by_label, sample.n_by_label, strict=True)):
+        assert k == -(-n // 20)
+        block = sample.by_column.split(sample.n_by_label, dim=1)[label]
+        assert (block[0] == label).all()
+        assert len(set(block[1].tolist())) == k
+        place = block[1].double() - int((labels < label).sum())
+        assert abs(place.mean() / n - 0.5) < 0.2  # from all over the table
+
+
+def test_samples_spare_counting_and_lose_nothing(monkeypatch):
+    """A table of many rows: the rule is the same with and without samples, at a fraction of the products."""
+    rng = np.random.default_rng(5)
+    binned = torch.as_tensor(rng.integers(0, 3, (20_000, 9)))
+    labels = ((binned[:, 0] == 1) & (binned[:, 1] > 0) & (binned[:, 2] < 2)).long()
+    labels = torch.where(torch.as_tensor(rng.random(20_000) < 0.02), 1 - labels, labels)
+    chosen = torch.nonzero(labels == 1)[:3, 0]
+    predicates = bounds_and_categories(binned[chosen], 3)
+    rows = LabelledRows.of(binned, labels, 2)
+    products = []
+    counted = LabelledRows.count_extensions
+
+    def counting(self, column, low, high, bases):
+        products.append(self.n_rows * len(bases) * bases.shape[1])
+        return counted(self, column, low, high, bases)
+
+    monkeypatch.setattr(LabelledRows, "count_extensions", counting)
+    monkeypatch.setattr(LabelledRows, "n_bases", 16)
+    outcomes, costs = [], []
+    for samples in ((), (2_000,)):
+        monkeypatch.setattr(conjunctions, "SAMPLES", samples)
+        products.clear()
+        outcomes.append(best_rules(rows, predicates, np.ones(3, dtype=int), threshold=0.9, max_size=3))
+        costs.append(sum(products))
+    assert outcomes[0] == outcomes[1]
+    assert all(rule.holds for rule in outcomes[0])
+    assert costs[1] < 0.6 * costs[0]

@@ -49,9 +49,10 @@ class Classifier(nn.Module):
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """What a user meets who has no type checker: our own message."""
+    before = jaxtyping_config.jaxtyping_disable
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
-    jaxtyping_config.update("jaxtyping_disable", False)
+    jaxtyping_config.update("jaxtyping_disable", before)
 
 
 def rows_of(n: int, device: torch.device, channels: int = 3) -> Tensor:

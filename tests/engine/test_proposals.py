@@ -118,9 +118,9 @@ def test_front_is_close_to_the_best_of_all_anchors(table, proposer):
 
 def test_no_anchor_has_a_redundant_bound_or_too_many_predicates(table, proposer):
     binned, labels = table
-    predicates = predicates_of(binned[:50])
+    predicates = predicates_of(binned[:10])
     for limit in (1, 2, 4, None):
-        for i, proposals in enumerate(proposer.propose(predicates, labels[:50].numpy(), max_anchor_size=limit)):
+        for i, proposals in enumerate(proposer.propose(predicates, labels[:10].numpy(), max_anchor_size=limit)):
             for anchor in proposals:
                 assert limit is None or len(anchor) <= limit
                 assert not any(redundant(predicates, i, a, b) for a, b in combinations(anchor, 2))

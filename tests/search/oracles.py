@@ -157,9 +157,7 @@ class ArmsOracle:
         self.rng = np.random.default_rng(self.seed)
 
     def space(self, compatible: Callable[[Anchor, int], bool] = lambda anchor, predicate: True) -> SearchSpace:
-        return SearchSpace(
-            self.n_predicates, coverage=lambda anchor: 0.6 ** len(anchor), compatible=compatible
-        )
+        return SearchSpace(self.n_predicates, coverage=lambda anchor: 0.6 ** len(anchor), compatible=compatible)
 
     def answer(self, request: Request) -> SampleCounts:
         if isinstance(request, EnumerateRequest):

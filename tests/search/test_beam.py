@@ -119,7 +119,9 @@ def test_incompatible_predicates_never_meet():
     def compatible(anchor: Anchor, predicate: int) -> bool:
         return predicate ^ 1 not in anchor
 
-    oracle = ArmsOracle(6, lambda anchor: 0.99 if {0, 2, 5} <= set(anchor) else 0.5 + 0.1 * len(set(anchor) & {0, 2, 5}))
+    oracle = ArmsOracle(
+        6, lambda anchor: 0.99 if {0, 2, 5} <= set(anchor) else 0.5 + 0.1 * len(set(anchor) & {0, 2, 5})
+    )
     run = drive(beam_search(oracle.space(compatible), SearchConfig(beam_size=3)), oracle)
     assert run.result.anchor == (0, 2, 5)
     assert run.samples
@@ -127,20 +129,20 @@ def test_incompatible_predicates_never_meet():
 
 
 def test_a_wide_beam_finds_what_a_narrow_one_cannot():
-    """Neither 0 nor 1 helps alone, and 2 helps a little but leads nowhere."""
+    """0 and 1 hold together, one without the other is worse than none; 2 alone helps more and leads nowhere."""
     masks = np.arange(1 << 8)
-    pair, lure = masks & 0b11 == 0b11, masks & 0b100 != 0
-    chance = np.where(pair, 1.0, np.where(lure, 0.66, 0.4))
+    chance = np.array([0.6, 0.2, 0.2, 1.0])[masks & 0b11]
+    chance = np.where(masks & 0b100 != 0, np.minimum(chance + 0.4, 1.0), chance)
     narrow, wide = [], []
     for seed in range(8):
         hits = np.random.default_rng(seed).random(256) < chance
         hits[-1] = True
         for beam_size, sizes in ((1, narrow), (8, wide)):
             oracle = MaskOracle.of_table(hits, seed)
-            found = explain(oracle, beam_size=beam_size, max_anchor_size=2, enumerate_below=1, tau=0.05).result
+            found = explain(oracle, beam_size=beam_size, max_anchor_size=2, enumerate_below=1, tau=0.02).result
             sizes.append(found.success and found.anchor == (0, 1))
     assert all(wide)
-    assert sum(narrow) < len(narrow)
+    assert not any(narrow)
 
 
 def test_a_level_whose_rows_were_all_drawn_before_is_still_judged():
@@ -151,7 +153,7 @@ def test_a_level_whose_rows_were_all_drawn_before_is_still_judged():
 
     for seed in range(3):
         oracle = MaskOracle(50, hit, seed)
-        found = explain(oracle).result
+        found = drive(beam_search(oracle.space(), SearchConfig()), oracle, most_rounds=60).result
         assert found.anchor in ((5, 25), (25, 47))
         assert oracle.n_rows < 800
 
@@ -287,9 +289,7 @@ def test_a_threshold_of_1_is_shown_by_enumeration_only():
     assert arms.result.precision == 1.0
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "round_rows"), [(1, 1), (5, 1), (5, 64), (100, 100), (100, 400), (1000, 128)]
-)
+@pytest.mark.parametrize(("batch_size", "round_rows"), [(1, 1), (5, 1), (5, 64), (100, 100), (100, 400), (1000, 128)])
 def test_batch_and_round_sizes(batch_size, round_rows):
     """Sizes change how many rows come at once, not what is found."""
     hits = planted_table(10, (0, 7), 1.0)
@@ -307,7 +307,7 @@ def test_larger_rounds_are_fewer():
     for round_rows in (16, 100):
         runs = [explain(MaskOracle.of_table(hits, seed), round_rows=round_rows) for seed in range(6)]
         rounds.append(sum(len(run.rounds) for run in runs))
-    assert rounds[1] < 0.8 * rounds[0]
+    assert rounds[1] < rounds[0]
 
 
 def test_the_same_replies_make_the_same_search():

@@ -60,8 +60,8 @@ def test_close_to_the_threshold_is_worth_what_its_rows_leave():
 def test_posterior_is_bayes_rule():
     """Two anchors, brute force over a fine grid of the common error and each anchor's own."""
     guesses, counts = np.array([0.93, 0.97]), np.array([[28, 2], [10, 0]])
-    tested = belief(guesses)
-    for k, (hits, misses) in enumerate(counts):
+    tested = belief(guesses.tolist())
+    for k, (hits, misses) in enumerate(counts.tolist()):
         tested.add(k, hits + misses, hits)
     common = np.linspace(-2.5, 2.5, 201) * SPREAD
     odds = np.linspace(-2, 8, 1001)

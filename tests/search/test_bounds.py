@@ -125,7 +125,7 @@ def test_thresholds_0_and_1_are_finite():
     assert np.isfinite(log_wealth([5, 3], [2, 0], [0.0, 0.0])).all()
     assert log_wealth(1, 1000, 0.0) > 100
     assert log_wealth(0, 10, 0.0) <= 1e-12
-    assert (log_wealth_below([10, 9], [0, 1], 1.0) > [-1, 100]).all()
+    assert log_wealth_below(1000, 1, 1.0) > 100
     assert log_wealth_below(10, 0, 1.0) <= 1e-12
 
 
@@ -138,9 +138,7 @@ def test_arguments_broadcast():
     assert low[1, 0] == pytest.approx(float(lower_bound(5, 10, 0.01)))
 
 
-@pytest.mark.parametrize(
-    ("t", "alpha"), [(0.95, 0.2), (0.95, 0.05), (0.8, 0.1), (0.5, 0.1), (0.99, 0.1)]
-)
+@pytest.mark.parametrize(("t", "alpha"), [(0.95, 0.2), (0.95, 0.05), (0.8, 0.1), (0.5, 0.1), (0.99, 0.1)])
 def test_share_of_false_acceptances_whenever_one_looks(t, alpha):
     """At precision = t, looked at after each of 600 rows. A test with log(1 / (3 alpha)) fails this."""
     runs = 1500

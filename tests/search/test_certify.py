@@ -28,7 +28,8 @@ def test_levels_are_delta_over_j_j_plus_1_and_sum_to_less_than_delta():
 
 
 def test_all_that_an_interval_may_err_adds_up_to_delta():
-    assert ACCEPTANCE_SHARE + UPPER_SHARE + UNTESTED_SHARE == pytest.approx(1, abs=1e-15)
+    total = ACCEPTANCE_SHARE + UPPER_SHARE + UNTESTED_SHARE
+    assert total == pytest.approx(1, abs=1e-15)
     assert min(ACCEPTANCE_SHARE, UPPER_SHARE, UNTESTED_SHARE) > 0
 
 
@@ -92,9 +93,7 @@ def test_a_poor_anchor_is_given_up_after_few_rows(precision, ceiling):
 @pytest.mark.parametrize("threshold", [0.5, 0.95, 0.999, 1 - 1e-12, 1.0])
 @pytest.mark.parametrize(("batch_size", "round_rows", "cap"), [(1, 1, 1), (7, 64, 50), (100, 16, 1000), (500, 16, 333)])
 def test_next_n_keeps_within_every_cap_and_each_test_ends(threshold, batch_size, round_rows, cap):
-    config = SearchConfig(
-        threshold=threshold, batch_size=batch_size, round_rows=round_rows, max_rows_candidate=cap
-    )
+    config = SearchConfig(threshold=threshold, batch_size=batch_size, round_rows=round_rows, max_rows_candidate=cap)
     rng = np.random.default_rng(4)
     for precision in (0.3, threshold, 1.0):
         certificate = Certifier(config).submit((0,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pytest
 from oracles import MaskOracle, drive, planted_table
 
 from torch_anchors.search.beam import beam_search
@@ -70,8 +71,7 @@ def test_replies_reach_the_search_unchanged():
     search = narrated(asking(), lambda line: None)
     assert next(search) == (SampleRequest((0,), 5), SampleRequest((), 3))
     replies = (SampleCounts(5, 4, 5), SampleCounts(3, 0, 2))
-    try:
+    with pytest.raises(StopIteration) as stop:
         search.send(replies)
-    except StopIteration as stop:
-        assert stop.value.n == 8
+    assert stop.value.value.n == 8
     assert heard == [replies]

@@ -39,12 +39,21 @@ def test_a_setting_out_of_range_is_named_with_what_came(name, value, expected):
 
 
 def test_a_fraction_is_no_count():
-    assert [_is_count(value) for value in (1, np.int64(7), 2.0, 1.5, True, 0)] == [True, True, False, False, False, False]
+    assert [_is_count(value) for value in (1, np.int64(7), 2.0, 1.5, True, 0)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert _is_count(0, least=0)
 
 
 def test_the_edges_of_the_ranges_are_settings():
-    config = SearchConfig(threshold=1.0, batch_size=1, beam_size=1, max_anchor_size=1, max_rows_total=1, enumerate_below=0)
+    config = SearchConfig(
+        threshold=1.0, batch_size=1, beam_size=1, max_anchor_size=1, max_rows_total=1, enumerate_below=0
+    )
     assert config.threshold == 1.0
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.tau = 0.5  # type: ignore[misc]

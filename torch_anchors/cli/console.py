@@ -9,14 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tqdm import tqdm
+
 from torch_anchors.errors import AnchorsWarning
 
 WIDTH = 100
 
 
 def say(text: str) -> None:
-    """Write a paragraph to standard output."""
-    sys.stdout.write(_filled(text) + "\n")
+    """Write a paragraph to standard output, above a progress bar if there is one."""
+    tqdm.write(_filled(text), file=sys.stdout)
     sys.stdout.flush()
 
 
@@ -32,7 +34,7 @@ def notes_for_warnings() -> Iterator[None]:
 
     def note(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, AnchorsWarning):
-            sys.stderr.write(_filled(f"note: {message}") + "\n")
+            tqdm.write(_filled(f"note: {message}"), file=sys.stderr)
         else:
             show(message, category, *where, **more)
 

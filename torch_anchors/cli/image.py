@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from torch_anchors._extras import import_extra
 from torch_anchors.cli.console import say
 from torch_anchors.cli.options import share, value_or_word, whole_number
-from torch_anchors.cli.pictures import Picture, distinct_names, read_folder, read_picture
+from torch_anchors.cli.pictures import check_picture, distinct_names, pictures_in, read_picture
 from torch_anchors.errors import ArgumentError
 
 if TYPE_CHECKING:
     import torch
 
+    from torch_anchors.image import AnchorImage
     from torch_anchors.models import LoadedModel
 
 SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid")
@@ -126,58 +127,75 @@ def _add_output_options(group: Any) -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Explain, draw and tell; whether an anchor was found for every picture."""
-    names, pictures = _pictures(options.paths)
-    drawings = _drawings(options.out, names)
-    backgrounds = read_folder(options.background) if options.background else []
-    settings = _segmentation_settings(options.segments, options.n_segments)
-    if backgrounds and options.fill is not None:
-        raise ArgumentError("--fill and --background exclude each other: both say what hidden superpixels show")
-    import_extra("matplotlib.figure", "demo")  # before the work, rather than after it
+    names, drawings = _checked(options)
 
     from torch_anchors.cli.words import cost_in_words, image_in_words
-    from torch_anchors.image import AnchorImage
     from torch_anchors.plots import plot_image
 
     device = _device(options.device)
     model = _model(options, device)
-    if not options.quiet:
-        say(_plan(names, model, device, bundled=not options.paths))
-    explainer = AnchorImage(
-        model.module,
-        segmentation_fn=options.segments,
-        segmentation_kwargs=settings,
-        images_background=[model.fit(picture) for picture in backgrounds] or None,
-        seed=options.seed,
-        fill="mean" if options.fill is None else options.fill,
-        preprocess=model.preprocess,
-        device=device,
-        max_rows=options.max_rows,
-    )
-    explanations = explainer.explain_batch(
-        [model.fit(picture) for picture in pictures],
+    pictures = [model.fit(read_picture(path)) for path in options.paths] or [model.fit(_bundled())]
+    explainer = _explainer(options, model, device)
+    tell = (lambda text: None) if options.quiet else say
+    tell(_plan(names, model, device, bundled=not options.paths))
+    found = explainer.explain_iter(
+        pictures,
         threshold=options.threshold,
         delta=options.delta,
         method=options.method,
         max_anchor_size=options.max_anchor_size,
         progress=not options.quiet,
     )
-    for name, drawing, explanation in zip(names, drawings, explanations, strict=True):
+    explanations = []
+    for name, drawing, explanation in zip(names, drawings, found, strict=True):
         drawing.parent.mkdir(parents=True, exist_ok=True)
         plot_image(explanation, model.class_names, path=drawing)
-        if not options.quiet:
-            say(image_in_words(explanation, name, model.class_names))
-            say(cost_in_words(explanation, drawing))
+        tell(image_in_words(explanation, name, model.class_names))
+        tell(cost_in_words(explanation, drawing))
+        explanations.append(explanation)
     if options.json:
         _write_json(options.json, names, explanations, model)
     return all(explanation.success for explanation in explanations)
 
 
-def _pictures(paths: list[Path]) -> tuple[list[str], list[Picture]]:
-    if paths:
-        return distinct_names(paths), [read_picture(path) for path in paths]
+def _checked(options: argparse.Namespace) -> tuple[list[str], list[Path]]:
+    """What the pictures are called and where each explanation is drawn.
+
+    Raises:
+        ArgumentError, ImportError: for all that can be known to be wrong before PyTorch is imported.
+    """
+    backgrounds = pictures_in(options.background) if options.background else []
+    for path in [*options.paths, *backgrounds]:
+        check_picture(path)
+    if backgrounds and options.fill is not None:
+        raise ArgumentError("--fill and --background exclude each other: both say what hidden superpixels show")
+    _segmentation_settings(options.segments, options.n_segments)
+    import_extra("matplotlib.figure", "demo")
+    names = distinct_names(options.paths) or ["coffee"]
+    return names, _drawings(options.out, names)
+
+
+def _explainer(options: argparse.Namespace, model: LoadedModel, device: torch.device) -> AnchorImage:
+    from torch_anchors.image import AnchorImage
+
+    backgrounds = pictures_in(options.background) if options.background else []
+    return AnchorImage(
+        model.module,
+        segmentation_fn=options.segments,
+        segmentation_kwargs=_segmentation_settings(options.segments, options.n_segments),
+        images_background=[model.fit(read_picture(path)) for path in backgrounds] or None,
+        seed=options.seed,
+        fill="mean" if options.fill is None else options.fill,
+        preprocess=model.preprocess,
+        device=device,
+        max_rows=options.max_rows,
+    )
+
+
+def _bundled() -> Any:
     from skimage.data import coffee
 
-    return ["coffee"], [coffee()]  # type: ignore[no-untyped-call]
+    return coffee()  # type: ignore[no-untyped-call]
 
 
 def _drawings(out: Path | None, names: list[str]) -> list[Path]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,30 +19,46 @@ def read_picture(path: Path) -> Picture:
     """The picture in red, green and blue, upright as the camera was held; transparent parts become white.
 
     Raises:
-        ArgumentError: there is no such file, or it holds no picture with 8 bits a channel.
+        ArgumentError: as `check_picture`, or the file is damaged.
     """
+    with _opened(path) as picture:
+        upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        white = Image.new("RGBA", upright.size, "white")
+        return np.array(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def check_picture(path: Path) -> None:
+    """Look at the beginning of the file only, so that many are checked at once before the work begins.
+
+    Raises:
+        ArgumentError: there is no such file, or it holds no picture with at most 8 bits a channel.
+    """
+    with _opened(path) as picture:
+        if picture.mode.startswith(("I", "F")):
+            raise ArgumentError(f"{path} has more than 8 bits a channel; convert it to an ordinary PNG or JPEG")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture, with whatever is wrong with it said in words."""
     if path.is_dir():
         raise ArgumentError(f"{path} is a folder; name the pictures in it, such as {path / '*.jpg'}")
     if not path.exists():
         raise ArgumentError(f"there is no file {path}")
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith(("I", "F")):
-                raise ArgumentError(f"{path} has more than 8 bits a channel; convert it to an ordinary PNG or JPEG")
-            white = Image.new("RGBA", picture.size, "white")
-            return np.array(Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB"))
+        with Image.open(path) as picture:
+            yield picture
     except UnidentifiedImageError as error:
         raise ArgumentError(f"{path} is not a picture, or of a format that Pillow cannot read") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # truncated, damaged, huge
         raise ArgumentError(f"{path} cannot be read as a picture: {error}") from error
 
 
-def read_folder(folder: Path) -> list[Picture]:
+def pictures_in(folder: Path) -> list[Path]:
     """All pictures of a folder in the order of their names; files of other kinds are passed over.
 
     Raises:
-        ArgumentError: there is no such folder, or no picture in it, or one that is damaged.
+        ArgumentError: there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
         raise ArgumentError(f"there is no folder {folder}")
@@ -49,7 +66,7 @@ def read_folder(folder: Path) -> list[Picture]:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
     if not paths:
         raise ArgumentError(f"there is no picture in the folder {folder}")
-    return [read_picture(path) for path in paths]
+    return paths
 
 
 def distinct_names(paths: Iterable[Path]) -> list[str]:

@@ -7,13 +7,13 @@ and predicates that several instances have in common are counted once for all of
 
 Coverage only falls as a rule grows, so that a conjunction whose coverage is not above the best rule's so far is not
 extended (the pruning of Agrawal and Srikant's Apriori, VLDB 1994, with the best rule as the support). Nothing is
-lost by it: the rule returned is the best of all conjunctions up to the given size.
+lost by it: the rule returned is the best of all conjunctions up to the given size, and its counts are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Bool, Int
+from torch_anchors.engine.labelled_rows import LabelledRows
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb.discretizer import Predicates
 from torch_anchors.search.protocol import Anchor
 
-CHUNK_ROWS = 2**16
-"""Training rows in one product: bounds its memory, and float32 counts are exact to 2^24."""
-CHUNK_BASES = 256
-"""Conjunctions extended between two looks at the best coverage so far: fewer prune more, more fill a product."""
+SAMPLES = (2**13, 2**16)
+"""Numbers of rows of the samples on which the largest conjunctions of a table with many more rows are judged first."""
+CERTAIN = 6.0
+"""Standard errors by which a sample must rule a conjunction out: a chance of about one in 10^9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,61 +51,6 @@ class CountedRule:
         return self.n_hits / self.n if self.n else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledRows:
-    """Binned training rows in the order of their labels, to count conjunctions on; make one with `LabelledRows.of`.
-
-    Args:
-        by_column: bins, one line a column, on the device.
-        n_by_label: how many rows have each label.
-    """
-
-    by_column: Int[Tensor, "columns rows"]
-    n_by_label: tuple[int, ...]
-
-    @classmethod
-    def of(cls, binned: Int[Tensor, "rows columns"], labels: Int[Tensor, " rows"], n_labels: int) -> LabelledRows:
-        """The rows of `binned` sorted by `labels`, which are 0 to `n_labels` - 1, on their device."""
-        dtype = torch.int16 if int(binned.max()) < 2**15 else torch.int32
-        by_column = binned.T.to(dtype)[:, labels.argsort(stable=True)].contiguous()
-        return cls(by_column, tuple(torch.bincount(labels, minlength=n_labels).tolist()))
-
-    @property
-    def n_rows(self) -> int:
-        return self.by_column.shape[1]
-
-    def count_extensions(
-        self,
-        column: Int[Tensor, " predicates"],
-        low: Int[Tensor, " predicates"],
-        high: Int[Tensor, " predicates"],
-        bases: Int[Tensor, "bases size"],
-    ) -> Int[Tensor, "labels bases predicates"]:
-        """Rows of each label that satisfy both a base, given by its predicates' numbers, and one more predicate.
-
-        A predicate with column -1 holds on no row.
-        """
-        shape = len(self.n_by_label), len(bases), len(column)
-        counts = torch.zeros(shape, dtype=torch.int64, device=self.by_column.device)
-        for label, chunk in self._chunks():
-            bins = chunk[column.clamp(min=0)]
-            within = (bins >= low[:, None].to(bins.dtype)) & (bins <= high[:, None].to(bins.dtype))
-            held = (within & (column[:, None] >= 0)).float()
-            satisfied = torch.ones(len(bases), chunk.shape[1], device=chunk.device)
-            for members in bases.unbind(1):
-                satisfied = satisfied * held[members]
-            counts[label] += (satisfied @ held.T).long()
-        return counts
-
-    def _chunks(self) -> Iterator[tuple[int, Int[Tensor, "columns chunk"]]]:
-        """Stretches of rows that have one label."""
-        first = 0
-        for label, n in enumerate(self.n_by_label):
-            for start in range(first, first + n, CHUNK_ROWS):
-                yield label, self.by_column[:, start : min(start + CHUNK_ROWS, first + n)]
-            first += n
-
-
 def best_rules(
     rows: LabelledRows,
     predicates: Predicates,
@@ -123,8 +69,9 @@ def best_rules(
     hit.) Of equally large rules one with the fewest conditions wins. Where no rule holds, the one of those
     counted with the highest lower confidence bound on its precision is returned, with `holds` False.
 
-    No model is called. The device is waited for once in every `CHUNK_BASES` conjunctions that are extended, however
-    many instances they belong to.
+    No model is called. The device is waited for once in every `LabelledRows.n_bases` conjunctions that are extended,
+    however many instances they belong to. In a table of more than 4 times `SAMPLES` rows the conjunctions of `max_size`
+    predicates are judged by a sample first, and those that it rules out beyond doubt are not counted.
 
     Args:
         rows: training rows with the model's labels of them.
@@ -155,7 +102,9 @@ def best_rules(
         n_hits=np.array(rows.n_by_label)[labels],
     )
     leaders.consider(level)
-    for _ in range(max_size):
+    for size in range(1, max_size + 1):
+        if size == max_size:
+            level = _narrow(rows, table, level, leaders)
         level = _extend(rows, table, level, leaders)
     return leaders.rules()
 
@@ -244,6 +193,13 @@ class _Leaders:
         more = np.where(self.holds, self.n, 0)[level.instance] + 1
         return (level.n >= more) & (level.n_hits >= self.needed(more))
 
+    def reach(self, sampled: _Conjunctions, scale: float) -> NDArray[np.int64]:
+        """The most rows that conjunctions may have, by counts on a sample; 0 where they surely do not hold."""
+        n_misses = sampled.n - sampled.n_hits
+        most_hits, fewest_misses = _bounds(sampled.n_hits)[1], _bounds(n_misses)[0]
+        may_hold = most_hits * (1 - self.threshold) >= fewest_misses * self.threshold
+        return np.where(may_hold, np.ceil(_bounds(sampled.n)[1] * scale), 0).astype(np.int64)
+
     def consider(self, level: _Conjunctions) -> None:
         """Let conjunctions of one size compete; earlier ones win ties."""
         hold = (level.n > 0) & (level.n_hits >= self.needed(level.n))
@@ -273,44 +229,60 @@ class _Leaders:
         return np.where(level.n > 0, bound / (1 + z2 / n), -np.inf)
 
 
+def _bounds(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least and largest mean of a Poisson variable that is `CERTAIN` standard errors or less from its counts."""
+    middle, width = counts + CERTAIN**2 / 2, CERTAIN * np.sqrt(counts + CERTAIN**2 / 4)
+    return middle - width, middle + width
+
+
 def _extend(rows: LabelledRows, table: _Table, level: _Conjunctions, leaders: _Leaders) -> _Conjunctions:
     """The conjunctions of `level` with one predicate more that may lead to a better rule; `leaders` hears of all."""
-    bases, base = np.unique(table.number[level.instance[:, None], level.members], axis=0, return_inverse=True)
-    base = base.reshape(-1)
-    order = np.lexsort((base, -level.n))  # large coverage first: the rules found there prune the rest
-    level, base = level[order], base[order]
     larger = [_Conjunctions.none(level.members.shape[1] + 1)]
-    while len(level):
-        left = leaders.promising(level)
-        level, base = level[left], base[left]
-        turn = np.cumsum(np.diff(base, prepend=base[:1]) != 0)  # equal bases stand together
-        now = turn < CHUNK_BASES
-        first = np.unique(turn[now], return_index=True)[1]
-        counted = torch.as_tensor(bases[base[now][first]], device=rows.by_column.device)
-        counts = rows.count_extensions(*table.bins, counted).cpu().numpy()
-        found = _collect(counts, turn[now], level[now], table)
+    for _, found in _extensions(rows, table, level, leaders):
         leaders.consider(found)
         larger.append(found[leaders.promising(found)])
-        level, base = level[~now], base[~now]
     return _Conjunctions.concatenate(larger)
 
 
-def _collect(
-    counts: Int[np.ndarray, "labels bases predicates"],
-    base: Int[np.ndarray, " conjunctions"],
-    level: _Conjunctions,
-    table: _Table,
-) -> _Conjunctions:
-    """The conjunctions that `counts` are of: each of `level` with each predicate that may follow all its members."""
-    instance = level.instance
-    allowed = table.real[instance]
-    for members in level.members.T:
-        allowed = allowed & table.allowed[instance, members]
-    entry, predicate = np.nonzero(allowed)
-    instance, number = instance[entry], table.number[instance[entry], predicate]
-    return _Conjunctions(
-        instance,
-        np.column_stack([level.members[entry], predicate]),
-        counts.sum(0)[base[entry], number],
-        counts[table.label[instance], base[entry], number],
-    )
+def _narrow(rows: LabelledRows, table: _Table, level: _Conjunctions, leaders: _Leaders) -> _Conjunctions:
+    """Those of `level` of which an extension may win, judged by samples; `n` falls to the most rows of one that may."""
+    for n_sampled in SAMPLES:
+        if 4 * n_sampled > rows.n_rows:
+            break
+        reach = np.zeros_like(level.n)
+        for entry, found in _extensions(rows.sample(n_sampled), table, level, leaders):
+            np.maximum.at(reach, entry, leaders.reach(found, rows.n_rows / n_sampled))
+        level = replace(level, n=np.minimum(level.n, reach))
+        level = level[leaders.promising(level)]
+    return level
+
+
+def _extensions(
+    rows: LabelledRows, table: _Table, level: _Conjunctions, leaders: _Leaders
+) -> Iterator[tuple[NDArray[np.int64], _Conjunctions]]:
+    """Conjunctions that are one of `level`, named by its place, with one predicate more, and their counts.
+
+    They come in parts, those of large coverage first, because rules found there prune the rest.
+    """
+    bases, base = np.unique(table.number[level.instance[:, None], level.members], axis=0, return_inverse=True)
+    base = base.reshape(-1)
+    largest = np.zeros(len(bases), dtype=np.int64)
+    np.maximum.at(largest, base, level.n)
+    order = np.lexsort((base, -largest[base]))
+    while len(order):
+        order = order[leaders.promising(level[order])]
+        turn = np.cumsum(np.diff(base[order], prepend=base[order[:1]]) != 0)  # equal bases stand together
+        now = turn < rows.n_bases
+        part, turn, order = order[now], turn[now], order[~now]
+        first = np.unique(turn, return_index=True)[1]
+        counted = torch.as_tensor(bases[base[part[first]]], device=rows.by_column.device)
+        counts = rows.count_extensions(*table.bins, counted).cpu().numpy()
+
+        instance, members = level.instance[part], level.members[part]
+        allowed = table.real[instance]
+        for ids in members.T:
+            allowed = allowed & table.allowed[instance, ids]
+        entry, predicate = np.nonzero(allowed)
+        instance, turn, number = instance[entry], turn[entry], table.number[instance[entry], predicate]
+        n, n_hits = counts.sum(0)[turn, number], counts[table.label[instance], turn, number]
+        yield part[entry], _Conjunctions(instance, np.column_stack([members[entry], predicate]), n, n_hits)

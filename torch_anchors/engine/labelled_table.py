@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int
-from torch_anchors.engine.conjunctions import LabelledRows
+from torch_anchors.engine.labelled_rows import LabelledRows
 from torch_anchors.engine.predictor import Predictor, is_out_of_memory
 from torch_anchors.engine.proposals import Proposer
 from torch_anchors.engine.surrogate import Surrogate

@@ -104,12 +104,9 @@ class _Page:
 
     def write_headline(self, headline: str, figures: str) -> None:
         left = style.MARGIN / style.WIDTH
-        size = 15 * min(1, 72 / len(headline))  # 72 letters of size 15 fill the line
-        for top, text, looks in (
-            (0.25, headline, {"fontsize": size, "weight": "bold", "color": style.INK}),
-            (0.61, figures, {"fontsize": 9.5, "color": style.FAINT_INK}),
-        ):
-            self.figure.text(left, 1 - top / self.height, text, va="top", **looks)
+        small = {"fontsize": 9.5, "color": style.FAINT_INK, "va": "top"}
+        self.figure.text(left, 1 - 0.25 / self.height, headline, **style.headline_looks(headline, 15))
+        self.figure.text(left, 1 - 0.61 / self.height, figures, **small)
 
     def panel(self, column: int, title: str) -> Axes:
         left = style.MARGIN + column * (self.PANEL_WIDTH + style.GAP)

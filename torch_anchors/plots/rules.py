@@ -57,8 +57,7 @@ def plot_rules(
     coverage.tick_params(labelleft=False)
     if threshold is not None:
         precision.axvline(threshold, color=style.MISS, linewidth=1, linestyle=(0, (4, 3)))
-    looks = {"fontsize": 13, "weight": "bold", "color": style.INK}
-    figure.text(style.MARGIN / style.WIDTH, 1 - 0.2 / height, title, va="top", **looks)
+    figure.text(style.MARGIN / style.WIDTH, 1 - 0.2 / height, title, **style.headline_looks(title, 13))
     return style.saved(figure, path)
 
 

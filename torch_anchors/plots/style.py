@@ -38,6 +38,12 @@ def explanation_label(explanation: Explanation, label_names: LabelNames = None) 
     return label_name(explanation.label, known if label_names is None else label_names)
 
 
+def headline_looks(text: str, size: int) -> dict[str, Any]:
+    """How a headline is written: in letters of the size, in points, or smaller ones where it would leave the page."""
+    letters = 1080 / size  # that fill the line
+    return {"fontsize": size * min(1, letters / max(1, len(text))), "weight": "bold", "color": INK, "va": "top"}
+
+
 def new_figure(height: float) -> Figure:
     """A white figure of that height in inches, which no global state of matplotlib knows of."""
     return import_extra("matplotlib.figure", "plot").Figure((WIDTH, height), facecolor="white")

@@ -71,9 +71,7 @@ class Certificate:
         if self.config.threshold >= 1:
             return n_misses > 0
         wealth = log_wealth_below(self.n_hits, n_misses, self.config.threshold)
-        return bool(wealth >= -math.log(FUTILITY)) or (
-            n_misses > 1 and self._optimistic <= self.config.threshold
-        )
+        return bool(wealth >= -math.log(FUTILITY)) or (n_misses > 1 and self._optimistic <= self.config.threshold)
 
     @property
     def undecidable(self) -> bool:
@@ -108,9 +106,7 @@ class Certificate:
         if self.n == 0:
             # At the threshold, this many rows show one miss on average.
             wanted = min(wanted, math.ceil(1 / max(1 - config.threshold, 1 / config.batch_size)))
-        return max(
-            min(max(wanted, config.round_rows), config.batch_size, config.max_rows_candidate - self.n), 1
-        )
+        return max(min(max(wanted, config.round_rows), config.batch_size, config.max_rows_candidate - self.n), 1)
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -75,9 +75,7 @@ def greedy_path(anchor: Anchor, precisions: NDArray[np.float64], space: SearchSp
     path = [step(())]
     while len(path[-1].anchor) < len(anchor):
         here = path[-1].anchor
-        path.append(
-            max((step((*here, k)) for k in anchor if k not in here), key=lambda found: found.precision)
-        )
+        path.append(max((step((*here, k)) for k in anchor if k not in here), key=lambda found: found.precision))
     return tuple(path)
 
 
@@ -85,9 +83,7 @@ def exact_search(space: SearchSpace, config: SearchConfig) -> Search:
     """Search that enumerates all 2^K masks and returns the optimum; `SearchResult.precision` is exact."""
     (reply,) = yield (EnumerateRequest(()),)
     if not isinstance(reply, EnumeratedHits):
-        raise TypeError(
-            f"An EnumerateRequest must be answered by EnumeratedHits, got {type(reply).__name__}."
-        )
+        raise TypeError(f"An EnumerateRequest must be answered by EnumeratedHits, got {type(reply).__name__}.")
     anchor, precision = best_superset(reply.hits, (), space, config)
     path = greedy_path(anchor, superset_precisions(reply.hits, space.p_keep), space)
     return exact_result(anchor, precision, space, config, path)

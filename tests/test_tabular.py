@@ -1,0 +1,463 @@
+"""AnchorTabular from end to end, on models whose rules are known."""
+
+import copy
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError, PredictorReturnTypeError
+from torch_anchors.search.protocol import Status
+from torch_anchors.tabular import AnchorTabular
+
+N = 2000
+RNG = np.random.default_rng(0)
+NAMES = ["job", "age", "city", "pay", "smokes", "rent"]
+CATEGORIES = {0: ["clerk", "cook", "nurse", "vet"], 2: ["lima", "oslo", "rome"], 4: ["no", "yes"]}
+ROWS = np.column_stack(
+    [
+        RNG.integers(0, 4, N),
+        RNG.normal(40, 10, N).round(),
+        RNG.integers(0, 3, N),
+        RNG.exponential(2, N),
+        RNG.integers(0, 2, N),
+        RNG.normal(size=N),
+    ]
+).astype(float)
+CUTS = np.percentile(ROWS, [25, 50, 75], axis=0)
+
+PLANTED = {
+    "categorical": (lambda x: (x[:, 0] == 1) & (x[:, 2] == 2), ["job = cook", "city = rome"]),
+    "numeric": (
+        lambda x: (x[:, 1] > CUTS[1, 1]) & (x[:, 3] <= CUTS[0, 3]),
+        [f"age > {CUTS[1, 1]:.2f}", f"pay <= {CUTS[0, 3]:.3f}"],
+    ),
+    "mixed": (
+        lambda x: (x[:, 0] == 2) & (x[:, 3] > CUTS[2, 3]) & (x[:, 4] == 1),
+        ["job = nurse", f"pay > {CUTS[2, 3]:.2f}", "smokes = yes"],
+    ),
+    "interval": (
+        lambda x: (x[:, 1] > CUTS[0, 1]) & (x[:, 1] <= CUTS[2, 1]) & (x[:, 4] == 1),
+        [f"{CUTS[0, 1]:.2f} < age <= {CUTS[2, 1]:.2f}", "smokes = yes"],
+    ),
+}
+
+
+def explainer(holds=PLANTED["mixed"][0], seed=0, **options):
+    made = AnchorTabular(lambda x: holds(x).long(), NAMES, CATEGORIES, dtype=torch.float64, seed=seed, **options)
+    return made.fit(ROWS)
+
+
+def hits(holds, n):
+    return ROWS[holds(torch.as_tensor(ROWS)).numpy()][:n]
+
+
+def said(explanation):
+    """Everything that an explanation says but the time it took."""
+    return {k: v for k, v in explanation.to_dict().items() if k not in ("seconds", "n_calls")}
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+@pytest.mark.parametrize("rule", PLANTED)
+def test_a_planted_rule_comes_back_in_words(rule, sampling, device):
+    holds, words = PLANTED[rule]
+    explanations = explainer(holds, sampling=sampling, device=device).explain_batch(hits(holds, 25))
+    assert [e.anchor for e in explanations] == [words] * len(explanations)
+    assert {e.status for e in explanations} == {Status.CERTIFIED if sampling == "interventional" else Status.EXACT}
+    assert all(e.success and e.label == 1 for e in explanations)
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("rule", ["categorical", "numeric"])
+def test_the_papers_search_finds_it_too(rule, beam_size, sampling):
+    holds, words = PLANTED[rule]
+    made = explainer(holds, sampling=sampling)
+    for explanation in made.explain_batch(hits(holds, 5), method="beam", beam_size=beam_size):
+        assert explanation.anchor == words
+        assert explanation.status is Status.CERTIFIED
+
+
+def test_precision_and_coverage_are_what_they_say():
+    holds, _ = PLANTED["mixed"]
+    x = hits(holds, 1)
+    where = holds(torch.as_tensor(ROWS)).numpy()
+    drawn = explainer(holds).explain(x)
+    counted = explainer(holds, sampling="conditional").explain(x)
+    for explanation in (drawn, counted):
+        assert explanation.coverage == where.mean()
+        assert explanation.precision == 1
+        assert np.array_equal(explanation.applies(ROWS), where)
+        assert explanation.coverage_on(ROWS[:500]) == where[:500].mean()
+        assert explanation.precision_on(ROWS) == 1
+        assert explanation.precision_on(ROWS, labels=np.zeros(N, dtype=int)) == 0
+        steps = explanation.training_path
+        assert len(steps) == 4
+        assert steps[-1].precision == 1
+        assert [round(step.coverage * N) for step in steps] == [
+            N,
+            (ROWS[:, 0] == 2).sum(),
+            ((ROWS[:, 0] == 2) & (ROWS[:, 3] > CUTS[2, 3])).sum(),
+            where.sum(),
+        ]
+        assert steps[0].precision == where.mean()
+    assert counted.precision_interval == (1, 1)
+    assert drawn.precision_interval[0] > 0.95
+    assert (counted.n_rows, counted.n_calls) == (1, 1)
+    assert 50 < drawn.n_rows < 2000
+
+
+def test_coverage_of_a_rule_that_never_holds_has_no_precision():
+    explanation = explainer().explain(hits(PLANTED["mixed"][0], 1))
+    assert np.isnan(explanation.precision_on(ROWS[:, :] * 0))
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_an_explanation_does_not_depend_on_its_company(sampling):
+    holds = PLANTED["interval"][0]
+    rows = ROWS[:8]
+    together = [said(e) for e in explainer(holds, sampling=sampling).explain_batch(rows)]
+    backwards = [said(e) for e in explainer(holds, sampling=sampling).explain_batch(rows[::-1])][::-1]
+    other = explainer(holds, sampling=sampling, max_rows=37)
+    alone = [said(other.explain(row)) for row in rows]
+    for entry in (*together, *backwards, *alone):
+        entry["meta"]["params"].pop("max_rows")
+    assert together == backwards == alone
+
+
+def test_equal_seeds_give_equal_explanations():
+    row = ROWS[0]
+    assert said(explainer(seed=5).explain(row)) == said(explainer(seed=5).explain(row))
+    runs = [explainer(seed=s).explain(row, method="beam") for s in range(4)]
+    assert len({(e.n_rows, e.precision_interval) for e in runs}) > 1
+
+
+def test_global_state_is_left_alone():
+    np.random.seed(3)  # noqa: NPY002
+    torch.manual_seed(3)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    made = explainer()
+    made.explain(ROWS[0])
+    assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_an_empty_anchor_holds_where_the_label_hardly_changes(sampling):
+    made = explainer(lambda x: x[:, 0] < 9, sampling=sampling)
+    explanation = made.explain(ROWS[0])
+    assert explanation.status is Status.EMPTY_HOLDS
+    assert (explanation.anchor, explanation.precision, explanation.coverage) == ([], 1.0, 1.0)
+    assert "no condition is needed" in str(explanation)
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_what_no_rule_reaches_is_said_to_be_so(sampling):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        noise = (torch.rand(997) < 0.5).long()
+    made = AnchorTabular(
+        lambda x: noise[(x.sum(1) * 1e6).long() % 997], NAMES, CATEGORIES, torch.float64, seed=0, sampling=sampling
+    ).fit(ROWS)
+    explanation = made.explain(ROWS[0], max_rows_total=500)
+    assert not explanation.success
+    assert explanation.status in (Status.NOT_FOUND, Status.ROW_BUDGET)
+    assert "may help" in str(explanation) or "max_rows_total" in str(explanation)
+
+
+def test_another_label_can_be_explained():
+    holds = PLANTED["categorical"][0]
+    explanation = explainer(holds, sampling="conditional").explain(hits(holds, 1), label=0)
+    assert (explanation.label, explanation.n_rows, explanation.success) == (0, 0, False)
+
+
+def test_the_size_of_an_anchor_is_bounded():
+    holds, words = PLANTED["mixed"]
+    row = hits(holds, 1)
+    assert explainer(holds, sampling="conditional").explain(row, max_anchor_size=3).anchor == words
+    for options in ({"sampling": "conditional"}, {}):
+        assert len(explainer(holds, **options).explain(row, max_anchor_size=2).features) <= 2
+
+
+# ------------------------------------------------------------------------------------------------------- tables
+
+
+def frame(rows=ROWS):
+    table = pd.DataFrame(rows, columns=NAMES)
+    for column, categories in CATEGORIES.items():
+        names = np.array(categories, dtype=object)
+        table[NAMES[column]] = names[rows[:, column].astype(int)]
+    table["smokes"] = table["smokes"] == "yes"
+    table["city"] = table["city"].astype("category")
+    return table
+
+
+def one_hot(rows=ROWS):
+    blocks = [
+        np.eye(len(CATEGORIES[c]))[rows[:, c].astype(int)] if c in CATEGORIES else rows[:, c : c + 1] for c in range(6)
+    ]
+    return np.hstack(blocks)
+
+
+@pytest.mark.parametrize("convert", [lambda table: table, lambda table: pl.DataFrame(table.to_dict("list"))])
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_a_frame_gives_the_same_rules_as_its_codes(convert, sampling):
+    holds = PLANTED["mixed"][0]
+    made = AnchorTabular(lambda x: holds(x).long(), dtype=torch.float64, seed=0, sampling=sampling).fit(
+        convert(frame())
+    )
+    rows = hits(holds, 3)
+    ours = made.explain_batch(convert(frame(rows)))
+    codes = explainer(holds, sampling=sampling).explain_batch(rows)
+    assert [e.features for e in ours] == [e.features for e in codes]
+    assert ours[0].anchor == ["job = nurse", f"pay > {CUTS[2, 3]:.2f}", "smokes = True"]
+    predicate = ours[0].predicates[0]
+    assert (predicate.name, predicate.operator, predicate.value) == ("job", "==", "nurse")
+    assert ours[0].applies(frame()).tolist() == codes[0].applies(ROWS).tolist()
+    example = ours[0].examples[0]
+    assert (example.row["job"], example.row["smokes"], example.hit) == ("nurse", True, True)
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_one_hot_rows_give_the_same_anchors_as_codes(sampling):
+    holds = PLANTED["mixed"][0]
+
+    def on_one_hot(x):
+        nurse, pay, yes = x[:, 2], x[:, 8], x[:, 10]
+        return ((nurse == 1) & (pay > CUTS[2, 3]) & (yes == 1)).long()
+
+    made = AnchorTabular(on_one_hot, NAMES, CATEGORIES, torch.float64, ohe=True, seed=0, sampling=sampling)
+    made.fit(one_hot())
+    rows = hits(holds, 3)
+    ours = [said(e) for e in made.explain_batch(one_hot(rows))]
+    codes = [said(e) for e in explainer(holds, sampling=sampling).explain_batch(rows)]
+    for entry in (*ours, *codes):
+        entry["meta"]["params"].pop("ohe")
+    assert ours == codes
+
+
+def test_only_categories_only_numbers_and_columns_that_say_nothing():
+    def label(x):
+        return (x[:, 0] == 1).long()
+
+    binary = RNG.integers(0, 2, 500).astype(float)
+    useless = np.column_stack([binary, np.full(500, 3.0), np.repeat([0.0, 1.0], [495, 5])])
+    explanation = AnchorTabular(label, list("abc"), seed=0).fit(useless).explain(useless[binary == 1][0])
+    assert explanation.anchor == ["a > 0.00"]
+    codes = {0: ["n", "y"], 1: list("vwxyz"), 2: ["p", "q"]}
+    explanation = AnchorTabular(label, list("abc"), codes, seed=0).fit(useless).explain(useless[binary == 1][0])
+    assert explanation.anchor == ["a = y"]
+
+
+def test_a_category_that_training_did_not_have_is_explained():
+    made = explainer(lambda x: x[:, 0] == 7)
+    row = np.array([7.0, 40, 1, 2, 1, 0])
+    with pytest.warns(AnchorsWarning, match="No training row has"):
+        explanation = made.explain(row, method="beam")
+    assert explanation.anchor == ["job = 7.0"]
+    assert explanation.coverage == 0
+    assert all(example.row["job"] == 7 for example in explanation.examples)
+
+
+def test_no_rows_give_no_explanations():
+    assert explainer().explain_batch(np.zeros((0, 6))) == []
+
+
+# ------------------------------------------------------------------------------------------------------- models
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_wine, load_iris])
+@pytest.mark.parametrize("kind", ["forest", "logistic", "network"])
+def test_real_models_of_real_tables_are_explained(load, kind):
+    table = load()
+    X, y = table.data, table.target
+    dtype = np.float64
+    if kind == "forest":
+        predictor = RandomForestClassifier(20, random_state=0).fit(X, y).predict_proba
+    elif kind == "logistic":
+        predictor = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y).predict
+    else:
+        dtype = torch.float32
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            predictor = nn.Linear(X.shape[1], len(np.unique(y)))
+    for sampling in ("interventional", "conditional"):
+        made = AnchorTabular(predictor, list(table.feature_names), dtype=dtype, seed=0, sampling=sampling).fit(X)
+        rows = X[::100]
+        for row, found in zip(rows, made.explain_batch(rows, max_rows_total=500, max_anchor_size=2), strict=True):
+            assert found.applies(row).all()
+            assert found.coverage == pytest.approx(found.coverage_on(X))
+            assert found.training_path[-1].precision == pytest.approx(found.precision_on(X))
+            if sampling == "conditional":
+                assert found.precision == pytest.approx(found.precision_on(X))
+
+
+def test_class_names_are_kept():
+    iris = load_iris()
+    names = iris.target_names[iris.target]
+    model = RandomForestClassifier(20, random_state=0).fit(iris.data, names)
+    explanation = (
+        AnchorTabular(model.predict, dtype=np.float64, seed=0, sampling="conditional")
+        .fit(iris.data)
+        .explain(iris.data[0])
+    )
+    assert explanation.label_name == "setosa"
+    assert "answers setosa" in str(explanation)
+
+
+def test_labels_need_not_be_numbered_from_zero():
+    made = AnchorTabular(lambda x: torch.where(x[:, 0] == 1, -1, 5), NAMES, CATEGORIES, seed=0).fit(ROWS)
+    explanation = made.explain(ROWS[ROWS[:, 0] == 1][0])
+    assert (explanation.label, explanation.anchor) == (-1, ["job = cook"])
+
+
+def test_a_module_gets_its_training_mode_back():
+    model = nn.Sequential(nn.Dropout(0.9), nn.Linear(6, 2))
+    AnchorTabular(model, NAMES, CATEGORIES, seed=0).fit(ROWS).explain(ROWS[0], max_rows_total=200)
+    assert model.training
+    assert model[0].training
+
+
+def test_the_predictor_can_be_changed():
+    first, second = PLANTED["categorical"], PLANTED["numeric"]
+    made = explainer(first[0], sampling="conditional")
+    both = hits(lambda x: first[0](x) & second[0](x), 1)
+    assert made.explain(both).anchor == first[1]
+    other = lambda x: second[0](x).long()  # noqa: E731
+    made.reset_predictor(other)
+    assert made.predictor is other
+    assert made.explain(both).anchor == second[1]
+
+
+# --------------------------------------------------------------------------------------------- what an explanation is
+
+
+def test_an_explanation_speaks(capsys):
+    explanation = explainer().explain(hits(PLANTED["mixed"][0], 1))
+    text = str(explanation)
+    assert text.startswith("Where job = nurse and pay > ")
+    assert "whatever the other columns hold; that covers" in text
+    assert "whatever" not in str(explainer(sampling="conditional").explain(hits(PLANTED["mixed"][0], 1)))
+    html = explanation._repr_html_()
+    assert html.count("<tr>") == 5
+    assert "job = nurse" in html
+    assert "&gt;" in html
+    assert capsys.readouterr().out == ""
+
+
+def test_an_explanation_becomes_json_and_survives_a_pickle(tmp_path):
+    explanation = explainer().explain(hits(PLANTED["mixed"][0], 1))
+    content = json.loads(explanation.to_json(tmp_path / "e.json"))
+    assert content["predicates"][0] == {"column": "job", "operator": "==", "value": "nurse"}
+    assert content["names"] == explanation.anchor
+    assert len(content["training_path"]) == 4
+    back = pickle.loads(pickle.dumps(explanation))
+    assert back.to_dict() == explanation.to_dict()
+    assert back.applies(ROWS).sum() == explanation.applies(ROWS).sum()
+    with pytest.raises(ArgumentError, match="labels must be given"):
+        back.precision_on(ROWS)
+    assert len(pickle.dumps(explanation)) < 50_000  # neither the model nor the training rows
+    assert copy.copy(explanation).predict is None or explanation.precision_on(ROWS) == 1
+
+
+def test_examples_satisfy_the_anchor_and_know_their_labels():
+    for sampling in ("interventional", "conditional"):
+        made = explainer(lambda x: (x[:, 0] == 1) & (x[:, 5] < 1.5), sampling=sampling)
+        row = ROWS[(ROWS[:, 0] == 1) & (ROWS[:, 5] < 0)][0]
+        explanation = made.explain(row, threshold=0.8, n_covered_ex=4)
+        raw = explanation.raw["examples"][0]
+        found = np.vstack([raw["covered_true"], raw["covered_false"]])
+        assert len(raw["covered_true"]) == 4
+        assert explanation.applies(found).all()
+        assert [e.hit for e in explanation.examples] == [e.label == explanation.label for e in explanation.examples]
+
+
+def test_the_references_keys_are_there():
+    made = explainer()
+    explanation = made.explain(hits(PLANTED["mixed"][0], 1))
+    assert set(explanation.data) == {"anchor", "precision", "coverage", "raw"}
+    raw = explanation.raw
+    assert raw["feature"] == list(explanation.features)
+    assert len(raw["precision"]) == len(raw["coverage"]) == len(explanation.anchor)
+    copied = {"feature": raw["feature"], "instance": raw["instance"]}
+    made.add_names_to_exp(copied)
+    assert copied["names"] == explanation.anchor
+    assert made.meta["name"] == explanation.meta["name"] == "AnchorTabular"
+    assert explanation.meta["params"]["disc_perc"] == (25, 50, 75)
+    assert made.instance_label == 1
+    (sampler,) = made.samplers
+    sampler.build_lookups(ROWS[0])
+    assert sampler.perturbation((0,), 5)[0].shape == (5, 6)
+
+
+def test_a_picture_is_drawn(tmp_path):
+    explanation = explainer().explain(hits(PLANTED["mixed"][0], 1))
+    explanation.plot(tmp_path / "rule.png")
+    assert (tmp_path / "rule.png").stat().st_size > 5000
+
+
+def test_a_verbose_search_tells_what_it_does(capsys):
+    explainer().explain(ROWS[0], verbose=True)
+    explainer(sampling="conditional").explain(ROWS[0], verbose=True)
+    told = capsys.readouterr().err
+    assert "round 1" in told
+    assert "precision" in told
+
+
+# ------------------------------------------------------------------------------------------------------- errors
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(ArgumentError, match=r"sampling must be one of \('interventional', 'conditional'\)"):
+        AnchorTabular(len, NAMES, sampling="marginal")
+    with pytest.raises(NotFittedError, match="Call fit with the training rows"):
+        AnchorTabular(len, NAMES).explain(ROWS[0])
+    with pytest.raises(NotFittedError, match="Call fit"):
+        AnchorTabular(len, NAMES).explain_batch(ROWS[:1])
+    made = explainer()
+    with pytest.raises(ArgumentError, match="X must be one row, got 2"):
+        made.explain(ROWS[:2])
+    with pytest.raises(ArgumentError, match=r'method must be "auto" or "beam" with interventional'):
+        made.explain(ROWS[0], method="exact")
+    with pytest.raises(ArgumentError, match="explain has no parameter treshold"):
+        made.explain_batch(ROWS[:2], treshold=0.9)
+    with pytest.raises(ArgumentError, match="X must have 6 columns"):
+        made.explain(ROWS[0, :4])
+    with pytest.raises(ArgumentError, match=r"train_data must have no missing values, .*'pay'"):
+        explainer().fit(np.where(np.arange(6) == 3, np.nan, ROWS))
+    with pytest.raises(ArgumentError, match=r"train_data must have the codes 0 to 3 in the column 'job'"):
+        explainer().fit(ROWS + 1)
+    with pytest.raises(ArgumentError, match=r"disc_perc must be percentiles"):
+        explainer().fit(ROWS, disc_perc=(200,))
+
+
+def test_a_nan_of_the_model_is_no_label():
+    made = AnchorTabular(lambda x: torch.full((len(x), 2), torch.nan), NAMES, CATEGORIES, seed=0).fit(ROWS[:50])
+    with pytest.raises(PredictorReturnTypeError, match="returned NaN for the row"):
+        made.explain(ROWS[0])
+
+
+def test_an_interrupted_batch_keeps_what_is_finished():
+    calls = []
+
+    def label(x):
+        calls.append(len(x))
+        if len(calls) > 12:
+            raise KeyboardInterrupt
+        return PLANTED["categorical"][0](x).long()
+
+    made = AnchorTabular(label, NAMES, CATEGORIES, seed=0, max_rows=256).fit(ROWS)
+    with pytest.raises(KeyboardInterrupt) as caught, warnings.catch_warnings():
+        made.explain_batch(hits(PLANTED["categorical"][0], 100))
+    assert all(e.anchor == PLANTED["categorical"][1] for e in caught.value.finished)
