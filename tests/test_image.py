@@ -147,7 +147,7 @@ def test_backgrounds_of_another_size_are_resized_with_a_note() -> None:
     assert explanation.features == (3,)
 
 
-# ------------------------------------------------------------------------------------------------------- kinds of images
+# ------------------------------------------------------------------------------------------------ kinds of images
 
 PIXELS = np.random.default_rng(3).integers(128, 256, (24, 32, 3)).astype(np.uint8)
 
@@ -223,9 +223,7 @@ def test_torchvision_presets_work() -> None:
         shapes.add(tuple(rows.shape[1:]))
         return (rows[:, 0, :112].mean((1, 2)) > -1).long()
 
-    explainer = AnchorImage(
-        model, preprocess=ResNet18_Weights.DEFAULT.transforms(), seed=0, fill="constant", **SMALL
-    )
+    explainer = AnchorImage(model, preprocess=ResNet18_Weights.DEFAULT.transforms(), seed=0, fill="constant", **SMALL)
     explanation = explainer.explain(Image.fromarray(np.tile(PIXELS, (3, 3, 1))))
     assert shapes == {(3, 224, 224)}
     assert set(explanation.features) & {0, 1}
@@ -445,7 +443,7 @@ def test_reset_predictor_explains_another_model() -> None:
     explainer.reset_predictor(other)
     assert explainer.predictor is other
     assert explainer.explain(photograph()).features == (7,)
-    with pytest.raises(ArgumentError, match="dtype must be a torch dtype for an nn.Module"):
+    with pytest.raises(ArgumentError, match=r"dtype must be a torch dtype for an nn\.Module"):
         AnchorImage(lambda rows: rows, dtype=np.float32).reset_predictor(other)
 
 
@@ -525,7 +523,7 @@ def test_a_device_with_little_memory_gives_the_same(alone: list[str]) -> None:
         lambda images: torch.stack(images),
         lambda images: torch.stack(images).permute(0, 2, 3, 1).numpy(),
         lambda images: [(image, 7) for image in images],
-        lambda images: DataLoader(images, batch_size=2),
+        lambda images: DataLoader(images, batch_size=2),  # a list is a data set
         lambda images: DataLoader(TensorDataset(torch.stack(images), torch.arange(5)), batch_size=2),
         lambda images: iter(images),
         lambda images: [torch.stack(images[:2]), torch.stack(images[2:])],
@@ -620,7 +618,7 @@ def test_a_broken_image_in_a_batch_is_named() -> None:
     assert isinstance(caught.value.finished, list)
 
 
-# ------------------------------------------------------------------------------------------------------- the explanation
+# ------------------------------------------------------------------------------------------------ the explanation
 
 
 def test_examples_are_rows_of_the_anchor_with_the_models_labels() -> None:

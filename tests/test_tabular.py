@@ -137,7 +137,7 @@ def test_an_explanation_does_not_depend_on_its_company(sampling):
 
 
 def test_equal_seeds_give_equal_explanations():
-    row = ROWS[0]
+    row = hits(PLANTED["mixed"][0], 1)
     assert said(explainer(seed=5).explain(row)) == said(explainer(seed=5).explain(row))
     runs = [explainer(seed=s).explain(row, method="beam") for s in range(4)]
     assert len({(e.n_rows, e.precision_interval) for e in runs}) > 1
@@ -148,7 +148,7 @@ def test_global_state_is_left_alone():
     torch.manual_seed(3)
     before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     made = explainer()
-    made.explain(ROWS[0])
+    made.explain(hits(PLANTED["mixed"][0], 1))
     assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[1])
 
@@ -160,6 +160,8 @@ def test_an_empty_anchor_holds_where_the_label_hardly_changes(sampling):
     assert explanation.status is Status.EMPTY_HOLDS
     assert (explanation.anchor, explanation.precision, explanation.coverage) == ([], 1.0, 1.0)
     assert "no condition is needed" in str(explanation)
+    assert len(explanation.examples) == 10
+    assert all(example.hit for example in explanation.examples)
 
 
 @pytest.mark.parametrize("sampling", ["interventional", "conditional"])
@@ -408,11 +410,13 @@ def test_a_picture_is_drawn(tmp_path):
 
 
 def test_a_verbose_search_tells_what_it_does(capsys):
-    explainer().explain(ROWS[0], verbose=True)
-    explainer(sampling="conditional").explain(ROWS[0], verbose=True)
+    row = hits(PLANTED["mixed"][0], 1)
+    explainer().explain(row, verbose=True)
     told = capsys.readouterr().err
     assert "round 1" in told
-    assert "precision" in told
+    assert "certified, precision 1.000" in told
+    explainer(sampling="conditional").explain(row, verbose=True)
+    assert "Where job = nurse" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------- errors

@@ -35,7 +35,7 @@ def version() -> str:
         return "unknown"
 
 
-def checked_seed(seed: int | None) -> int:
+def checked_seed(seed: int | np.integer | None) -> int:
     """The user's seed, or a new one from the system."""
     if seed is None:
         return secrets.randbits(64)
@@ -128,10 +128,10 @@ def ahead(
             yield from ready
 
 
-def instances_of(images: Iterable[Any]) -> Iterator[Any]:
-    """The single images of an iterable of images, of (image, target) pairs, or of a DataLoader's batches of either."""
+def instances_of(images: Any) -> Iterator[Any]:
+    """The single images of an iterable or a data set of images, of (image, target) pairs, or of a DataLoader's batches of either."""
     single = isinstance(images, (np.ndarray, Tensor)) and images.ndim != 4
-    if single or not isinstance(images, Iterable) and not hasattr(images, "__getitem__"):
+    if single or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
         shape = f" of shape {tuple(images.shape)}" if single else ""
         raise ArgumentError(
             "images must be several: an iterable of images, a tensor (N, C, H, W) or an array (N, H, W, C), got "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -81,9 +82,7 @@ class Explanation:
         if low == high:
             return f"precision {self.precision:.3f} (exact)"
         confidence = f"{100 * (1 - self.delta):g} %"
-        return (
-            f"precision {self.precision:.3f} (between {low:.3f} and {high:.3f} with {confidence} confidence)"
-        )
+        return f"precision {self.precision:.3f} (between {low:.3f} and {high:.3f} with {confidence} confidence)"
 
     def _cost_words(self) -> str:
         rows, calls = _plural(self.n_rows, "model row"), _plural(self.n_calls, "call")
@@ -93,7 +92,7 @@ class Explanation:
         return _REMEDIES.get(self.status, "").format(predicates=predicates)
 
     def to_dict(self) -> dict[str, Any]:
-        """The explanation as plain Python values, fit for JSON; pictures and tables of rows are left out."""
+        """The explanation as plain Python values; pictures and tables of rows are left out."""
         return {
             "anchor": list(self.features),
             "names": list(self.names),
@@ -117,8 +116,8 @@ class Explanation:
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The dictionary as JSON text, also written to `path` if one is given."""
-        text = json.dumps(self.to_dict(), indent=2)
+        """The dictionary as JSON text, with null for NaN and infinity; also written to `path` if one is given."""
+        text = json.dumps(_plain(self.to_dict()), indent=2)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
@@ -267,21 +266,22 @@ class ImageExplanation(Explanation):
                 f"The model answers {what} whichever of the {n} superpixels are shown: no superpixel is needed, with "
                 f"{self._precision_words()}."
             )
-            return (
-                f"{first} Fills of the image's own colours may give it away; images_background with other pictures "
-                f"ask a harder question. {self._cost_words()}"
+            advice = (
+                "Fills of the image's own colours may give it away; images_background with other pictures ask a "
+                "harder question."
             )
+            asked = self.meta.get("params", {}).get("images_background", False)
+            return " ".join([first, *([] if asked else [advice]), self._cost_words()])
         if not self.features:
-            first = (
-                f"No superpixels were found that keep {what}: without any, it has {self._precision_words()}."
-            )
+            first = f"No superpixels were found that keep {what}: without any, it has {self._precision_words()}."
             return f"{first} {self._remedy('segments')} {self._cost_words()}"
         listed = _listed(self.features)
-        numbered = f"superpixel {listed}" if len(self.features) == 1 else f"superpixels {listed}"
+        one = len(self.features) == 1
+        shown = f"superpixel {listed} of {n} is shown" if one else f"superpixels {listed} of {n} are shown"
         first = (
-            f"While {numbered} of {n} shown, the model answers {what} with {self._precision_words()}, "
+            f"While {shown}, the model answers {what} with {self._precision_words()}, "
             f"whatever the other superpixels show; that covers {100 * self.coverage:.3g} % of all perturbed images."
-        ).replace(" shown,", " is shown," if len(self.features) == 1 else " are shown,", 1)
+        )
         return " ".join(part for part in (first, self._remedy("segments"), self._cost_words()) if part)
 
 
@@ -300,15 +300,15 @@ def _pairs(path: Sequence[Step]) -> list[tuple[Step, Step]]:
 
 
 def _plain(value: Any) -> Any:
-    """Nested containers of plain values; anything else by its name."""
+    """Nested containers of values that JSON knows; anything else by its name."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
-    return (
-        str(value) if isinstance(value, type) or not hasattr(value, "shape") else f"array{tuple(value.shape)}"
-    )
+    return str(value) if isinstance(value, type) or not hasattr(value, "shape") else f"array{tuple(value.shape)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -50,16 +51,13 @@ class ExplainSettings:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise ArgumentError(
-                f"method must be one of {', '.join(map(repr, METHODS))}, got {self.method!r}."
-            )
+            raise ArgumentError(f"method must be one of {', '.join(map(repr, METHODS))}, got {self.method!r}.")
         for name, least in (("n_covered_ex", 0), ("verbose_every", 1)):
-            if getattr(self, name) < least:
-                raise ArgumentError(
-                    f"{name} must be a whole number of at least {least}, got {getattr(self, name)!r}."
-                )
-        if self.label is not None and self.label < 0:
-            raise ArgumentError(f"label must be None or a class number of at least 0, got {self.label!r}.")
+            value = getattr(self, name)
+            if not _is_whole(value) or value < least:
+                raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        if self.label is not None and not _is_whole(self.label):
+            raise ArgumentError(f"label must be None or the whole number of a class, got {self.label!r}.")
         self.config(torch.device("cpu"))  # raises for what the search cannot work with
 
     @classmethod
@@ -92,3 +90,7 @@ class ExplainSettings:
     def params(self) -> dict[str, Any]:
         """The settings as a dictionary, for an explanation's metadata."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -121,16 +121,14 @@ class RowBatch:
         everyone = list(range(self.n))
         anchors = [rule.anchor for rule in rules]
         paths = self._training_paths(everyone, anchors)
-        counts = np.array([[rule.n, rule.n_hits] for rule in rules])
-        conditions = self.sampler.conditions(everyone, anchors)
-        examples = table.examples(conditions, self._classes, counts, settings.n_covered_ex)
+        examples = self._training_examples(everyone, anchors)
         seconds = time.perf_counter() - started
         return [
             self._explanation(
                 i,
                 _exact_result(rule.anchor, rule.precision, rule.holds, paths[i]),
                 paths[i],
-                EncodedExamples(*examples[i]),
+                examples[i],
                 seconds=seconds,
             )
             for i, rule in enumerate(rules)
@@ -158,6 +156,8 @@ class RowBatch:
         result, found = job.found
         (path,) = self._training_paths([i], [result.anchor])
         examples = EncodedExamples(found.codes.astype(np.float64), found.labels, found.hits)
+        if not len(found.labels):  # no row was drawn to find that the empty anchor holds
+            (examples,) = self._training_examples([i], [result.anchor])
         return self._explanation(i, result, path, examples, n_rows=job.n_rows, n_calls=job.n_calls, seconds=job.seconds)
 
     def _ranked_searches(self, proposer: Proposer) -> Iterator[Search]:
@@ -217,6 +217,13 @@ class RowBatch:
             steps = zip(line, own.tolist(), strict=True)
             paths.append(tuple(Step(a, hits / n if n else 0.0, n / n_rows, n) for a, (n, hits) in steps))
         return paths
+
+    def _training_examples(self, instances: Sequence[int], anchors: Sequence[Anchor]) -> list[EncodedExamples]:
+        """For each anchor some training rows on which it holds, with its instance's label and with others."""
+        table, conditions = self.model.table, self.sampler.conditions(instances, anchors)
+        classes = self._classes[np.asarray(instances, dtype=np.int64)]
+        found = table.examples(conditions, classes, table.count(conditions, classes), self.settings.n_covered_ex)
+        return [EncodedExamples(*examples) for examples in found]
 
     def _partial_anchors(self, i: int, anchor: Anchor) -> list[Anchor]:
         """The empty anchor, that of the first column, of the first two columns, and so on to the whole."""

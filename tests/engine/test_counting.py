@@ -118,7 +118,9 @@ def test_enumerated_rows_are_answered_one_by_one_as_a_mean_over_backgrounds(
     ledger = ledger_of(labels.tolist(), device)
     job = job_of(image_sampler(n_backgrounds))
     slots = np.arange(1, 1 + 32 * n_backgrounds)
-    (reply,) = answered(ledger, [Ask(job, EnumerateRequest((0, 1, 2, 3, 4, 5)), slots, None, slots.size, 9, int(slots[-1]))])
+    (reply,) = answered(
+        ledger, [Ask(job, EnumerateRequest((0, 1, 2, 3, 4, 5)), slots, None, slots.size, 9, int(slots[-1]))]
+    )
     assert isinstance(reply, EnumeratedHits)
     assert reply.n_new == 9
     assert reply.hits.dtype == np.float64

@@ -129,9 +129,7 @@ def test_the_pool_is_every_draw_of_a_smaller_anchor_that_satisfies_this_one(anch
         first += new.shape[0]
         memory.add(drawn_for, codes, slots)
         drawn += [(set(drawn_for), row.tolist(), slot) for row, slot in zip(keep, slots.tolist(), strict=True)]
-    expected = [
-        (slot, row) for smaller, row, slot in drawn if smaller <= set(anchor) and all(row[k] for k in anchor)
-    ]
+    expected = [(slot, row) for smaller, row, slot in drawn if smaller <= set(anchor) and all(row[k] for k in anchor)]
     slots, codes = memory.pool(anchor, 4)
     assert list(zip(slots.tolist(), unpack(codes, 4).tolist(), strict=True)) == expected
 
@@ -139,7 +137,7 @@ def test_the_pool_is_every_draw_of_a_smaller_anchor_that_satisfies_this_one(anch
 def test_the_pool_is_about_masks_and_leaves_backgrounds_out() -> None:
     memory = Memory(remembers=True)
     codes = torch.tensor([[0b11, 0, 0], [0b11, 1, 0], [0b01, 1, 0]], dtype=torch.uint8)
-    slots, new = memory.split(codes, first=0)
+    slots, _ = memory.split(codes, first=0)
     assert slots.tolist() == [0, 1, 2]  # another background is another row
     memory.add((), codes, slots)
     pooled, masks = memory.pool((1,), 2)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config as jaxtyping_config
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
-
-from jaxtyping import config as jaxtyping_config
 
 from torch_anchors.engine.predictor import INVALID, Predictor, is_out_of_memory
 from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
@@ -221,9 +220,7 @@ def test_an_array_callable_gets_table_rows_as_they_are() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.uint8])
 def test_a_tensor_callable_gets_its_dtype(dtype: torch.dtype, device: torch.device) -> None:
     seen: list[Tensor] = []
-    predictor = Predictor(
-        lambda rows: seen.append(rows) or rows.float().mean((2, 3)), dtype=dtype, device=device
-    )
+    predictor = Predictor(lambda rows: seen.append(rows) or rows.float().mean((2, 3)), dtype=dtype, device=device)
     assert predictor(rows_of(3, device)).tolist() == [0, 1, 2]
     assert seen[0].dtype == dtype
     assert seen[0].device.type == device.type
@@ -256,12 +253,17 @@ def test_the_mode_of_every_submodule_is_restored(fails: bool) -> None:
 def test_a_session_spans_several_calls_and_restores_the_mode_when_interrupted() -> None:
     model = Classifier().train()
     predictor = Predictor(model)
-    with pytest.raises(KeyboardInterrupt), predictor.session():
-        assert not any(module.training for module in model.modules())
-        predictor(rows_of(1, torch.device("cpu")))
-        assert not any(module.training for module in model.modules())
-        assert torch.is_inference_mode_enabled()
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with predictor.session():
+            assert not any(module.training for module in model.modules())
+            predictor(rows_of(1, torch.device("cpu")))
+            assert not any(module.training for module in model.modules())
+            assert torch.is_inference_mode_enabled()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert all(module.training for module in model.modules())
     assert not torch.is_inference_mode_enabled()
 
@@ -307,9 +309,7 @@ def test_preprocess_is_applied_before_the_cast(device: torch.device) -> None:
 def test_torchvision_presets_work_as_preprocess(dtype: torch.dtype, device: torch.device) -> None:
     preset = ResNet18_Weights.DEFAULT.transforms()
     seen: list[Tensor] = []
-    predictor = Predictor(
-        lambda rows: seen.append(rows) or rows.mean((2, 3)), preprocess=preset, device=device
-    )
+    predictor = Predictor(lambda rows: seen.append(rows) or rows.mean((2, 3)), preprocess=preset, device=device)
     rows = torch.rand(2, 3, 300, 280, device=device)
     rows = (255 * rows).to(dtype) if dtype == torch.uint8 else rows
     predictor(rows)
@@ -357,7 +357,7 @@ def test_a_failure_of_preprocess_says_so() -> None:
 
 
 def test_preprocess_must_return_a_tensor(unchecked: None) -> None:
-    with pytest.raises(PredictorReturnTypeError, match="preprocess must return a tensor.*got ndarray"):
+    with pytest.raises(PredictorReturnTypeError, match=r"preprocess must return a tensor.*got ndarray"):
         Predictor(lambda rows: rows, preprocess=lambda rows: rows.numpy())(torch.zeros(2, 1))
 
 
@@ -392,8 +392,6 @@ def test_other_errors_are_not_about_memory() -> None:
         (len, {"preprocess": "resize"}, "preprocess must be a callable or None, got str"),
     ],
 )
-def test_arguments_that_cannot_work(
-    model: Any, settings: dict[str, Any], words: str, unchecked: None
-) -> None:
+def test_arguments_that_cannot_work(model: Any, settings: dict[str, Any], words: str, unchecked: None) -> None:
     with pytest.raises(ArgumentError, match=words):
         Predictor(model, **settings)

@@ -280,9 +280,7 @@ def test_the_order_of_jobs_does_not_matter(seed: int, alone: list[tuple[Any, ...
 
 @pytest.mark.parametrize("max_active", [1, 2, 5])
 @pytest.mark.parametrize("max_ahead", [1, 4])
-def test_how_many_are_under_way_does_not_matter(
-    max_active: int, max_ahead: int, alone: list[tuple[Any, ...]]
-) -> None:
+def test_how_many_are_under_way_does_not_matter(max_active: int, max_ahead: int, alone: list[tuple[Any, ...]]) -> None:
     assert outcomes(runner_of(parity, 16, max_active=max_active, max_ahead=max_ahead), mixed_jobs()) == alone
 
 
@@ -518,9 +516,9 @@ def failing_after(n_calls: int, error: BaseException) -> Callable[[Tensor], Tens
 def test_jobs_finished_before_a_failure_have_been_yielded(error: BaseException) -> None:
     done: list[Job] = []
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else PredictorCallError
+    jobs = runner_of(failing_after(60, error), 32).run(job_of(n) for n in range(100))
     with pytest.raises(expected):
-        for job in runner_of(failing_after(60, error), 32).run(job_of(n) for n in range(100)):
-            done.append(job)
+        done.extend(iter(jobs))
     assert 1 <= len(done) < 100
     assert all(job.result is not None for job in done)
 
@@ -557,7 +555,8 @@ def test_two_runs_may_be_interleaved() -> None:
         found[0].append(outcome(one))
         found[1].append(outcome(two))
         assert model.training
-    assert found[0] == found[1] and len(found[0]) == 6
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
 
 
 def test_an_error_of_a_search_is_not_hidden() -> None:

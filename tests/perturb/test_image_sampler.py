@@ -83,7 +83,7 @@ def test_rows_are_those_of_a_loop_bit_for_bit(
         pixels = np.moveaxis(image, -1, 0).astype(np.float64)
         fill = np.empty((1, *pixels.shape))
         for k, channel in product(range(K), range(channels)):
-            fill[0, channel][SEGMENTS == k] = pixels[channel][SEGMENTS == k].mean()
+            fill[0, channel][k == SEGMENTS] = pixels[channel][k == SEGMENTS].mean()
         fill = fill.round() if pixel_type is np.uint8 else fill
     expected = loop_render(np.moveaxis(image, -1, 0).astype(np.float64), fill, keep, background)
     if others or pixel_type is np.uint8:
@@ -293,7 +293,7 @@ def test_p_sample_must_be_a_probability(p_sample: float) -> None:
 
 @pytest.mark.parametrize("anchor", [(7,), (-1, 2)])
 def test_an_anchor_must_be_of_the_images_superpixels(anchor: tuple[int, ...]) -> None:
-    with pytest.raises(ArgumentError, match="anchor must have superpixels 0 .. 6, got"):
+    with pytest.raises(ArgumentError, match=r"anchor must have superpixels 0 \.\. 6, got"):
         sampler_of().perturbation(anchor, 3)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import (
+from tests.search.oracles import (
     ArmsOracle,
     MaskOracle,
     Run,
@@ -145,17 +145,21 @@ def test_a_wide_beam_finds_what_a_narrow_one_cannot():
     assert not any(narrow)
 
 
-def test_a_level_whose_rows_were_all_drawn_before_is_still_judged():
-    """Selection may draw so many rows that the next level needs none: its candidates must be tested nevertheless."""
+@pytest.mark.parametrize(("n_predicates", "settings"), [(50, {}), (12, {"min_samples_start": 10, "round_rows": 100})])
+def test_a_level_whose_rows_were_all_drawn_before_is_still_judged(n_predicates, settings):
+    """Where so many rows are known that the next level needs none, its candidates must be tested nevertheless."""
 
     def hit(keep: np.ndarray, background: np.ndarray) -> np.ndarray:
-        return keep[:, 25] & (keep[:, 5] | keep[:, 47])
+        return keep[:, 7] & (keep[:, 3] | keep[:, 11])
 
-    for seed in range(3):
-        oracle = MaskOracle(50, hit, seed)
-        found = drive(beam_search(oracle.space(), SearchConfig()), oracle, most_rounds=60).result
-        assert found.anchor in ((5, 25), (25, 47))
-        assert oracle.n_rows < 800
+    for seed in range(5):
+        oracle = MaskOracle(n_predicates, hit, seed)
+        config = SearchConfig(enumerate_below=1, **settings)
+        run = drive(beam_search(oracle.space(), config), oracle, most_rounds=60)
+        assert run.result.anchor in ((3, 7), (7, 11))
+        assert len(run.rounds) <= 16
+        # Nothing longer was ever looked at.
+        assert max(len(request.anchor) for request in run.samples) == 2
 
 
 def test_the_empty_anchor_is_tried_again_at_the_end():

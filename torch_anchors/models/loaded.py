@@ -118,9 +118,7 @@ class LoadedModel:
             ArgumentError: `image` is something else.
         """
         if (dtype := hwc(image).dtype) != np.uint8:
-            raise ArgumentError(
-                f"image must have pixels of type uint8, in 0..255, got {dtype}; convert it first."
-            )
+            raise ArgumentError(f"image must have pixels of type uint8, in 0..255, got {dtype}; convert it first.")
         pixels = to_chw(image).expand(3, -1, -1)  # grey becomes red, green and blue
         fitted = self.preprocess.fit(pixels).round().to(torch.uint8)
         return np.ascontiguousarray(fitted.permute(1, 2, 0).numpy())

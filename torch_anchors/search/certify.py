@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from torch_anchors.search.bounds import (
-    hits_to_accept,
-    kl_bernoulli,
-    log_wealth,
-    log_wealth_below,
-    lower_bound,
-    upper_bound,
-)
+from torch_anchors.search.bounds import bounds_of, hits_to_accept, kl_bernoulli, log_wealth_of
 from torch_anchors.search.protocol import Anchor, SearchConfig
 
 ACCEPTANCE_SHARE = 0.95
@@ -56,8 +49,7 @@ class Certificate:
         """Whether "precision <= threshold" is rejected at level `alpha`."""
         if self.config.threshold >= 1:
             return False  # no finite sample shows that a precision is exactly 1
-        wealth = log_wealth(self.n_hits, self.n - self.n_hits, self.config.threshold)
-        return bool(wealth >= -math.log(self.alpha))
+        return log_wealth_of(self.n_hits, self.n - self.n_hits, self.config.threshold) >= -math.log(self.alpha)
 
     @property
     def hopeless(self) -> bool:
@@ -70,8 +62,8 @@ class Certificate:
         n_misses = self.n - self.n_hits
         if self.config.threshold >= 1:
             return n_misses > 0
-        wealth = log_wealth_below(self.n_hits, n_misses, self.config.threshold)
-        return bool(wealth >= -math.log(FUTILITY)) or (n_misses > 1 and self._optimistic <= self.config.threshold)
+        below = log_wealth_of(n_misses, self.n_hits, 1 - self.config.threshold)  # the mirrored test
+        return below >= -math.log(FUTILITY) or (n_misses > 1 and self._optimistic <= self.config.threshold)
 
     @property
     def undecidable(self) -> bool:
@@ -91,7 +83,7 @@ class Certificate:
         if threshold >= 1 or hoped <= threshold:
             return math.inf
         gain = float(kl_bernoulli(hoped, threshold))
-        missing = -math.log(self.alpha) - float(log_wealth(self.n_hits, self.n - self.n_hits, threshold))
+        missing = -math.log(self.alpha) - log_wealth_of(self.n_hits, self.n - self.n_hits, threshold)
         return max(missing, 0.0) / gain
 
     def next_n(self) -> int:
@@ -101,7 +93,7 @@ class Certificate:
         rows at no cost (`round_rows`), it does.
         """
         config = self.config
-        to_accept = hits_to_accept(self.n_hits, self.n - self.n_hits, config.threshold, self.alpha, 100_000)
+        to_accept = hits_to_accept(self.n_hits, self.n - self.n_hits, config.threshold, self.alpha, config.batch_size)
         wanted = config.batch_size if to_accept is None else to_accept
         if self.n == 0:
             # At the threshold, this many rows show one miss on average.
@@ -112,10 +104,7 @@ class Certificate:
     def interval(self) -> tuple[float, float]:
         """Bounds that hold the true precision; over all certificates they err with probability at most delta."""
         upper_alpha = self.alpha * UPPER_SHARE / ACCEPTANCE_SHARE
-        return (
-            float(lower_bound(self.n_hits, self.n, self.alpha)),
-            float(upper_bound(self.n_hits, self.n, upper_alpha)),
-        )
+        return bounds_of(self.n_hits, self.n, self.alpha, upper_alpha)
 
 
 @dataclass(slots=True)
