@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.search.oracles import (
     ArmsOracle,
     MaskOracle,
@@ -15,10 +16,10 @@ from tests.search.oracles import (
     planted_table,
     truth_table,
 )
-
-from torch_anchors.search.beam import Tally, _Beam, beam_search, extend
+from torch_anchors.search.beam import _Beam, beam_search
 from torch_anchors.search.bounds import lower_bound, upper_bound
 from torch_anchors.search.certify import Certifier
+from torch_anchors.search.evidence import Tally, extend
 from torch_anchors.search.exact import exact_search, superset_precisions
 from torch_anchors.search.protocol import Anchor, EnumerateRequest, SampleCounts, SearchConfig, SearchResult, Status
 

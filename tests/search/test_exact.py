@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.search.oracles import MaskOracle, brute_force_precision, drive, truth_table
 
+from tests.search.oracles import MaskOracle, brute_force_precision, drive, truth_table
 from torch_anchors.search.exact import best_superset, exact_search, sizes_of, superset_precisions
 from torch_anchors.search.protocol import Anchor, SampleCounts, SearchConfig, Status
 

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from tests.search.oracles import MaskOracle, drive, planted_table
 
+from tests.search.oracles import MaskOracle, drive, planted_table
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.narrate import narrated

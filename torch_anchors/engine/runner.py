@@ -113,8 +113,9 @@ class Runner:
             self.batch_size.start(job.sampler.row_shape(), self.predictor.device)
             self._active[job] = self._n_admitted
             self._n_admitted += 1
-            orders.append((job, job.start()))
-            n_expected += sum(_most_rows(job, request) for request in orders[-1][1])
+            requests = job.start()
+            orders.append((job, requests))
+            n_expected += sum(_most_rows(job, request) for request in requests)
         self._order(orders)
         return True
 

@@ -10,24 +10,17 @@ enumerated, and predicates that turn out not to be needed are dropped at the end
 from __future__ import annotations
 
 import math
-from bisect import bisect
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
 
 import numpy as np
 
 from torch_anchors.search.bounds import log_wealth_below, lower_bound, upper_bound
-from torch_anchors.search.certify import UNTESTED_SHARE, Certificate, Certifier
-from torch_anchors.search.exact import TOLERANCE, best_superset, exact_result, superset_precisions
+from torch_anchors.search.certify import UNTESTED_SHARE, Certifier
+from torch_anchors.search.evidence import Asking, BudgetSpent, Evidence, extend
+from torch_anchors.search.exact import TOLERANCE, best_superset, exact_result
 from torch_anchors.search.protocol import (
     Anchor,
-    EnumeratedHits,
-    EnumerateRequest,
-    Reply,
-    Request,
-    SampleCounts,
-    SampleRequest,
     Search,
     SearchConfig,
     SearchResult,
@@ -42,166 +35,12 @@ FIRST_LOOK = 12
 SELECTION_CAP = 4
 """Selection stops, as good as it is, at this many times `min_samples_start` rows of one anchor."""
 
-_AS_GOOD_AS_EXACT = 1_000_000
-
 
 @dataclass(slots=True)
-class Tally:
-    """Exact draws of one anchor seen so far: what ranks it, but never certifies it."""
+class _Beam(Evidence):
+    """The search itself. `order` tells in which order the predicates of an anchor were added."""
 
-    n: int = 0
-    n_hits: int = 0
-
-    @property
-    def precision(self) -> float:
-        """Share of hits; 0 before the first row."""
-        return self.n_hits / self.n if self.n else 0.0
-
-    @property
-    def optimistic(self) -> float:
-        """One standard error above the estimate, smoothed by a pseudo hit and a pseudo miss."""
-        smoothed = (self.n_hits + 1) / (self.n + 2)
-        return self.precision + math.sqrt(smoothed * (1 - smoothed) / max(self.n, 1))
-
-
-Found = TypeVar("Found")
-Asking = Generator[tuple[Request, ...], tuple[Reply, ...], Found]
-"""A part of a search: asks for rows, and returns what it found."""
-
-
-class _BudgetSpent(Exception):
-    """No further row may be sent to the model."""
-
-
-@dataclass(slots=True)
-class _Beam:
-    """The state of one search. Its methods are generators that ask for rows and update the tallies."""
-
-    space: SearchSpace
-    config: SearchConfig
-    certifier: Certifier
-    tallies: dict[Anchor, Tally] = field(default_factory=dict)
-    exact: dict[Anchor, float] = field(default_factory=dict)
-    tested: dict[Anchor, Certificate] = field(default_factory=dict)
-    order: dict[Anchor, Anchor] = field(default_factory=dict)  # predicates in the order in which they were added
-    n_new: int = 0
-
-    # ------------------------------------------------------------------------------------------------- asking
-
-    def ask(self, requests: Sequence[Request]) -> Asking[tuple[Reply, ...]]:
-        """Replies to `requests`, kept within the row budget; every new row counted."""
-        if not requests:
-            return ()
-        budget = self.config.max_rows_total
-        if budget is not None:
-            requests = self._within(requests, budget - self.n_new)
-        replies: tuple[Reply, ...] = yield tuple(requests)
-        self.n_new += sum(reply.n_new for reply in replies)
-        return replies
-
-    def count(self, requests: Sequence[SampleRequest]) -> Asking[tuple[SampleCounts, ...]]:
-        """Replies to requests for rows."""
-        return cast("tuple[SampleCounts, ...]", (yield from self.ask(requests)))
-
-    def enumerate(self, anchors: Sequence[Anchor]) -> Asking[tuple[EnumeratedHits, ...]]:
-        """The hits of every row of each of `anchors`."""
-        return cast("tuple[EnumeratedHits, ...]", (yield from self.ask([EnumerateRequest(a) for a in anchors])))
-
-    def _within(self, requests: Sequence[Request], left: int) -> list[Request]:
-        allowed: list[Request] = []
-        for request in requests:
-            if isinstance(request, EnumerateRequest):
-                cost = self.space.n_rows(request.anchor) or 0
-            else:
-                cost = min(request.n, left)
-                if cost < request.n and cost <= 0:
-                    raise _BudgetSpent
-                request = SampleRequest(request.anchor, cost)
-            if cost > left:
-                raise _BudgetSpent
-            left -= cost
-            allowed.append(request)
-        return allowed
-
-    def sample(self, anchors: Sequence[Anchor], n: int | Sequence[int]) -> Asking[None]:
-        """Draws rows of each of `anchors` and brings their tallies, and those of their extensions, up to date."""
-        counts = [n] * len(anchors) if isinstance(n, int) else n
-        replies = yield from self.count([SampleRequest(a, m) for a, m in zip(anchors, counts, strict=True)])
-        for anchor, reply in zip(anchors, replies, strict=True):
-            self.learn(anchor, reply)
-
-    def learn(self, anchor: Anchor, reply: SampleCounts) -> None:
-        """Takes a reply into the tallies. The pool of independent predicates is cumulative, other rows add up."""
-        tally = self.tallies.setdefault(anchor, Tally())
-        if not self.space.shares_rows:
-            tally.n += reply.n
-            tally.n_hits += reply.n_hits
-            return
-        if reply.pool_n >= tally.n:
-            tally.n, tally.n_hits = reply.pool_n, reply.pool_hits
-        if reply.child_n is None or reply.child_hits is None:
-            return
-        members = set(anchor)
-        for k, (n, n_hits) in enumerate(zip(reply.child_n.tolist(), reply.child_hits.tolist(), strict=True)):
-            if k in members:
-                continue
-            child = self.tallies.setdefault(extend(anchor, k), Tally())
-            # Several parents may inform about one child with overlapping rows: keep the larger count, do not add.
-            if n >= child.n:
-                child.n, child.n_hits = n, n_hits
-
-    # ---------------------------------------------------------------------------------------------- accepting
-
-    def certify(self, candidates: Sequence[Anchor]) -> Asking[Anchor | None]:
-        """The best of `candidates` that is accepted, or None; each gets fresh rows until it is decided."""
-        accepted: list[Anchor] = []
-        undecided: list[Certificate] = []
-        for anchor in candidates:
-            if self.enumerable(anchor, self.config.enumerate_below):
-                accepted += yield from self.enumerate_alone(anchor)
-            else:
-                undecided.append(self.certifier.submit(anchor))
-                self.tested[anchor] = undecided[-1]
-        while undecided and not accepted:
-            replies = yield from self.count([SampleRequest(c.anchor, c.next_n()) for c in undecided])
-            for certificate, reply in zip(undecided, replies, strict=True):
-                certificate.add(reply.n, reply.n_hits)
-                self.learn(certificate.anchor, reply)
-            accepted += [c.anchor for c in undecided if c.accepted]
-            close = [c.anchor for c in undecided if not c.accepted and not c.rejected and c.undecidable]
-            for anchor in () if accepted else close:
-                if self.enumerable(anchor, self.config.max_rows_candidate):
-                    accepted += yield from self.enumerate_alone(anchor)
-            undecided = [c for c in undecided if not c.accepted and not c.hopeless]
-        return max(accepted, key=self.rank) if accepted else None
-
-    def rank(self, anchor: Anchor) -> tuple[float, float]:
-        """Largest coverage first, then highest precision."""
-        return self.space.coverage(anchor), self.precision(anchor)
-
-    def precision(self, anchor: Anchor) -> float:
-        """The best estimate there is of the anchor's precision."""
-        if anchor in self.exact:
-            return self.exact[anchor]
-        if anchor in self.tested and self.tested[anchor].n:
-            return self.tested[anchor].precision
-        return self.tallies[anchor].precision if anchor in self.tallies else 0.0
-
-    def enumerable(self, anchor: Anchor, limit: int) -> bool:
-        """Whether the distinct rows of `anchor` are at most `limit`, and within the budget."""
-        n_rows = self.space.n_rows(anchor)
-        if n_rows is None or n_rows > limit:
-            return False
-        budget = self.config.max_rows_total
-        return budget is None or n_rows <= budget - self.n_new
-
-    def enumerate_alone(self, anchor: Anchor) -> Asking[list[Anchor]]:
-        """``[anchor]`` if all its rows, predicted once, show that it reaches the threshold, else ``[]``."""
-        (reply,) = yield from self.enumerate([anchor])
-        self.exact[anchor] = float(superset_precisions(reply.hits, self.space.p_keep)[0])
-        return [anchor] if self.exact[anchor] >= self.config.threshold - TOLERANCE else []
-
-    # ---------------------------------------------------------------------------------------------- searching
+    order: dict[Anchor, Anchor] = field(default_factory=dict)
 
     def find(self) -> Asking[Anchor | None]:
         """An accepted anchor, or None when the search space is exhausted."""
@@ -263,10 +102,6 @@ class _Beam:
         """What to draw rows of in order to learn about `children`: their parents if these share rows."""
         return parents if self.space.shares_rows else children
 
-    def n_drawn(self, anchor: Anchor) -> int:
-        """Rows known of an anchor."""
-        return self.tallies[anchor].n if anchor in self.tallies else 0
-
     def try_ready(self, candidates: Sequence[Anchor], *, at_last: bool) -> Asking[Anchor | None]:
         """Submits the promising candidates, best first, until one is accepted."""
         while ready := self.ready(candidates, at_last):
@@ -312,13 +147,6 @@ class _Beam:
         against = log_wealth_below(hits[dropped], n[dropped] - hits[dropped], near)
         contenders = [children[kept[low.argmin()]], children[dropped[against.argmin()]]]
         return [children[i] for i in kept], [] if against.min() >= goal else contenders
-
-    def counts(self, anchor: Anchor) -> tuple[int, int]:
-        """Hits and rows of an anchor; of an enumerated one such that it compares with others almost exactly."""
-        if anchor in self.exact:
-            return round(_AS_GOOD_AS_EXACT * self.exact[anchor]), _AS_GOOD_AS_EXACT
-        tally = self.tallies.get(anchor)
-        return (0, 0) if tally is None else (tally.n_hits, tally.n)
 
     def informants(self, candidates: Sequence[Anchor], parents: Sequence[Anchor]) -> list[Anchor]:
         """The arms whose rows tell about `candidates`."""
@@ -412,12 +240,6 @@ class _Beam:
         return UNTESTED_SHARE * self.config.delta * math.exp(-min(nats, 600.0))
 
 
-def extend(anchor: Anchor, predicate: int) -> Anchor:
-    """`anchor` with one more predicate."""
-    place = bisect(anchor, predicate)
-    return (*anchor[:place], predicate, *anchor[place:])
-
-
 def beam_search(space: SearchSpace, config: SearchConfig) -> Search:
     """Search for an anchor of few predicates that is certified to reach ``config.threshold``.
 
@@ -431,7 +253,7 @@ def beam_search(space: SearchSpace, config: SearchConfig) -> Search:
         found = yield from beam.find()
         if found is not None and not config.stop_on_first:
             found = yield from beam.shorten(found)
-    except _BudgetSpent:
+    except BudgetSpent:
         accepted = [c.anchor for c in beam.certifier.certificates if c.accepted]
         accepted += [a for a, p in beam.exact.items() if p >= config.threshold - TOLERANCE]
         found, status = max(accepted, key=beam.rank, default=None), Status.ROW_BUDGET
