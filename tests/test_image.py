@@ -389,11 +389,10 @@ def test_parameters_without_an_effect_say_so(name: str) -> None:
 
 def test_one_seed_has_one_explanation_whichever_object_makes_it() -> None:
     explainer = explainer_of(Untidy(), seed=5)
-    first, second = explainer.explain(photograph()), explainer.explain(photograph())
-    other = explainer_of(Untidy(), seed=5).explain(photograph())
+    first, second = (explainer.explain(photograph(), **SETTINGS) for _ in range(2))
+    other = explainer_of(Untidy(), seed=5).explain(photograph(), **SETTINGS)
     assert facts(first) == facts(second) == facts(other)
-    found = {facts(explainer_of(Untidy(), seed=seed).explain(photograph())) for seed in range(4)}
-    assert len(found) > 1
+    assert facts(explainer_of(Untidy(), seed=6).explain(photograph(), **SETTINGS)) != facts(first)
 
 
 def test_without_a_seed_each_explainer_draws_its_own() -> None:
@@ -453,7 +452,7 @@ def test_reset_predictor_explains_another_model() -> None:
 def mixed_images() -> list[Tensor]:
     """Images of three sizes, one of them twice."""
     sizes = [(24, 32), (16, 40), (33, 17)]
-    images = [photograph(*sizes[i % 3], seed=i) for i in range(9)]
+    images = [photograph(*sizes[i % 3], seed=i) for i in range(6)]
     return [*images, images[4].clone()]
 
 
@@ -478,12 +477,12 @@ def alone() -> list[str]:
 def test_batched_is_as_alone_whatever_the_size_of_a_batch(max_rows: int | str, alone: list[str]) -> None:
     found = mixed_explainer(max_rows).explain_batch(mixed_images(), **SETTINGS)
     assert [facts(explanation) for explanation in found] == alone
-    assert alone[4] == alone[9]
+    assert alone[4] == alone[6]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_order_of_images_does_not_matter(seed: int, alone: list[str]) -> None:
-    order = np.random.default_rng(seed).permutation(10)
+    order = np.random.default_rng(seed).permutation(7)
     images = mixed_images()
     found = mixed_explainer().explain_batch([images[i] for i in order], **SETTINGS)
     assert [facts(explanation) for explanation in found] == [alone[i] for i in order]
@@ -553,7 +552,7 @@ def test_streaming_is_lazy_and_reads_only_a_little_ahead() -> None:
 
     def images() -> Iterator[Tensor]:
         nonlocal n_read
-        for seed in range(120):
+        for seed in range(60):
             n_read += 1
             yield photograph(seed=seed)
 
@@ -563,7 +562,7 @@ def test_streaming_is_lazy_and_reads_only_a_little_ahead() -> None:
     for n_done, explanation in enumerate(explanations, start=1):
         assert explanation.features == (6,)
         ahead.append(n_read - n_done)
-        if n_done == 30:
+        if n_done == 12:
             break
     assert max(ahead) <= 16
     explanations.close()
@@ -571,7 +570,7 @@ def test_streaming_is_lazy_and_reads_only_a_little_ahead() -> None:
 
 def test_streaming_gives_the_model_back_between_explanations() -> None:
     model = nn.Sequential(nn.Dropout(0.9), Planted(1, 6)).train()
-    explainer = explainer_of(model)
+    explainer = explainer_of(model, max_rows=32)
     streams = [explainer.explain_iter([photograph(seed=s) for s in range(4)], **QUICK) for _ in range(2)]
     for one, two in zip(*streams, strict=True):
         assert facts(one) == facts(two)
@@ -601,12 +600,12 @@ class Fails(Planted):
     ("error", "raised"), [(ValueError("broken"), PredictorCallError), (KeyboardInterrupt(), KeyboardInterrupt)]
 )
 def test_what_was_finished_before_a_failure_is_not_lost(error: BaseException, raised: type[BaseException]) -> None:
-    model = Fails(30, error).train()
-    images = [photograph(seed=s) for s in range(40)]
+    model = Fails(26, error).train()
+    images = [photograph(seed=s) for s in range(24)]
     with pytest.raises(raised) as caught:
         explainer_of(model, max_rows=32).explain_batch(images, **QUICK)
     finished = caught.value.finished
-    assert 1 <= len(finished) < 40
+    assert 1 <= len(finished) < 24
     assert model.training
     whole = explainer_of(Planted(6)).explain_batch(images[: len(finished)], **QUICK)
     assert [facts(e) for e in finished] == [facts(e) for e in whole]
@@ -659,11 +658,10 @@ def test_the_references_dictionaries() -> None:
 
 def test_explanations_can_be_pickled() -> None:
     for image in (photograph(), PIXELS, Image.fromarray(PIXELS)):
-        explanation = explainer_of(bright := Planted(1, 6, bright=0.25)).explain(image)
+        explanation = explainer_of(Planted(0, 11), **SMALL).explain(image)
         again = pickle.loads(pickle.dumps(explanation))
         assert facts(again) == facts(explanation)
         assert str(again) == str(explanation)
-        assert bright.n_rows == explanation.n_rows
 
 
 def test_superpixels_and_the_overlay() -> None:

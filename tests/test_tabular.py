@@ -139,7 +139,7 @@ def test_an_explanation_does_not_depend_on_its_company(sampling):
 def test_equal_seeds_give_equal_explanations():
     row = hits(PLANTED["mixed"][0], 1)
     assert said(explainer(seed=5).explain(row)) == said(explainer(seed=5).explain(row))
-    runs = [explainer(seed=s).explain(row, method="beam") for s in range(4)]
+    runs = [explainer(seed=s).explain(row, method="beam", max_anchor_size=1) for s in range(3)]
     assert len({(e.n_rows, e.precision_interval) for e in runs}) > 1
 
 

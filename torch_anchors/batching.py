@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from torch_anchors.engine.job import Job
 from torch_anchors.engine.runner import Runner
@@ -129,7 +129,7 @@ def ahead(
 
 
 def instances_of(images: Any) -> Iterator[Any]:
-    """The single images of an iterable or a data set of images, of (image, target) pairs, or of a DataLoader's batches of either."""
+    """The single images of a data set or any iterable of images, of (image, target) pairs, or of batches of either."""
     single = isinstance(images, (np.ndarray, Tensor)) and images.ndim != 4
     if single or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
         shape = f" of shape {tuple(images.shape)}" if single else ""

@@ -253,11 +253,16 @@ class ImageExplanation(Explanation):
         """As `Explanation.to_dict`, with the label map."""
         return {**super().to_dict(), "n_superpixels": self.n_superpixels, "segments": self.segments.tolist()}
 
-    def plot(self, label_names: Sequence[str] | None = None) -> Figure:
-        """Figure of the photograph, its superpixels, the anchor, and a few hits and misses. Needs matplotlib."""
+    def plot(self, label_names: Sequence[str] | None = None, *, path: str | Path | None = None) -> Figure:
+        """Figure of the photograph, its superpixels, the anchor, and a few hits and misses. Needs matplotlib.
+
+        Args:
+            label_names: the name of each class.
+            path: where the figure is also saved; the suffix chooses the format.
+        """
         from torch_anchors.plots import plot_image
 
-        return plot_image(self, label_names=label_names)
+        return plot_image(self, label_names=label_names, path=path)
 
     def __str__(self) -> str:
         what, n = self.label_words, self.n_superpixels

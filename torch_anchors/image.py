@@ -281,9 +281,7 @@ class AnchorImage:
         n_workers: int,
     ) -> Iterator[ImageExplanation]:
         prepare = self._preparer()
-        prepared = batching.ahead(
-            images, partial(prepare, p_sample=p_sample), chunk=prepare.chunk, n_workers=n_workers
-        )
+        prepared = batching.ahead(images, partial(prepare, p_sample=p_sample), chunk=prepare.chunk, n_workers=n_workers)
         jobs = (self._job(one, settings) for one in prepared)
         runner = Runner(self._predictor, self._batch_size)
         return batching.in_order(runner, jobs, self._explanation, progress=progress, total=total, unit="image")

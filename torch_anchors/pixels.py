@@ -127,7 +127,7 @@ def _checked(image: Any, name: str) -> Tensor | NDArray[Any]:
                 f'{name} must be a PIL image of mode "RGB" or "L", got "{image.mode}"; '
                 'convert it with image.convert("RGB").'
             )
-        return np.asarray(image)
+        return np.array(image)  # a copy: what PIL lends is read-only, which PyTorch warns of
     if isinstance(image, Tensor):
         _check_tensor(image, name)
     elif isinstance(image, np.ndarray):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from torch_anchors import batching
 from torch_anchors.engine.batch_size import BatchSize
@@ -72,7 +72,7 @@ class AnchorTabular:
         >>> rows = np.random.default_rng(0).normal(size=(1000, 3))
         >>> explainer = AnchorTabular(lambda x: (x[:, 0] > 0).long(), ["age", "pay", "rent"], seed=0).fit(rows)
         >>> explainer.explain([1.5, 0.0, 0.0]).anchor
-        ['age > 0.650']
+        ['age > 0.552']
     """
 
     def __init__(

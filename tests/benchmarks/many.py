@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,12 @@ def share(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> 
         found = explainer.explain_batch(images, method=options.method)
         whole = time.perf_counter() - started
         n_rows = sum(one.n_rows for one in found)
-        alone = {size: median_seconds(lambda size=size: forward(size, n_rows), 1) for size in sizes}
+        alone = {size: median_seconds(partial(forward, size, n_rows), 1) for size in sizes}
         best = min(alone, key=lambda size: alone[size])
         shares.append(alone[best] / whole)
-        print(f"  {n_rows} rows: whole {whole:.2f} s, forward alone {alone[best]:.2f} s at {best} rows a pass, ", end="")
+        print(
+            f"  {n_rows} rows: whole {whole:.2f} s, forward alone {alone[best]:.2f} s at {best} rows a pass, ", end=""
+        )
         print(f"share {shares[-1]:.3f} (batches of {explainer._batch_size.n})", flush=True)
     print(f"median share {statistics.median(shares):.3f}")
 
@@ -121,8 +124,10 @@ def trivial(_: Any, images: list[np.ndarray], options: argparse.Namespace) -> No
             rates.append(sum(one.n_rows for one in found) / (time.perf_counter() - started))
         rate = statistics.median(rates[1:])
         n_rows = sum(one.n_rows for one in found)
-        print(f"  {str(layout):>24}: {rate:,.0f} rows/s = {1000 / rate:.3f} ms a row ({n_rows:,} rows, ", end="")
-        print(f"batches of {explainer._batch_size.n}); alibi's 3.3 ms is {3.3 * rate / 1000:.0f} times that", flush=True)
+        print(f"  {layout!s:>24}: {rate:,.0f} rows/s = {1000 / rate:.3f} ms a row ({n_rows:,} rows, ", end="")
+        print(
+            f"batches of {explainer._batch_size.n}); alibi's 3.3 ms is {3.3 * rate / 1000:.0f} times that", flush=True
+        )
 
 
 def batch(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> None:
@@ -192,7 +197,10 @@ def flat(_: Any, images: list[np.ndarray], options: argparse.Namespace) -> None:
     for n in (10, 100, 1000):
         out = subprocess.run([sys.executable, "-c", FLAT, str(n)], capture_output=True, text=True, check=True).stdout
         n_images, rows, memory, fill, calls = out.split()
-        print(f"  {n_images:>5} images: {rows:>7} rows in {calls:>6} calls, fill {fill}, peak memory +{memory} MiB", flush=True)
+        print(
+            f"  {n_images:>5} images: {rows:>7} rows in {calls:>6} calls, fill {fill}, peak memory +{memory} MiB",
+            flush=True,
+        )
 
 
 def sizes(_: Any, images: list[np.ndarray], options: argparse.Namespace) -> None:
@@ -201,7 +209,9 @@ def sizes(_: Any, images: list[np.ndarray], options: argparse.Namespace) -> None
 
     heading("sizes: planted models (label 1 where two superpixels are shown), 224 x 224 unless told")
     print(f"  {'K':>5} {'side':>5} {'images':>6} {'rows':>7} {'rounds':>7} {'ms beside the model / row':>26}")
-    cases = [(k, 224, 1) for k in (10, 50, 200, 700)] + [(50, s, 1) for s in (64, 448)] + [(50, 224, n) for n in (8, 32)]
+    cases = (
+        [(k, 224, 1) for k in (10, 50, 200, 700)] + [(50, s, 1) for s in (64, 448)] + [(50, 224, n) for n in (8, 32)]
+    )
     for k, side, n in cases:
         columns = round(k**0.5)
         kwargs = {"rows": -(-k // columns), "cols": columns}
@@ -214,7 +224,13 @@ def sizes(_: Any, images: list[np.ndarray], options: argparse.Namespace) -> None
             return shown.long()
 
         explainer = AnchorImage(
-            model, seed=0, segmentation_fn="grid", segmentation_kwargs=kwargs, fill=0.0, max_rows=32, device=options.device
+            model,
+            seed=0,
+            segmentation_fn="grid",
+            segmentation_kwargs=kwargs,
+            fill=0.0,
+            max_rows=32,
+            device=options.device,
         )
         batch = [torch.full((3, side, side), 1.0 + i) for i in range(n)]
         explainer.explain(batch[0])

@@ -194,7 +194,9 @@ def main() -> None:
                     )
                 print(f"{photograph}, {n_segments} segments: done", file=sys.stderr)
         table(rows)
-        print("\nseconds, rows, calls, reported precision: medians; anchor: sizes by seed; true: the lowest precision of")
+        print(
+            "\nseconds, rows, calls, reported precision: medians; anchor: sizes by seed; true: the lowest precision of"
+        )
         print("the returned anchors over all masks; overhead: whole explanation over its own forward passes.")
 
 

@@ -102,9 +102,9 @@ def wandering(n_superpixels: int, number: int, n_rounds: int = 6) -> Search:
     return SearchResult(anchor, float(reply.hits.mean()), (0.0, 1.0), 1.0, Status.NOT_FOUND, found, 0)
 
 
-def job_of(number: int, sampler: AnchorImageSampler | None = None, **settings: Any) -> Job:
+def job_of(number: int, sampler: AnchorImageSampler | None = None, n_rounds: int = 6, **settings: Any) -> Job:
     sampler = sampler or sampler_of()
-    search = wandering(sampler.n_superpixels, number)
+    search = wandering(sampler.n_superpixels, number, n_rounds)
     return Job(search, sampler, np.random.default_rng(number), tag=number, **settings)
 
 
@@ -351,15 +351,15 @@ def test_jobs_are_read_no_further_ahead_than_batches_need() -> None:
 
     def jobs() -> Iterator[Job]:
         nonlocal n_read
-        for number in range(200):
+        for number in range(80):
             n_read += 1
-            yield job_of(number)
+            yield job_of(number, n_rounds=2)
 
     n_done, ahead = 0, []
     for _ in runner_of(parity, 64).run(jobs()):
         n_done += 1
         ahead.append(n_read - n_done)
-    assert n_done == 200
+    assert n_done == 80
     assert max(ahead) <= 20  # a job asks for 10 to 30 rows at a time
 
 
@@ -388,11 +388,11 @@ def test_jobs_under_way_are_bounded(max_active: int, max_ahead: int) -> None:
     spans: list[int] = []
 
     def jobs() -> Iterator[Job]:
-        for number in range(40):
+        for number in range(30):
             unfinished.add(number)
             spans.append(number - min(unfinished))
             assert len(unfinished) <= max_active
-            yield job_of(number)
+            yield job_of(number, n_rounds=1 + number % 4)
 
     for job in runner.run(jobs()):
         unfinished.discard(job.tag)
@@ -401,8 +401,14 @@ def test_jobs_under_way_are_bounded(max_active: int, max_ahead: int) -> None:
 
 def test_the_ledger_and_finished_jobs_keep_no_rows() -> None:
     """Memory follows the jobs under way."""
-    runner, sizes, finished = runner_of(parity, 64), [], []
-    for job in runner.run(job_of(number) for number in range(110)):
+
+    def jobs() -> Iterator[Job]:
+        for number in range(60):
+            search = scripted([(SampleRequest((), 250),), (SampleRequest((1,), 50),)], [])
+            yield Job(search, sampler_of(16), np.random.default_rng(number))
+
+    runner, sizes, finished = runner_of(parity, 256), [], []
+    for job in runner.run(jobs()):
         sizes.append(runner._ledger.labels.shape[0])
         finished.append(weakref.ref(job.sampler))
         assert not job.memory.blocks
@@ -418,7 +424,7 @@ def test_the_ledger_and_finished_jobs_keep_no_rows() -> None:
 def test_images_of_many_sizes_do_not_pile_up_in_memory() -> None:
     runner = runner_of(parity, 64)
     largest = 0
-    for job in runner.run(job_of(n, sampler_of(5 + n % 40)) for n in range(80)):
+    for job in runner.run(job_of(n, sampler_of(5 + n), n_rounds=1) for n in range(40)):
         held = {buffer.untyped_storage().data_ptr(): buffer.nbytes for buffer in tensors_in(runner._batches)}
         largest = max(largest, sum(held.values()))
         assert job.result is not None
@@ -438,7 +444,7 @@ def tensors_in(owner: object) -> list[Tensor]:
 def test_batches_are_full_until_the_last_wave() -> None:
     model = Recorder()
     runner = runner_of(model, 48)
-    list(runner.run(job_of(number) for number in range(60)))
+    list(runner.run(job_of(number, n_rounds=4) for number in range(40)))
     assert runner.load.n_rows == len(model.rows)
     assert runner.load.n_calls == len(model.sizes)
     early = model.sizes[: int(0.8 * len(model.sizes))]
@@ -471,7 +477,7 @@ class Static(nn.Module):
 @pytest.mark.parametrize("sizes", [(K,), (5, 6, 7)])
 def test_a_compiled_module_sees_few_shapes_and_only_valid_values(sizes: tuple[int, ...]) -> None:
     model = Static()
-    jobs, again = ([job_of(n, sampler_of(sizes[n % len(sizes)])) for n in range(12)] for _ in range(2))
+    jobs, again = ([job_of(n, sampler_of(sizes[n % len(sizes)])) for n in range(9)] for _ in range(2))
     runner = runner_of(model, 32)
     found = outcomes(runner, jobs)
     assert {shape[0] for shape in model.shapes} <= {4, 8, 16, 32}
@@ -516,10 +522,10 @@ def failing_after(n_calls: int, error: BaseException) -> Callable[[Tensor], Tens
 def test_jobs_finished_before_a_failure_have_been_yielded(error: BaseException) -> None:
     done: list[Job] = []
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else PredictorCallError
-    jobs = runner_of(failing_after(60, error), 32).run(job_of(n) for n in range(100))
+    jobs = runner_of(failing_after(30, error), 32).run(job_of(n, n_rounds=3) for n in range(60))
     with pytest.raises(expected):
         done.extend(iter(jobs))
-    assert 1 <= len(done) < 100
+    assert 1 <= len(done) < 60
     assert all(job.result is not None for job in done)
 
 

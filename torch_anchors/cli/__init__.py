@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from torch_anchors.cli import console, image
+from torch_anchors.cli import console, image, table
 from torch_anchors.errors import AnchorsError
 
 __all__ = ["main"]
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"torch-anchors {version('torch-anchors')}")
     subparsers = parser.add_subparsers(title="what to explain", metavar="COMMAND", required=True)
-    for command in (image,):
+    for command in (image, table):
         command.add_parser(subparsers, EXIT_STATUS)
     return parser
 

@@ -209,9 +209,7 @@ class AnchorImageSampler:
             self._instance_label = self.predictor(self.render(self.instance_code()))
         return self.predictor(samples) == self._instance_label
 
-    def __call__(
-        self, anchor: tuple[int, Anchor], num_samples: int, compute_labels: bool = True
-    ) -> list[Any]:
+    def __call__(self, anchor: tuple[int, Anchor], num_samples: int, compute_labels: bool = True) -> list[Any]:
         """Perturbed images of an anchor, sorted into hits and misses.
 
         Args:
@@ -234,7 +232,5 @@ class AnchorImageSampler:
 
     def _checked(self, anchor: Anchor) -> Anchor:
         if any(not 0 <= k < self.n_superpixels for k in anchor):
-            raise ArgumentError(
-                f"anchor must have superpixels 0 .. {self.n_superpixels - 1}, got {tuple(anchor)}."
-            )
+            raise ArgumentError(f"anchor must have superpixels 0 .. {self.n_superpixels - 1}, got {tuple(anchor)}.")
         return tuple(sorted(set(anchor)))

@@ -1,0 +1,104 @@
+"""A small network for tables, for whoever has a table and no model yet."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from torch_anchors._shapes import Float, Int
+from torch_anchors.table import TableSchema
+
+_WIDTH = 64
+
+
+def _bare(kind: type[nn.Module], *sizes: int) -> nn.Module:
+    """A module whose weights are not drawn yet; drawing them as usual would move the global random state."""
+    return skip_init(kind, *sizes)  # type: ignore[no-untyped-call]
+
+
+class TableNet(nn.Module):
+    """Logits (rows, classes) of encoded rows (rows, columns): numbers, and category codes.
+
+    Categories are embedded, numbers standardised by `mean` and `std`; then come two hidden layers. An unknown
+    category, whose code is one past the last, has an embedding of its own. Weights are drawn from `generator`, so that
+    making a network leaves the global random state as it is.
+    """
+
+    categorical: Tensor
+    numeric: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        n_categories: tuple[int | None, ...],
+        mean: Float[Tensor, " numbers"],
+        std: Float[Tensor, " numbers"],
+        n_classes: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        categorical = [i for i, n in enumerate(n_categories) if n is not None]
+        self.register_buffer("categorical", torch.tensor(categorical, dtype=torch.int64))
+        numeric = [i for i, n in enumerate(n_categories) if n is None]
+        self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.int64))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        sizes = [n for n in n_categories if n is not None]
+        self.embeddings = nn.ModuleList(_bare(nn.Embedding, n + 1, min(8, n)) for n in sizes)
+        width = len(numeric) + sum(min(8, n) for n in sizes)
+        hidden = [_bare(nn.Linear, width, _WIDTH), nn.ReLU(), _bare(nn.Linear, _WIDTH, _WIDTH), nn.ReLU()]
+        self.layers = nn.Sequential(*hidden, _bare(nn.Linear, _WIDTH, n_classes))
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, generator=generator)
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu", generator=generator)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows classes"]:
+        """Logits of the rows."""
+        codes = rows[:, self.categorical].long()
+        parts = [(rows[:, self.numeric] - self.mean) / self.std]
+        parts += [embedding(codes[:, i]) for i, embedding in enumerate(self.embeddings)]
+        return self.layers(torch.cat(parts, dim=1))
+
+
+def train_table_net(
+    schema: TableSchema,
+    rows: Float[Tensor, "rows columns"],
+    targets: Int[Tensor, " rows"],
+    *,
+    n_classes: int,
+    seed: int = 0,
+    epochs: int = 10,
+    batch_size: int = 256,
+) -> TableNet:
+    """A network trained on encoded rows and their classes, in eval mode, on the device of the rows.
+
+    Args:
+        schema: of the rows.
+        rows: numbers and category codes.
+        targets: class of each row, 0 .. n_classes - 1.
+        n_classes: number of classes.
+        seed: of the weights and of the order of the rows.
+        epochs: passes over the rows, at a learning rate that falls to 0 along a cosine.
+        batch_size: rows of a step.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    numeric = [i for i, n in enumerate(schema.n_categories) if n is None]
+    std, mean = torch.std_mean(rows[:, numeric], dim=0)
+    net = TableNet(schema.n_categories, mean, std.clamp_min(1e-6), n_classes, generator).to(rows.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    n_steps = epochs * -(-len(rows) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    for _ in range(epochs):
+        order = torch.randperm(len(rows), generator=generator).to(rows.device)
+        for first in range(0, len(rows), batch_size):
+            batch = order[first : first + batch_size]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(rows[batch]), targets[batch]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return net.eval()
