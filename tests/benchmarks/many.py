@@ -89,9 +89,7 @@ def share(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> 
         alone = {size: median_seconds(partial(forward, size, n_rows), 1) for size in sizes}
         best = min(alone, key=lambda size: alone[size])
         shares.append(alone[best] / whole)
-        print(
-            f"  {n_rows} rows: whole {whole:.2f} s, forward alone {alone[best]:.2f} s at {best} rows a pass, ", end=""
-        )
+        print(f"  {n_rows} rows: whole {whole:.2f} s, forward alone {alone[best]:.2f} s at {best} a pass, ", end="")
         print(f"share {shares[-1]:.3f} (batches of {explainer._batch_size.n})", flush=True)
     print(f"median share {statistics.median(shares):.3f}")
 

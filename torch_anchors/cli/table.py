@@ -182,7 +182,7 @@ def _explainer(options: argparse.Namespace, split: _Split) -> tuple[AnchorTabula
         model: torch.nn.Module = load_file(options.model, torch.device("cpu")).module
     else:
         model = train_table_net(
-            schema,
+            schema.n_categories,
             encoded[split.train],
             split.target[split.train],
             n_classes=len(split.classes),

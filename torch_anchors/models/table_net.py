@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from torch_anchors._shapes import Float, Int
-from torch_anchors.table import TableSchema
 
 _WIDTH = 64
 
@@ -66,7 +65,7 @@ class TableNet(nn.Module):
 
 
 def train_table_net(
-    schema: TableSchema,
+    n_categories: tuple[int | None, ...],
     rows: Float[Tensor, "rows columns"],
     targets: Int[Tensor, " rows"],
     *,
@@ -78,7 +77,7 @@ def train_table_net(
     """A network trained on encoded rows and their classes, in eval mode, on the device of the rows.
 
     Args:
-        schema: of the rows.
+        n_categories: number of categories of each column; None for a column of numbers.
         rows: numbers and category codes.
         targets: class of each row, 0 .. n_classes - 1.
         n_classes: number of classes.
@@ -87,9 +86,9 @@ def train_table_net(
         batch_size: rows of a step.
     """
     generator = torch.Generator().manual_seed(seed)
-    numeric = [i for i, n in enumerate(schema.n_categories) if n is None]
+    numeric = [i for i, n in enumerate(n_categories) if n is None]
     std, mean = torch.std_mean(rows[:, numeric], dim=0)
-    net = TableNet(schema.n_categories, mean, std.clamp_min(1e-6), n_classes, generator).to(rows.device)
+    net = TableNet(n_categories, mean, std.clamp_min(1e-6), n_classes, generator).to(rows.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     n_steps = epochs * -(-len(rows) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
