@@ -325,6 +325,15 @@ def test_static_shapes_are_for_accelerators_and_compiled_modules() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_scripted_module_is_in_eval_mode() -> None:
+    model = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(60, 4))).train()
+    rows = torch.rand(9, 3, 4, 5)
+    expected = model.eval()(rows).argmax(1)
+    assert torch.equal(Predictor(model.train())(rows), expected)
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 def test_a_traced_module_works() -> None:
     layers = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(60, 4)).eval()
     model = torch.jit.trace(layers, torch.rand(2, 3, 4, 5))

@@ -39,7 +39,8 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Float[Tensor, " numbers"]:
     for i, ask in enumerate(asks):
         rows = slice(int(starts[i]), int(ends[i]))
         numbers.append(_own_numbers(ask, targets[i : i + 1], labels[rows], hits[rows]))
-    return torch.cat(numbers)
+    # float64 keeps the values of table rows as they are; Apple's GPUs have none.
+    return torch.cat([part if device.type == "mps" else part.double() for part in numbers])
 
 
 def _targets(ledger: Ledger, asks: Sequence[Ask]) -> Int[Tensor, " asks"]:
@@ -84,7 +85,7 @@ def _example_numbers(
     parts = [target, positions, labels[positions]]
     if not ask.job.sampler.shares_rows and ask.codes is not None:
         parts.append(ask.codes[positions].flatten())
-    return torch.cat([part.float() for part in parts])
+    return torch.cat([part.to(parts[-1].dtype if parts[-1].is_floating_point() else torch.float32) for part in parts])
 
 
 def _to(array: NDArray, device: torch.device) -> Tensor:
@@ -122,7 +123,7 @@ class Answers:
             ask.answered = True
 
 
-def _answer(ask: Ask, n_hits: int, pool_hits: int, rest: NDArray[np.float32]) -> int:
+def _answer(ask: Ask, n_hits: int, pool_hits: int, rest: NDArray[np.floating]) -> int:
     """Replies to one request from its sums and the head of `rest`; how many numbers it took from there."""
     sampler = ask.job.sampler
     if isinstance(ask.request, ExamplesRequest):
@@ -147,7 +148,7 @@ def _answer(ask: Ask, n_hits: int, pool_hits: int, rest: NDArray[np.float32]) ->
     return k
 
 
-def _read_examples(ask: Ask, n_hits: int, rest: NDArray[np.float32]) -> int:
+def _read_examples(ask: Ask, n_hits: int, rest: NDArray[np.floating]) -> int:
     """Sets the job's label and examples from what `_example_numbers` wrote."""
     job, n_rows = ask.job, ask.slots.size
     n = min(job.n_examples, n_rows)

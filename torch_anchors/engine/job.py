@@ -68,8 +68,8 @@ class Job:
     def __post_init__(self) -> None:
         self.memory = Memory(remembers=self.sampler.shares_rows)
 
-    def start(self) -> tuple[Request, ...]:
-        """The first requests of the search."""
+    def start(self) -> tuple[Request, ...] | tuple[ExamplesRequest, ...]:
+        """The first requests; only for examples if the search knows its result without any row."""
         self._started = time.perf_counter()
         return self._advance(None)
 

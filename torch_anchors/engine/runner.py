@@ -177,7 +177,7 @@ class Runner:
         return max(int(slots.max(initial=-1)), -1 if job.label is not None else job.first_slot)
 
     def _enqueue(self, job: Job, codes: Tensor) -> None:
-        oldest = min((active.first_slot for active in self._active if active.first_slot >= 0), default=0)
+        oldest = next(iter(self._active)).first_slot  # jobs get their first slots in the order of their admission
         self._ledger.reserve(codes.shape[0], oldest)
         self._queue.push(job, codes)
 
@@ -249,8 +249,10 @@ class Runner:
         return finished
 
 
-def _most_rows(job: Job, request: Request) -> int:
+def _most_rows(job: Job, request: Request | ExamplesRequest) -> int:
     """Rows that a request may queue."""
+    if isinstance(request, ExamplesRequest):
+        return 0
     if isinstance(request, SampleRequest):
         return request.n
     return job.sampler.n_backgrounds << (job.sampler.n_predicates(job.instance) - len(request.anchor))
