@@ -46,7 +46,7 @@ DEFAULT_DATA_ANCHOR_IMG: dict[str, Any] = {
 }
 """Keys of `ImageExplanation.data`, as in the reference."""
 
-EXACT_ROWS = 256
+EXACT_ROWS = 128
 """``method="auto"`` enumerates when there are at most this many distinct rows: sampling would take about as many."""
 
 MOST_EXACT_ROWS = 1 << 22

@@ -116,6 +116,14 @@ def test_the_climb_begins_where_a_device_needs_it(shape: tuple[int, ...], device
     assert size.n == first
 
 
+def test_a_size_found_on_small_images_is_not_kept_for_large_ones() -> None:
+    size, _ = tuned(lambda n: 1.0, shape=(3, 8, 8))
+    small = size.n
+    size.start((3, 512, 512), CPU)
+    assert size.n * 4 * 3 * 512 * 512 <= 1 << 28
+    assert size.n < small
+
+
 def test_out_of_memory_halves_the_size_for_good() -> None:
     size = BatchSize("auto")
     size.start((3, 32, 32), META)
@@ -126,6 +134,7 @@ def test_out_of_memory_halves_the_size_for_good() -> None:
     assert size.n == 32
     size.shrink(32)
     size.shrink(16)
+    size.start((3, 32, 32), META)
     assert size.n == 8
 
 

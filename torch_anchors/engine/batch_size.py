@@ -50,8 +50,8 @@ class BatchSize:
         self.n = int(self.max_rows)
 
     def start(self, row_shape: Sequence[int], device: torch.device) -> None:
-        """Chooses the first size to try, once the shape of a row is known; does nothing when a size is set."""
-        if self.n:
+        """Chooses the first size to try, once the shape of a row is known, and makes sure that larger rows fit."""
+        if self.max_rows != "auto":
             return
         values = 1
         for length in row_shape:
@@ -60,6 +60,9 @@ class BatchSize:
         first = 4 if device.type == "cpu" and len(row_shape) == 3 else 64
         most_bytes = 1 << (28 if device.type == "cpu" else 31)
         self.limit = max(first, min(self.limit, most_bytes // (4 * values)))
+        if self.n:
+            self.n = min(self.n, self.limit)
+            return
         # The first pass loads libraries and allocates. An accelerator also chooses kernels for each new shape.
         self._warms_each_size = device.type != "cpu"
         self.n, self.tuning = first, True

@@ -85,6 +85,10 @@ class Predictor:
         self.class_names: list[Any] = []
         self._warned = False
         self._in_session = False
+        # TorchScript that has run with gradients before cannot run in inference mode.
+        modules = model.modules() if isinstance(model, nn.Module) else ()
+        scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)
+        self._without_grad = torch.no_grad if scripted else torch.inference_mode
 
     @property
     def static_shapes(self) -> bool:
@@ -93,7 +97,7 @@ class Predictor:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Eval and inference mode for the time of the block; every submodule's training flag is restored.
+        """Eval mode and no gradients for the time of the block; every submodule's training flag is restored.
 
         Sessions may be nested; the outermost one does the work, which for hundreds of submodules is noticeable.
         """
@@ -104,7 +108,7 @@ class Predictor:
         try:
             for module in training:
                 _set_training(module, False)
-            with torch.inference_mode():
+            with self._without_grad():
                 yield
         finally:
             for module in training:
