@@ -99,6 +99,19 @@ def test_the_bar_shows_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_what_was_finished_behind_an_unfinished_one_is_on_the_exception(error: BaseException) -> None:
+    def explained(job: Job) -> int:
+        if job.tag[1] == 0:
+            raise error
+        return job.tag[1]
+
+    with pytest.raises(type(error)) as caught:
+        collected(in_order(runner(), jobs_of([9, 1, 2, 1]), explained))
+    assert caught.value.finished == []
+    assert caught.value.finished_later == {1: 1, 2: 2, 3: 3}
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
 def test_what_was_collected_is_on_the_exception(error: BaseException) -> None:
     def broken() -> Iterator[int]:
         yield 1

@@ -625,6 +625,7 @@ def test_examples_are_rows_of_the_anchor_with_the_models_labels() -> None:
     model, image = Untidy(), photograph()
     explanation = explainer_of(model).explain(image, threshold=0.8, n_covered_ex=5)
     assert {example.hit for example in explanation.examples} == {True, False}
+    assert not any(np.array_equal(example.image, explanation.image) for example in explanation.examples)
     mask = torch.from_numpy(explanation.mask)
     for example in explanation.examples:
         assert torch.equal(example.image[:, mask], image[:, mask])

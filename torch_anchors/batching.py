@@ -72,21 +72,29 @@ def in_order(
 ) -> Iterator[Explained]:
     """Explanations in the order of `jobs`, each as soon as it and all before it are finished.
 
+    If the work is interrupted, those finished behind one that is not are the exception's ``finished_later``, by number.
+
     With `progress`, a bar shows finished instances a second, model rows a second and how full the batches are.
     """
     finished: dict[int, Explained] = {}
     n_yielded = 0
     started = time.perf_counter()
-    with tqdm(total=total, unit=f" {unit}s", disable=not progress) as bar:
-        for job in runner.run(_numbered(jobs)):
-            finished[job.tag[0]] = explained(job)
-            elapsed = max(time.perf_counter() - started, 1e-9)
-            rate = f"{runner.load.n_rows / elapsed:.0f}"
-            bar.set_postfix({"rows/s": rate, "batch fill": f"{runner.load.fill:.0%}"}, refresh=False)
-            bar.update()
-            while n_yielded in finished:
-                yield finished.pop(n_yielded)
-                n_yielded += 1
+    try:
+        with tqdm(total=total, unit=f" {unit}s", disable=not progress) as bar:
+            for job in runner.run(_numbered(jobs)):
+                finished[job.tag[0]] = explained(job)
+                elapsed = max(time.perf_counter() - started, 1e-9)
+                rate = f"{runner.load.n_rows / elapsed:.0f}"
+                bar.set_postfix({"rows/s": rate, "batch fill": f"{runner.load.fill:.0%}"}, refresh=False)
+                bar.update()
+                while n_yielded in finished:
+                    yield finished.pop(n_yielded)
+                    n_yielded += 1
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        error.finished_later = finished  # type: ignore[attr-defined]
+        raise
 
 
 def _numbered(jobs: Iterable[Job]) -> Iterator[Job]:

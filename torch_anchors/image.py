@@ -235,7 +235,8 @@ class AnchorImage:
         """The explanations of `images`, in their order; each is what `explain` gives for the image alone.
 
         The rows of all images share the forward passes, so that the batches are full. If the work is interrupted,
-        by an error or from the keyboard, the explanations finished so far are the exception's ``finished``.
+        by an error or from the keyboard, the explanations finished so far are the exception's ``finished``, a list, and
+        ``finished_later``, those behind an image that was not finished, by the image's number.
 
         Args:
             images: images as for `explain`, of any sizes; a tensor (N, C, H, W) or an array (N, H, W, C) too.

@@ -69,7 +69,7 @@ class Runner:
     """
 
     def __init__(
-        self, predictor: Predictor, batch_size: BatchSize, max_active: int = 256, max_ahead: int = 1024
+        self, predictor: Predictor, batch_size: BatchSize, max_active: int = 256, max_ahead: int = 256
     ) -> None:
         self.predictor = predictor
         self.batch_size = batch_size
@@ -158,6 +158,8 @@ class Runner:
         n_predicates = job.sampler.n_predicates(job.instance)
         if codes is None:
             slots, rows = job.memory.known(request.anchor, n_predicates)
+            if rows is not None and slots.size > 1 and slots[0] == job.first_slot:
+                slots, rows = slots[1:], rows[1:]  # the instance itself is no example
             return Ask(job, request, slots, rows, 0, 0, self._last(job, slots))
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:

@@ -94,7 +94,8 @@ class AnchorImageSampler:
             )
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.image: Tensor = pixels[None].contiguous(memory_format=layout)  # (1, C, H, W)
-        self.fill: Tensor = filled.contiguous(memory_format=layout)  # (B, C, H, W)
+        # (B, C, H, W). Many backgrounds are shared by all images of a size: no copy of them, rows gather theirs anyway.
+        self.fill: Tensor = filled if self.n_backgrounds > 1 else filled.contiguous(memory_format=layout)
 
     # ------------------------------------------------------------------------------------------ for the engine
 
