@@ -134,7 +134,7 @@ def batch(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> 
 
     from torch_anchors import AnchorImage
 
-    heading("batch: 16 photographs, EfficientNet-Lite0, same network, segments and threads")
+    heading(f"batch: {len(images)} photographs, EfficientNet-Lite0, same network, segments and threads")
     explainer = AnchorImage(model.module, preprocess=model.preprocess, seed=0, max_rows=options.max_rows)
     explainer.explain_batch(images[:2], method=options.method)
     together, alone = [], []
