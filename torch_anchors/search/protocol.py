@@ -170,9 +170,9 @@ class SearchResult:
 
     `precision` is the share of hits among the `n` rows drawn after the anchor was chosen (an exact value when
     `status` is EXACT or `n` is 0), and `precision_interval` holds the true precision with probability 1 - delta
-    however long the search was. Of an anchor that was
-    never submitted (only where `success` is False), `precision` and `n` are about the rows that it was chosen by, and the
-    estimate is on the high side; the interval allows for that. `path` lists the partial anchors from the empty one to the result.
+    however long the search was. Of an anchor that was never submitted (only where `success` is False), `precision` and
+    `n` are about the rows that it was chosen by, and the estimate is on the high side; the interval allows for that.
+    `path` lists the partial anchors from the empty one to the result.
     """
 
     anchor: Anchor
