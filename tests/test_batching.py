@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,9 +80,10 @@ def runner() -> Runner:
 def test_explanations_come_in_the_order_of_their_jobs() -> None:
     finished: list[int] = []
 
-    def explained(job: Job) -> int:
-        finished.append(job.tag[1])
-        return job.tag[1]
+    def explained(jobs: Sequence[Job]) -> list[int]:
+        numbers = [job.tag[1] for job in jobs]
+        finished.extend(numbers)
+        return numbers
 
     found = list(in_order(runner(), jobs_of([9, 1, 2, 1, 12, 1, 1]), explained))
     assert found == list(range(7))
@@ -90,20 +91,21 @@ def test_explanations_come_in_the_order_of_their_jobs() -> None:
 
 
 def test_the_bar_shows_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
-    list(in_order(runner(), jobs_of([1] * 5), lambda job: 0, progress=True, total=5, unit="row"))
+    list(in_order(runner(), jobs_of([1] * 5), lambda jobs: [0] * len(jobs), progress=True, total=5, unit="row"))
     shown = capsys.readouterr().err
     assert "5/5" in shown
     assert "rows/s" in shown
-    list(in_order(runner(), jobs_of([1] * 5), lambda job: 0))
+    list(in_order(runner(), jobs_of([1] * 5), lambda jobs: [0] * len(jobs)))
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
 def test_what_was_finished_behind_an_unfinished_one_is_on_the_exception(error: BaseException) -> None:
-    def explained(job: Job) -> int:
-        if job.tag[1] == 0:
-            raise error
-        return job.tag[1]
+    def explained(jobs: Sequence[Job]) -> Iterator[int]:
+        for job in jobs:
+            if job.tag[1] == 0:
+                raise error
+            yield job.tag[1]
 
     with pytest.raises(type(error)) as caught:
         collected(in_order(runner(), jobs_of([9, 1, 2, 1]), explained))

@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -64,13 +64,15 @@ def say(line: str) -> None:
 def in_order(
     runner: Runner,
     jobs: Iterable[Job],
-    explained: Callable[[Job], Explained],
+    explained: Callable[[Sequence[Job]], Iterable[Explained]],
     *,
     progress: bool = False,
     total: int | None = None,
     unit: str = "instance",
 ) -> Iterator[Explained]:
     """Explanations in the order of `jobs`, each as soon as it and all before it are finished.
+
+    `explained` makes them of jobs that finished together, one for each.
 
     If the work is interrupted, those finished behind one that is not are the exception's ``finished_later``, by number.
 
@@ -81,12 +83,13 @@ def in_order(
     started = time.perf_counter()
     try:
         with tqdm(total=total, unit=f" {unit}s", disable=not progress) as bar:
-            for job in runner.run(_numbered(jobs)):
-                finished[job.tag[0]] = explained(job)
+            for wave in runner.waves(_numbered(jobs)):
+                for job, explanation in zip(wave, explained(wave), strict=True):
+                    finished[job.tag[0]] = explanation
                 elapsed = max(time.perf_counter() - started, 1e-9)
                 rate = f"{runner.load.n_rows / elapsed:.0f}"
                 bar.set_postfix({"rows/s": rate, "batch fill": f"{runner.load.fill:.0%}"}, refresh=False)
-                bar.update()
+                bar.update(len(wave))
                 while n_yielded in finished:
                     yield finished.pop(n_yielded)
                     n_yielded += 1

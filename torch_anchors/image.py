@@ -285,7 +285,7 @@ class AnchorImage:
         prepared = batching.ahead(images, partial(prepare, p_sample=p_sample), chunk=prepare.chunk, n_workers=n_workers)
         jobs = (self._job(one, settings) for one in prepared)
         runner = Runner(self._predictor, self._batch_size)
-        return batching.in_order(runner, jobs, self._explanation, progress=progress, total=total, unit="image")
+        return batching.in_order(runner, jobs, self._explanations, progress=progress, total=total, unit="image")
 
     def _preparer(self) -> ImagePreparer:
         return ImagePreparer(
@@ -308,6 +308,9 @@ class AnchorImage:
             n_examples=settings.n_covered_ex,
             tag=(prepared, settings),
         )
+
+    def _explanations(self, jobs: Sequence[Job]) -> Iterator[ImageExplanation]:
+        return map(self._explanation, jobs)
 
     def _explanation(self, job: Job) -> ImageExplanation:
         _, (prepared, settings) = job.tag

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from torch_anchors.tabular_explanation import TabularExplanation
 ROWS_TOGETHER = 256
 """Rows whose labels and candidate anchors are found together, ahead of their searches."""
 
-FIRST_BATCH = 1024
+FIRST_BATCH = 8192
 """Rows of the first batches when `max_rows` is "auto"; they grow while larger ones are faster."""
 
 
@@ -262,7 +263,7 @@ class AnchorTabular:
         proposer = None if settings.method == "beam" else self._proposals()
         jobs = (job for batch in batches for job in batch.jobs(proposer, self._seed))
         runner = Runner(self._predictor, self._batch_size)
-        return batching.in_order(runner, jobs, _explanation, progress=progress, total=len(rows), unit="row")
+        return batching.in_order(runner, jobs, _explanations, progress=progress, total=len(rows), unit="row")
 
     def _counted(
         self, batches: Iterator[RowBatch], total: int, settings: ExplainSettings, progress: bool
@@ -321,7 +322,7 @@ class AnchorTabular:
         self.samplers = [sampler.deferred_init(training)]
 
 
-def _explanation(job: Job) -> TabularExplanation:
-    _, (batch, i) = job.tag
-    explanation: TabularExplanation = batch.explanation(i, job)
-    return explanation
+def _explanations(jobs: Sequence[Job]) -> Iterator[TabularExplanation]:
+    """What finished jobs found; those of one batch of rows stand together."""
+    for batch, own in groupby(jobs, key=lambda job: job.tag[1]):
+        yield from batch.explanations(list(own))

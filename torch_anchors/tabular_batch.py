@@ -148,17 +148,20 @@ class RowBatch:
                 instance=i,
                 label=int(self.labels[i]),
                 n_examples=settings.n_covered_ex,
-                tag=(self, i),
+                tag=self,
             )
 
-    def explanation(self, i: int, job: Job) -> TabularExplanation:
-        """What the finished job of row i found."""
-        result, found = job.found
-        (path,) = self._training_paths([i], [result.anchor])
-        examples = EncodedExamples(found.codes.astype(np.float64), found.labels, found.hits)
-        if not len(found.labels):  # no row was drawn to find that the empty anchor holds
-            (examples,) = self._training_examples([i], [result.anchor])
-        return self._explanation(i, result, path, examples, n_rows=job.n_rows, n_calls=job.n_calls, seconds=job.seconds)
+    def explanations(self, jobs: Sequence[Job]) -> Iterator[TabularExplanation]:
+        """What finished jobs of this batch found."""
+        paths = self._training_paths([job.instance for job in jobs], [job.found[0].anchor for job in jobs])
+        for job, path in zip(jobs, paths, strict=True):
+            i, (result, found) = job.instance, job.found
+            examples = EncodedExamples(found.codes.astype(np.float64), found.labels, found.hits)
+            if not len(found.labels):  # no row was drawn to find that the empty anchor holds
+                (examples,) = self._training_examples([i], [result.anchor])
+            yield self._explanation(
+                i, result, path, examples, n_rows=job.n_rows, n_calls=job.n_calls, seconds=job.seconds
+            )
 
     def _ranked_searches(self, proposer: Proposer) -> Iterator[Search]:
         config = self.settings.config(self.sampler.device)

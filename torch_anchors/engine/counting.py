@@ -37,8 +37,9 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Float[Tensor, " numbers"]:
     bounds = running[_to(np.stack([starts, fresh_ends, ends]), device)]  # (3, asks)
     numbers = [(bounds[1] - bounds[0]).float(), (bounds[2] - bounds[0]).float()]
     for i, ask in enumerate(asks):
-        rows = slice(int(starts[i]), int(ends[i]))
-        numbers.append(_own_numbers(ask, targets[i : i + 1], labels[rows], hits[rows]))
+        if _has_own_numbers(ask):
+            rows = slice(int(starts[i]), int(ends[i]))
+            numbers.append(_own_numbers(ask, targets[i : i + 1], labels[rows], hits[rows]))
     # float64 keeps the values of table rows as they are; Apple's GPUs have none.
     return torch.cat([part if device.type == "mps" else part.double() for part in numbers])
 
@@ -56,6 +57,11 @@ def _targets(ledger: Ledger, asks: Sequence[Ask]) -> Int[Tensor, " asks"]:
     )
 
 
+def _has_own_numbers(ask: Ask) -> bool:
+    """Whether the two sums are not all that answers a request."""
+    return ask.job.sampler.shares_rows or ask.enumerates or isinstance(ask.request, ExamplesRequest)
+
+
 def _own_numbers(
     ask: Ask, target: Int[Tensor, "1"], labels: Int[Tensor, " rows"], hits: Bool[Tensor, " rows"]
 ) -> Float[Tensor, " numbers"]:
@@ -65,7 +71,7 @@ def _own_numbers(
         return _example_numbers(ask, target, labels, hits)
     if ask.enumerates:
         return hits.float().view(-1, sampler.n_backgrounds).sum(dim=1)  # a mean would be as rough as float32
-    if not sampler.shares_rows or ask.codes is None:
+    if ask.codes is None:
         return labels.new_empty(0, dtype=torch.float32)
     keep = unpack(ask.codes.to(labels.device, non_blocking=True), sampler.n_predicates(ask.job.instance))
     return hits.float() @ keep.float()  # (K,): hits among the rows that also keep predicate k

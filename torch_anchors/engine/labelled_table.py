@@ -77,15 +77,10 @@ class LabelledTable:
 
         The device is waited for once.
         """
-        index, n_positions = self.training.index, conditions.column.shape[1]
-        step = index.n_anchors_at_once(n_positions)
         counts = [torch.zeros(0, 2, dtype=torch.int64, device=self.classes.device)]
-        for first in range(0, len(conditions), step):
-            part = slice(first, first + step)
-            found = index.prefixes(conditions[part])
-            sets = torch.stack([found.words, found.words & self._members[self._send(classes[part])]], dim=1)
-            whole = (found.length == n_positions)[:, None]
-            counts.append(torch.where(whole, bitsets.popcount(sets).sum(2), 0))
+        for part, words in self.training.index.holding(conditions):
+            of_class = words & self._members[self._send(classes[part])]
+            counts.append(torch.stack([bitsets.popcount(sets).sum(1) for sets in (words, of_class)], dim=1))
         return torch.cat(counts).cpu().numpy()
 
     def examples(
@@ -102,7 +97,8 @@ class LabelledTable:
         Returns:
             For each anchor the rows (k, columns), their labels (k,) and whether they are of its class (k,).
         """
-        words = self.training.index.prefixes(conditions).words
+        holding = self.training.index.holding(conditions)
+        words = torch.cat([self._members[:0], *(words for _, words in holding)])
         of_class = self._members[self._send(classes)]
         sets = torch.stack([words & of_class, words & ~of_class], dim=1).flatten(0, 1)  # anchors * 2
         n_hits = counts[:, 1]

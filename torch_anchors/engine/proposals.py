@@ -7,7 +7,6 @@ tensor operations; the search, which draws rows, picks from the anchors proposed
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -206,10 +205,13 @@ def _anchors(
     log_odds: Float[np.ndarray, " levels"],
 ) -> dict[Anchor, float]:
     """The anchors of one instance, as ids of predicates, and their expected precision."""
-    precision = 1 / (1 + np.exp(-log_odds))
-    found = {}
-    for conditions, expected in zip(chosen, precision.tolist(), strict=True):
-        ids = members[conditions[conditions >= 0]]
-        if not math.isnan(expected):
-            found[tuple(sorted(ids[ids >= 0].tolist()))] = expected
-    return found
+    real = ~np.isnan(log_odds)
+    precision = 1 / (1 + np.exp(-log_odds[real]))
+    ids = np.where(chosen[real, :, None] >= 0, members[chosen[real]], -1)
+    lines = np.sort(ids.reshape(len(ids), -1), axis=1)
+    sizes = (lines >= 0).sum(axis=1)
+    width = lines.shape[1]
+    return {
+        tuple(line[width - size :]): expected
+        for line, size, expected in zip(lines.tolist(), sizes.tolist(), precision.tolist(), strict=True)
+    }

@@ -86,7 +86,12 @@ class Runner:
         self._batches = BatchPredictor(predictor)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """The jobs, each as soon as it is finished, in any order.
+        """The jobs, each as soon as it is finished, in any order; see `waves`."""
+        for wave in self.waves(jobs):
+            yield from wave
+
+    def waves(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
+        """The jobs as soon as they are finished, in any order, those together that finish together.
 
         Nothing stays changed between two of them: the model is in eval mode only while the runner works. An error
         of the model ends the iteration; jobs finished before it have been yielded.
@@ -97,7 +102,8 @@ class Runner:
             more = more and self._admit(waiting)
             with self.predictor.session():
                 finished = self._turn()
-            yield from finished
+            if finished:
+                yield finished
 
     # ------------------------------------------------------------------------------------------------- admission
 

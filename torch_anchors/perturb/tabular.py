@@ -143,9 +143,12 @@ class TabularPerturbations:
 
         prefixes = index.prefixes(conditions)
         joint = bitsets.choose(prefixes.words, owner, entropy[:, 0])
-        single = index.choose_in_spans(column, start, length, entropy[:, 2:])
-        in_prefix = torch.arange(column.shape[1], device=self.device) < prefixes.length[owner, None]
-        source = torch.where(in_prefix, joint[:, None], single)
+        source = joint[:, None].expand(column.shape)
+        # Nearly always each anchor as a whole holds on some row. An accelerator would have to be waited for to know.
+        if self.device.type != "cpu" or bool((prefixes.length < column.shape[1]).any()):
+            single = index.choose_in_spans(column, start, length, entropy[:, 2:])
+            in_prefix = torch.arange(column.shape[1], device=self.device) < prefixes.length[owner, None]
+            source = torch.where(in_prefix, source, single)
         cell = source * values.shape[1] + column.clamp(min=0)
         replacement = values.flatten().index_select(0, cell.flatten()).view(cell.shape)
 

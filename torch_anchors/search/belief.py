@@ -9,6 +9,7 @@ A belief only ever chooses what to sample next.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,22 +44,32 @@ class Belief:
         center = np.log(guess / (1 - guess))[:, None, None] + _COMMON[:, None]  # anchors, common, 1
         self._prior = (1 + ((_LOG_ODDS - center) / SPREAD) ** 2 / 3) ** -2  # anchors, common, log-odds
         self._prior /= self._prior.sum(axis=-1, keepdims=True)
-        # Rows that certify an anchor are about log(1 / alpha) over what one row is expected to add to it.
-        with np.errstate(divide="ignore"):
-            rows = (1 - np.log(alpha)) / kl_bernoulli(_PRECISION, threshold)
-        self._worth = np.where(threshold < _PRECISION, np.clip(1 - rows / affordable, 0, 1), 0)
         self._counts = np.zeros((len(guess), 2))
+        # Of each anchor, given each common error: log of the rows' probability, and what it is then worth.
+        self._worth_at = _worth(threshold, alpha, affordable)
+        self._log_evidence = np.zeros(center.shape[:2])
+        self._worth = self._prior @ self._worth_at
 
     def add(self, anchor: int, n: int, n_hits: int) -> None:
         """Counts of `n` rows drawn for an anchor, given by its place among the guesses."""
         self._counts[anchor] += n_hits, n - n_hits
+        log_likelihood = self._counts[anchor] @ _LOG_PROBABILITY
+        likelihood = np.exp(log_likelihood - log_likelihood.max())
+        evidence = self._prior[anchor] @ likelihood + _TINY
+        self._log_evidence[anchor] = np.log(evidence)
+        self._worth[anchor] = self._prior[anchor] @ (likelihood * self._worth_at) / evidence
 
     def worth(self) -> NDArray[np.float64]:
         """Chance that each anchor can be certified, less the share of its worth that the rows will cost."""
-        log_likelihood = self._counts @ _LOG_PROBABILITY  # anchors, log-odds
-        likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-        integrals = self._prior @ np.stack([likelihood, likelihood * self._worth], axis=-1)  # anchors, common, 2
-        evidence, worth = integrals[..., 0] + _TINY, integrals[..., 1]
-        log_common = _LOG_COMMON + np.log(evidence).sum(axis=0)
+        log_common = _LOG_COMMON + self._log_evidence.sum(axis=0)
         common = np.exp(log_common - log_common.max())
-        return (worth / evidence) @ (common / common.sum())
+        return self._worth @ (common / common.sum())
+
+
+@lru_cache(maxsize=64)
+def _worth(threshold: float, alpha: float, affordable: int) -> NDArray[np.float64]:
+    """What an anchor of each precision is worth: 1, less the share that the rows to certify it cost."""
+    # Rows that certify an anchor are about log(1 / alpha) over what one row is expected to add to it.
+    with np.errstate(divide="ignore"):
+        rows = (1 - np.log(alpha)) / kl_bernoulli(_PRECISION, threshold)
+    return np.where(threshold < _PRECISION, np.clip(1 - rows / affordable, 0, 1), 0)

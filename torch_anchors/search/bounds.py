@@ -123,7 +123,13 @@ def kl_bernoulli(p: Numbers, q: Numbers) -> NDArray[np.float64]:
     return np.asarray(hit + miss)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=1 << 16)
+def kl_of(p: float, q: float) -> float:
+    """`kl_bernoulli` of two numbers, remembered."""
+    return float(kl_bernoulli(p, q))
+
+
+@lru_cache(maxsize=1 << 16)
 def hits_to_accept(n_hits: int, n_misses: int, threshold: float, alpha: float, limit: int) -> int | None:
     """Fewest further rows that would certify if all of them were hits; None if more than `limit`, or never."""
     if threshold >= 1:

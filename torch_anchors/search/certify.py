@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from torch_anchors.search.bounds import bounds_of, hits_to_accept, kl_bernoulli, log_wealth_of
+from torch_anchors.search.bounds import bounds_of, hits_to_accept, kl_of, log_wealth_of
 from torch_anchors.search.protocol import Anchor, SearchConfig
 
 ACCEPTANCE_SHARE = 0.95
@@ -82,7 +82,7 @@ class Certificate:
         threshold, hoped = self.config.threshold, self._optimistic
         if threshold >= 1 or hoped <= threshold:
             return math.inf
-        gain = float(kl_bernoulli(hoped, threshold))
+        gain = kl_of(hoped, threshold)
         missing = -math.log(self.alpha) - log_wealth_of(self.n_hits, self.n - self.n_hits, threshold)
         return max(missing, 0.0) / gain
 

@@ -88,8 +88,9 @@ class _Race:
     belief: Belief
     certifier: Certifier
     rows_left: int
+    undecided: NDArray[np.bool_]
+    unseen: NDArray[np.bool_]
     runners: dict[int, Certificate] = field(default_factory=dict)
-    decided: set[int] = field(default_factory=set)
     winner: int | None = None
 
     @classmethod
@@ -97,7 +98,8 @@ class _Race:
         belief = Belief(guesses, config.threshold, config.delta / 2, AFFORDABLE * config.max_rows_candidate)
         coverage = np.array([space.coverage(anchor) for anchor in anchors])
         rows = MAX_ROWS if config.max_rows_total is None else config.max_rows_total
-        return cls(anchors, coverage, config, belief, Certifier(config), rows)
+        everyone = np.ones(len(anchors), dtype=bool)
+        return cls(anchors, coverage, config, belief, Certifier(config), rows, everyone, everyone.copy())
 
     def requests(self) -> tuple[SampleRequest, ...]:
         """Rows for the anchors of largest expected gain, as many anchors as `round_rows` pays for; () at the end."""
@@ -112,6 +114,7 @@ class _Race:
                 break
             if k not in self.runners:
                 self.runners[k] = self.certifier.submit(self.anchors[k])
+                self.unseen[k] = False
             requests.append(SampleRequest(self.anchors[k], min(self.runners[k].next_n(), self.rows_left - asked)))
             asked += requests[-1].n
         return tuple(requests)
@@ -130,7 +133,7 @@ class _Race:
             if accepted and self.coverage[k] > self._certified_coverage:
                 self.winner = k
             if accepted or runner.hopeless:
-                self.decided.add(k)
+                self.undecided[k] = False
 
     def result(self, empty: Step) -> SearchResult:
         """The winner; or, where there is none, the sampled anchor of highest precision, less a standard error."""
@@ -160,11 +163,10 @@ class _Race:
         """Coverage that each anchor is expected to add to what is certified; 0 where it is not worth a row."""
         worth = np.maximum(self.belief.worth(), LEAST_WORTH)
         gain = worth * (np.maximum(self.coverage, LEAST_COVERAGE) - max(self._certified_coverage, 0.0))
-        gain[list(self.decided)] = 0.0
         worthwhile = worth >= MIN_CHANCE
         if self.winner is None:
-            worthwhile[[k for k in range(len(worth)) if k not in self.runners]] = True
-        return np.where(worthwhile, gain, 0.0)
+            worthwhile |= self.unseen
+        return np.where(worthwhile & self.undecided, gain, 0.0)
 
     def _step(self, k: int) -> Step:
         runner = self.runners[k]
