@@ -171,15 +171,15 @@ class RowBatch:
             threshold=config.threshold,
             max_anchor_size=config.max_anchor_size,
         )
-        anchors: list[list[Anchor]] = [[(), *guesses] for guesses in proposals]
+        anchors: list[list[Anchor]] = [[(), *own.guesses] for own in proposals]
         instances = np.repeat(np.arange(self.n), [len(line) for line in anchors])
         counts = self._count(instances, [anchor for line in anchors for anchor in line])
         n_rows = self.model.table.training.index.n_rows
         ends = np.cumsum([len(line) for line in anchors])[:-1]
-        for guesses, line, own in zip(proposals, anchors, np.split(counts, ends), strict=True):
-            coverage = dict(zip(line, (own[:, 0] / n_rows).tolist(), strict=True))
-            space = SearchSpace(self.sampler.n_predicates(), coverage.__getitem__)
-            yield ranked_search(space, config, guesses, own[0, 1] / n_rows)
+        for i, (proposed, line, own) in enumerate(zip(proposals, anchors, np.split(counts, ends), strict=True)):
+            coverage = self._coverage(i, dict(zip(line, (own[:, 0] / n_rows).tolist(), strict=True)))
+            space = SearchSpace(self.sampler.n_predicates(), coverage)
+            yield ranked_search(space, config, proposed.guesses, own[0, 1] / n_rows, proposed.shorter)
 
     def _beam_searches(self) -> Iterator[Search]:
         config = self.settings.config(self.sampler.device)
@@ -188,19 +188,23 @@ class RowBatch:
     def _space(self, i: int) -> SearchSpace:
         """All anchors of row i in which no bound makes another one on its side of a column needless."""
         bins = self.sampler.bins(i, tuple(range(self.sampler.n_predicates())))
+
+        def compatible(anchor: Anchor, predicate: int) -> bool:
+            column, low, high = bins[predicate]
+            return not any(bins[p][0] == column and (bins[p][1] == low or bins[p][2] == high) for p in anchor)
+
+        return SearchSpace(len(bins), self._coverage(i, {}), compatible=compatible)
+
+    def _coverage(self, i: int, known: dict[Anchor, float]) -> Callable[[Anchor], float]:
+        """The coverage of row i's anchors, counted where it is not `known` yet."""
         n_rows = self.model.table.training.index.n_rows
-        known: dict[Anchor, float] = {}
 
         def coverage(anchor: Anchor) -> float:
             if anchor not in known:
                 known[anchor] = float(self._count([i], [anchor])[0, 0] / n_rows)
             return known[anchor]
 
-        def compatible(anchor: Anchor, predicate: int) -> bool:
-            column, low, high = bins[predicate]
-            return not any(bins[p][0] == column and (bins[p][1] == low or bins[p][2] == high) for p in anchor)
-
-        return SearchSpace(len(bins), coverage, compatible=compatible)
+        return coverage
 
     # --------------------------------------------------------------------------------------------------- results
 

@@ -81,7 +81,7 @@ def test_a_proposer_is_fitted_to_the_labels():
     table = LabelledTable(training, torch.as_tensor(np.where(rows[:, 1] == 2, 9, -1)))
     predicates = training.discretizer.predicates(training.binned[rows[:, 1] == 2][:1])
     (proposals,) = table.proposer(np.random.default_rng(0)).propose(predicates, table.class_of(np.array([9])))
-    assert proposals[(1,)] > 0.95
+    assert proposals.guesses[(1,)] > 0.95
 
 
 def test_labels_come_in_passes_of_at_most_max_rows():

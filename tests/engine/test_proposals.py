@@ -78,8 +78,8 @@ def test_expected_precision_is_near_the_truth(table, proposer):
     rng = np.random.default_rng(2)
     errors = []
     for i, proposals in enumerate(proposer.propose(predicates, labels[:40])):
-        assert proposals
-        for anchor, expected in proposals.items():
+        assert proposals.guesses
+        for anchor, expected in proposals.guesses.items():
             assert anchor == tuple(sorted(set(anchor)))
             assert 0 < expected < 1
             truth = interventional_precision(binned, labels, predicates, i, labels[i], anchor, rng)
@@ -110,7 +110,7 @@ def test_front_is_close_to_the_best_of_all_anchors(table, proposer):
             for anchor in combinations(range(predicates.column.shape[1]), size)
             if not any(redundant(predicates, i, a, b) for a, b in combinations(anchor, 2))
         ]
-        proposed.append(coverage(proposals))
+        proposed.append(coverage(proposals.guesses))
         best.append(coverage(every))
     assert np.mean(proposed) >= 0.8 * np.mean(best)
     assert np.mean(best) > 0.02
@@ -121,7 +121,7 @@ def test_no_anchor_has_a_redundant_bound_or_too_many_predicates(table, proposer)
     predicates = predicates_of(binned[:10])
     for limit in (1, 2, 4, None):
         for i, proposals in enumerate(proposer.propose(predicates, labels[:10].numpy(), max_anchor_size=limit)):
-            for anchor in proposals:
+            for anchor in proposals.guesses:
                 assert limit is None or len(anchor) <= limit
                 assert not any(redundant(predicates, i, a, b) for a, b in combinations(anchor, 2))
 
@@ -133,15 +133,15 @@ def test_proposals_do_not_depend_on_the_batch(table, proposer):
     for i in (0, 17, 39):
         own = Predicates(*(part[i : i + 1] for part in (predicates.column, predicates.low, predicates.high)))
         (alone,) = proposer.propose(own, labels[i : i + 1].numpy())
-        assert alone.keys() == together[i].keys()
-        assert list(alone.values()) == pytest.approx(list(together[i].values()), abs=1e-5)
+        assert alone.guesses.keys() == together[i].guesses.keys()
+        assert list(alone.guesses.values()) == pytest.approx(list(together[i].guesses.values()), abs=1e-5)
 
 
 def test_the_longest_anchors_name_every_column(table, proposer):
     binned, labels = table
     predicates = predicates_of(binned[:20])
     for proposals in proposer.propose(predicates, labels[:20].numpy()):
-        named = [len({int(predicates.column[0, k]) for k in anchor}) for anchor in proposals]
+        named = [len({int(predicates.column[0, k]) for k in anchor}) for anchor in proposals.guesses]
         assert max(named) == len(N_BINS)
 
 

@@ -105,11 +105,62 @@ def test_spent_rows_are_said():
     assert run.n_new == 30
 
 
-def test_hopeless_anchors_are_left_after_a_handful_of_rows():
-    run, _ = search([0.3, 0.4, 1.0], [0.8, 0.5, 0.2], [0.97, 0.97, 0.97])
+@pytest.mark.parametrize(("guess", "most"), [(0.9, 20), (0.97, 100)])
+def test_hopeless_anchors_are_left_after_a_handful_of_rows(guess, most):
+    """One that is thought to be good gets the rows that may certify it at once, others a first look."""
+    run, _ = search([0.3, 0.4, 1.0], [0.8, 0.5, 0.2], [guess] * 3)
     spent = {anchor: sum(r.n for r in run.samples if r.anchor == anchor) for anchor in [(0,), (0, 1)]}
-    assert max(spent.values()) <= 20
+    assert max(spent.values()) <= most
     assert run.result.anchor == (0, 1, 2)
+
+
+def long_search(n_needed, guesses, seed=0, config=CONFIG, precision=1.0):
+    """The only proposal has 8 conditions, of which the first few are needed."""
+    chain = [tuple(range(size)) for size in range(8, 0, -1)]
+    expected = dict(zip(chain, guesses, strict=True))
+    space = SearchSpace(8, coverage=lambda anchor: 0.5 ** len(anchor))
+
+    def truth(anchor):
+        return precision if len(anchor) >= n_needed else 0.6
+
+    running = ranked_search(space, config, {chain[0]: guesses[0]}, 0.5, lambda anchor: dict(list(expected.items())[1:]))
+    return drive(running, ArmsOracle(8, truth, seed)).result
+
+
+@pytest.mark.parametrize("n_needed", [4, 5, 7, 8])
+@pytest.mark.parametrize("guesses", [[0.98] * 8, np.linspace(0.98, 0.9, 8)])
+def test_a_long_anchor_loses_what_it_does_not_need(n_needed, guesses):
+    for seed in range(20):
+        result = long_search(n_needed, guesses, seed)
+        assert result.success
+        assert len(result.anchor) == n_needed
+        assert result.coverage == 0.5**n_needed
+        assert result.path[-1].anchor == result.anchor
+        assert {step.anchor for step in result.path} > {(), result.anchor}
+
+
+def test_shortening_is_certified_too():
+    """Every shorter anchor is just not good enough, whatever is expected of it."""
+    config = replace(CONFIG, threshold=0.9)
+    false = 0
+    for seed in range(200):
+        space = SearchSpace(8, coverage=lambda anchor: 0.5 ** len(anchor))
+        shorter = {tuple(range(size)): 0.97 for size in range(7, 0, -1)}
+        oracle = ArmsOracle(8, lambda anchor: 1.0 if len(anchor) == 8 else 0.895, seed)
+        running = ranked_search(space, config, {tuple(range(8)): 0.97}, 0.5, lambda _, shorter=shorter: shorter)
+        false += len(drive(running, oracle).result.anchor) < 8
+    assert false <= CONFIG.delta * 200
+
+
+def test_a_short_anchor_is_left_as_it_is():
+    space = SearchSpace(4, coverage=lambda anchor: 0.5)
+    asked = {tuple(range(size)): 0.99 for size in range(3, 0, -1)}
+    running = ranked_search(space, CONFIG, {(0, 1, 2, 3): 0.99}, 0.5, lambda anchor: asked)
+    assert drive(running, ArmsOracle(4, lambda anchor: 1.0, 0)).result.anchor == (0, 1, 2, 3)
+
+
+def test_the_first_certificate_is_not_shortened():
+    assert len(long_search(4, [0.98] * 8, config=SearchConfig(stop_on_first=True)).anchor) == 8
 
 
 def test_stop_on_first_takes_the_first_certificate():

@@ -1,8 +1,8 @@
 """Anchors grown greedily to a front between precision and coverage, for many instances at once on their device.
 
-The precision is a surrogate's, which adds up a weight for each column: for S fixed training rows, the sums of an
-anchor are those of a smaller one plus one line of changes. So the precision of all extensions of an anchor is one
-addition and one sigmoid, and their coverage one matrix product.
+The precision is a surrogate's, which adds up a weight for each column and takes the sigmoid: for S fixed training
+rows, the odds of an anchor are those of a smaller one times one line of factors. So the precision of all extensions of
+an anchor is one product, one sum and one reciprocal, and their coverage one matrix product.
 
 An anchor, a branch, is grown one condition at a time to the largest log-odds of precision + exchange * log coverage,
 once for each of several rates of exchange. Of all extensions met on the way, whatever their branch, the one of largest
@@ -21,6 +21,8 @@ from torch_anchors._shapes import Float, Int
 EXCHANGE = (0.0, 0.4, 0.8, 1.3, 2.0, 4.0)
 """Log-odds of precision given up for a unit of log coverage; more rates found no larger rules on Adult. Grown at
 rate 0, whatever its coverage, an anchor that names nearly every column is the last resort."""
+MOST_ODDS = 1e26
+"""Odds beyond these, and below their inverse, are taken for these: products of two of them are still finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def grow(
     n_branches, device = len(EXCHANGE), held.device
     own = torch.arange(n_instances, device=device)[:, None]
     exchange = torch.tensor(EXCHANGE, device=device)[:, None]
-    sums = sums[:, None].expand(-1, n_branches, -1)
+    against = _odds_against(sums)[:, None].expand(-1, n_branches, -1)
+    factor = _odds_against(change.clamp(-20, 20))
     holds = torch.ones(n_instances, n_branches, n_covered, device=device)
     is_open = (column >= 0)[:, None].expand(-1, n_branches, -1)
     left = torch.full((n_instances, n_branches, 1), room, device=device)
@@ -103,7 +106,7 @@ def grow(
     front = Front.empty(n_instances, len(errors) + 1, n_steps, device)
 
     for step in range(n_steps):
-        precision = (sums[:, :, None] + change[:, None]).sigmoid_().mean(-1)
+        precision = (against[:, :, None] * factor[:, None]).add_(1).reciprocal_().mean(-1)
         coverage = (holds @ held.mT + 0.5) / (n_covered + 1)  # never 0: the longest anchors hold on few rows
         coverage = coverage.where(is_open & (size[:, None] <= left), -torch.inf)
         front = front.updated(step, chosen, precision, coverage, errors)
@@ -114,8 +117,32 @@ def grow(
         chosen[:, :, step] = best.where(extended, -1)
         reached = precision.gather(2, best[..., None])[..., 0].where(extended, torch.nan)
         on_the_way.append((chosen[:, :1].clone(), reached[:, :1]))
-        sums, holds = sums + change[own, best], holds * held[own, best]
+        against = (against * factor[own, best]).clamp_(1 / MOST_ODDS, MOST_ODDS)
+        holds = holds * held[own, best]
         is_open = is_open & (column[:, None] != column.gather(1, best)[..., None])
         left = left - size.gather(1, best)[..., None]
     lines, precisions = zip((front.chosen, front.precision), *on_the_way[n_steps // 2 :], strict=True)
     return torch.cat(lines, dim=1), torch.cat(precisions, dim=1)
+
+
+def contributions(
+    sums: Float[Tensor, "instances intervened"],
+    change: Float[Tensor, "instances conditions intervened"],
+    chosen: Int[Tensor, "instances anchors steps"],
+) -> Float[Tensor, "instances anchors steps"]:
+    """Log-odds of precision that each chosen condition adds to the others of its anchor; 0 where there is none.
+
+    `sums` and `change` are those of `grow`, `chosen` what it returns.
+    """
+    own = torch.arange(len(sums), device=sums.device)[:, None, None]
+    factor = _odds_against(change.clamp(-20, 20))[own, chosen.clamp(min=0)]
+    factor = factor.where(chosen[..., None] >= 0, 1.0)  # instances, anchors, steps, intervened
+    against = (_odds_against(sums)[:, None] * factor.prod(2)).clamp_(1 / MOST_ODDS, MOST_ODDS)
+    without = (against[:, :, None] / factor).add_(1).reciprocal_().mean(-1)
+    whole = (against + 1).reciprocal_().mean(-1)
+    return whole.logit(eps=1e-6)[..., None] - without.logit(eps=1e-6)
+
+
+def _odds_against(log_odds: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Of a label whose logistic log-odds are given; the chance of the label is 1 / (1 + these)."""
+    return (-log_odds).exp().clamp_(1 / MOST_ODDS, MOST_ODDS)

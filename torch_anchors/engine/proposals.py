@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int
-from torch_anchors.engine.growth import grow
+from torch_anchors.engine.growth import contributions, grow
 from torch_anchors.engine.surrogate import Surrogate
 from torch_anchors.perturb.discretizer import Predicates
 from torch_anchors.search.protocol import Anchor
@@ -78,8 +78,8 @@ class Proposer:
         *,
         threshold: float = 0.95,
         max_anchor_size: int | None = None,
-    ) -> list[dict[Anchor, float]]:
-        """For each instance, anchors and the precision that each is expected to have.
+    ) -> list[Proposals]:
+        """The proposals for each instance.
 
         They are the front between precision and coverage around `threshold`, the anchor of highest precision, and a
         few that name nearly every column. One copy from the device for every `CHUNK_INSTANCES` instances; the
@@ -93,13 +93,13 @@ class Proposer:
         """
         conditions = ColumnConditions.of(predicates)
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
-        found: list[dict[Anchor, float]] = []
+        found: list[Proposals] = []
         for first in range(0, len(labels), CHUNK_INSTANCES):
             part = slice(first, first + CHUNK_INSTANCES)
             own = conditions[part]
-            chosen, log_odds = self._front(own, labels[part], errors, max_anchor_size)
-            for members, lines, values in zip(own.members, chosen.cpu().numpy(), log_odds.cpu().numpy(), strict=True):
-                found.append(_anchors(members, lines, values))
+            # One copy for all numbers, of which those of conditions are small enough for floats.
+            numbers = torch.cat(self._front(own, labels[part], errors, max_anchor_size), dim=-1).cpu().numpy()
+            found += [Proposals.of(*line, len(self.covered)) for line in zip(own.members, numbers, strict=True)]
         return found
 
     def _front(
@@ -108,20 +108,26 @@ class Proposer:
         labels: NDArray[np.int64],
         errors: Float[Tensor, " levels"],
         max_anchor_size: int | None,
-    ) -> tuple[Int[Tensor, "instances anchors steps"], Float[Tensor, "instances anchors"]]:
-        """Conditions of the anchors that are proposed, and log-odds of the precision expected of them."""
+    ) -> tuple[
+        Float[Tensor, "instances anchors 1"],
+        Float[Tensor, "instances anchors steps"],
+        Float[Tensor, "instances anchors steps"],
+    ]:
+        """Of the anchors that are proposed, the surrogate's log-odds of their precision, their conditions, and what
+        each of these adds to the log-odds."""
         send = partial(torch.as_tensor, device=self.covered.device)
         fields = np.stack([conditions.column, conditions.low, conditions.high], axis=-1)
         distinct, number = np.unique(fields.reshape(-1, 3), axis=0, return_inverse=True)
         place, label = send(number.reshape(conditions.column.shape)), send(labels)
         changes, held = self._evaluate(*send(distinct.T.copy()))
-        start = self._weights(self.intervened.T).sum(0) + self.surrogate.intercept  # intervened, labels
+        start = (self._weights(self.intervened.T).sum(0) + self.surrogate.intercept).T[label]
+        change = changes[label[:, None], place]
         n_columns = min(len(self.covered), MAX_CONDITIONS, max_anchor_size or MAX_CONDITIONS)
         size = send((conditions.members >= 0).sum(-1))
         room = n_columns * 2 if max_anchor_size is None else max_anchor_size
         chosen, precision = grow(
-            start.T[label],
-            changes[label[:, None], place],
+            start,
+            change,
             held[place],
             send(conditions.column),
             size,
@@ -129,8 +135,7 @@ class Proposer:
             n_columns,
             errors,
         )
-        share_named = (chosen >= 0).sum(-1) / len(self.covered)
-        return chosen, precision.logit(eps=1e-6) + KNOWN_LABEL * share_named**2
+        return precision.logit(eps=1e-6)[..., None], chosen.float(), contributions(start, change, chosen)
 
     def _evaluate(
         self, column: Int[Tensor, " distinct"], low: Int[Tensor, " distinct"], high: Int[Tensor, " distinct"]
@@ -155,6 +160,64 @@ class Proposer:
     def _weights(self, bins: Int[Tensor, "columns intervened"]) -> Float[Tensor, "columns intervened labels"]:
         """The surrogate's weights of the bins of every column."""
         return self.surrogate.weight[bins + self.surrogate.offset[:, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """Anchors proposed for one instance.
+
+    Args:
+        guesses: the precision that each is expected to have.
+    """
+
+    guesses: dict[Anchor, float]
+    _line: dict[Anchor, int]  # of each anchor in the arrays below
+    _members: Int[np.ndarray, "conditions 2"]
+    _log_odds: Float[np.ndarray, " anchors"]
+    _chosen: Int[np.ndarray, "anchors steps"]
+    _adds: Float[np.ndarray, "anchors steps"]
+    _n_columns: int
+
+    @classmethod
+    def of(
+        cls, members: Int[np.ndarray, "conditions 2"], numbers: Float[np.ndarray, "anchors numbers"], n_columns: int
+    ) -> Proposals:
+        """The proposals from their conditions' members and, for each anchor, the numbers that `Proposer` finds."""
+        numbers = numbers[~np.isnan(numbers[:, 0])]
+        log_odds, (chosen, adds) = numbers[:, 0], np.split(numbers[:, 1:], 2, axis=1)
+        chosen = chosen.astype(np.int64)
+        guesses = _chance(log_odds, (chosen >= 0).sum(axis=1), n_columns).tolist()
+        anchors = _anchors(members, chosen)
+        line = {anchor: i for i, anchor in enumerate(anchors)}
+        return cls(dict(zip(anchors, guesses, strict=True)), line, members, log_odds, chosen, adds, n_columns)
+
+    def shorter(self, anchor: Anchor) -> dict[Anchor, float]:
+        """A proposed anchor without the condition that adds least, without the two that do, and so on to one
+        condition; and the precision that each is expected to have."""
+        line = self._line[anchor]
+        real = np.flatnonzero(self._chosen[line] >= 0)
+        order = real[np.argsort(self._adds[line, real], kind="stable")]
+        n_left = np.arange(len(order) - 1, 0, -1)
+        dropped = np.cumsum(self._adds[line, order])[: len(n_left)]
+        kept = np.where(np.arange(len(order)) > np.arange(len(n_left))[:, None], self._chosen[line, order], -1)
+        guesses = _chance(self._log_odds[line] - dropped, n_left, self._n_columns)
+        return dict(zip(_anchors(self._members, kept), guesses.tolist(), strict=True))
+
+
+def _chance(
+    log_odds: Float[np.ndarray, " anchors"], n_named: Int[np.ndarray, " anchors"], n_columns: int
+) -> Float[np.ndarray, " anchors"]:
+    """Precision expected of anchors that name some of the columns, from the surrogate's log-odds."""
+    return 1 / (1 + np.exp(-log_odds - KNOWN_LABEL * (n_named / n_columns) ** 2))
+
+
+def _anchors(members: Int[np.ndarray, "conditions 2"], chosen: Int[np.ndarray, "anchors steps"]) -> list[Anchor]:
+    """Anchors, as ids of predicates, of lines of conditions that are padded with -1."""
+    ids = np.where(chosen[..., None] >= 0, members[chosen], -1)
+    lines = np.sort(ids.reshape(len(chosen), 2 * chosen.shape[1]), axis=1)
+    sizes = (lines >= 0).sum(axis=1)
+    width = lines.shape[1]
+    return [tuple(line[width - size :]) for line, size in zip(lines.tolist(), sizes.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,21 +260,3 @@ class ColumnConditions:
         return ColumnConditions(
             self.column[instances], self.low[instances], self.high[instances], self.members[instances]
         )
-
-
-def _anchors(
-    members: Int[np.ndarray, "conditions 2"],
-    chosen: Int[np.ndarray, "levels steps"],
-    log_odds: Float[np.ndarray, " levels"],
-) -> dict[Anchor, float]:
-    """The anchors of one instance, as ids of predicates, and their expected precision."""
-    real = ~np.isnan(log_odds)
-    precision = 1 / (1 + np.exp(-log_odds[real]))
-    ids = np.where(chosen[real, :, None] >= 0, members[chosen[real]], -1)
-    lines = np.sort(ids.reshape(len(ids), -1), axis=1)
-    sizes = (lines >= 0).sum(axis=1)
-    width = lines.shape[1]
-    return {
-        tuple(line[width - size :]): expected
-        for line, size, expected in zip(lines.tolist(), sizes.tolist(), precision.tolist(), strict=True)
-    }

@@ -112,7 +112,10 @@ class _Beam(Evidence):
         return None
 
     def ready(self, candidates: Iterable[Anchor], at_last: bool) -> list[Anchor]:
-        """Candidates worth a test, best first: estimates that reach the threshold or, at last, that may."""
+        """Candidates worth a test: estimates that reach the threshold or, at last, that may.
+
+        Those of largest coverage come first (images have one coverage for each size), then those of most precision.
+        """
         threshold, ready = self.config.threshold, []
         for anchor in candidates:
             tally = self.tallies.get(anchor)
@@ -123,7 +126,12 @@ class _Beam(Evidence):
             estimate = tally.optimistic if at_last else tally.precision
             if tally.n >= FIRST_LOOK and estimate >= threshold:
                 ready.append(anchor)
-        return sorted(ready, key=lambda a: (-self.tallies[a].precision, -self.tallies[a].n, a))
+        return sorted(ready, key=self.test_order)
+
+    def test_order(self, anchor: Anchor) -> tuple[float, float, int, Anchor]:
+        """What is sorted by to test the best first."""
+        tally = self.tallies[anchor]
+        return -self.space.coverage(anchor), -tally.precision, -tally.n, anchor
 
     def select(self, children: Sequence[Anchor]) -> tuple[list[Anchor], list[Anchor]]:
         """The `beam_size` best of `children`, and the two to sample next; none when the best are told apart.

@@ -44,20 +44,21 @@ class Belief:
         center = np.log(guess / (1 - guess))[:, None, None] + _COMMON[:, None]  # anchors, common, 1
         self._prior = (1 + ((_LOG_ODDS - center) / SPREAD) ** 2 / 3) ** -2  # anchors, common, log-odds
         self._prior /= self._prior.sum(axis=-1, keepdims=True)
+        self._worthy_prior = self._prior * _worth(threshold, alpha, affordable)
         self._counts = np.zeros((len(guess), 2))
         # Of each anchor, given each common error: log of the rows' probability, and what it is then worth.
-        self._worth_at = _worth(threshold, alpha, affordable)
         self._log_evidence = np.zeros(center.shape[:2])
-        self._worth = self._prior @ self._worth_at
+        self._worth = self._worthy_prior.sum(axis=-1)
 
     def add(self, anchor: int, n: int, n_hits: int) -> None:
         """Counts of `n` rows drawn for an anchor, given by its place among the guesses."""
-        self._counts[anchor] += n_hits, n - n_hits
-        log_likelihood = self._counts[anchor] @ _LOG_PROBABILITY
+        counts = self._counts[anchor]
+        counts += n_hits, n - n_hits
+        log_likelihood = counts @ _LOG_PROBABILITY
         likelihood = np.exp(log_likelihood - log_likelihood.max())
         evidence = self._prior[anchor] @ likelihood + _TINY
         self._log_evidence[anchor] = np.log(evidence)
-        self._worth[anchor] = self._prior[anchor] @ (likelihood * self._worth_at) / evidence
+        self._worth[anchor] = self._worthy_prior[anchor] @ likelihood / evidence
 
     def worth(self) -> NDArray[np.float64]:
         """Chance that each anchor can be certified, less the share of its worth that the rows will cost."""

@@ -86,16 +86,16 @@ class Certificate:
         missing = -math.log(self.alpha) - log_wealth_of(self.n_hits, self.n - self.n_hits, threshold)
         return max(missing, 0.0) / gain
 
-    def next_n(self) -> int:
+    def next_n(self, hopeful: bool = False) -> int:
         """Rows to ask for next: as many as would decide if all were hits, but few at first.
 
-        A poor candidate shows in its first rows, so these are asked for alone; where a round may ask for more
-        rows at no cost (`round_rows`), it does.
+        A poor candidate shows in its first rows, so these are asked for alone, unless the caller is `hopeful`; where
+        a round may ask for more rows at no cost (`round_rows`), it does.
         """
         config = self.config
         to_accept = hits_to_accept(self.n_hits, self.n - self.n_hits, config.threshold, self.alpha, config.batch_size)
         wanted = config.batch_size if to_accept is None else to_accept
-        if self.n == 0:
+        if self.n == 0 and not hopeful:
             # At the threshold, this many rows show one miss on average.
             wanted = min(wanted, math.ceil(1 / max(1 - config.threshold, 1 / config.batch_size)))
         return max(min(max(wanted, config.round_rows), config.batch_size, config.max_rows_candidate - self.n), 1)

@@ -10,14 +10,16 @@ is valid however the search comes and goes (`Certifier`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torch_anchors.search.belief import Belief
+from torch_anchors.search.belief import GUESSES, Belief
 from torch_anchors.search.certify import Certificate, Certifier
+from torch_anchors.search.evidence import Asking
 from torch_anchors.search.protocol import (
     Anchor,
     Reply,
@@ -41,18 +43,35 @@ MIN_CHANCE = 0.02
 guesses be wrong, while nothing is certified."""
 MIN_GAIN = 0.1
 """Expected gain, as a share of the coverage already certified, below which the search ends."""
+LEAST_GAIN = 0.002
+"""Expected gain below which it ends as well: so few rows more are worth no calls of the model."""
+HOPEFUL = 0.2
+"""An anchor worth this share of its coverage gets at once the rows that may certify it, without a first look."""
+LONG = 4
+"""An anchor of more conditions than this is shortened at the end; fewer are read with ease."""
+LEAST_SHORTENING = 0.3
+"""Conditions that an anchor must be expected to lose for the search to spend rows on it at the end."""
 LEAST_WORTH = LEAST_COVERAGE = 1e-6
 """What an anchor counts for that no one believes in, or that no training row satisfies: any is better than none."""
 
 
+def _no_shorter(anchor: Anchor) -> Mapping[Anchor, float]:
+    return {}
+
+
 def ranked_search(
-    space: SearchSpace, config: SearchConfig, guesses: Mapping[Anchor, float], empty_precision: float
+    space: SearchSpace,
+    config: SearchConfig,
+    guesses: Mapping[Anchor, float],
+    empty_precision: float,
+    shorter: Callable[[Anchor], Mapping[Anchor, float]] = _no_shorter,
 ) -> Search:
     """A search for the proposed anchor of largest coverage that can be certified.
 
     It ends when no other anchor is expected to add coverage that is worth its rows, at the first certified anchor with
-    `stop_on_first`, or when the rows are spent. The result is the certified anchor of largest coverage. Where
-    none is certified it is the sampled one of highest precision, less a standard error, with its estimate.
+    `stop_on_first`, or when the rows are spent. The result is the certified anchor of largest coverage, without
+    conditions that turn out not to be needed if it has more than `LONG`. Where none is certified it is the sampled one
+    of highest precision, less a standard error, with its estimate.
 
     Args:
         space: gives the anchors' coverage.
@@ -61,6 +80,8 @@ def ranked_search(
         guesses: the anchors that may be submitted, and the precision that each is expected to have. Guesses decide
             which anchors are sampled, and so how soon and how well the search ends, never what is certified.
         empty_precision: precision of the empty anchor, the share of training rows with the explained label.
+        shorter: for one of the anchors itself without one condition, without two, and so on to a single condition, and
+            the precision that each is expected to have.
     """
     empty = Step((), empty_precision, 1.0, 0)
     if empty_precision >= config.threshold:
@@ -71,52 +92,109 @@ def ranked_search(
     if not anchors:
         return SearchResult((), empty_precision, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0, (empty,))
 
-    race = _Race.of(anchors, [guesses[anchor] for anchor in anchors], space, config)
-    while requests := race.requests():
-        replies = yield requests
-        race.hear(requests, replies)
-    return race.result(empty)
+    rows = MAX_ROWS if config.max_rows_total is None else config.max_rows_total
+    coverage = np.maximum([space.coverage(anchor) for anchor in anchors], LEAST_COVERAGE)
+    race = _Race.of(anchors, coverage, [guesses[a] for a in anchors], LEAST_GAIN, Certifier(config), rows)
+    yield from race.run()
+    if race.winner is not None and not config.stop_on_first:
+        first = race.anchors[race.winner]
+        race = yield from _shortened(race, {first: guesses[first], **shorter(first)})
+    return race.result(space, empty)
+
+
+def _shortened(race: _Race, expected: Mapping[Anchor, float]) -> Asking[_Race]:
+    """A race whose winner lost the conditions that it does not need: `expected` are the winner and its shorter ones.
+
+    Each certificate of a shorter one tells more of those that are shorter still, so they run again after it.
+    """
+    while len(expected) > LONG:  # as many as the winner has conditions
+        race = race.with_fewer(expected)
+        yield from race.run(until=1)
+        if not race.winner:
+            break
+        expected = {anchor: expected[anchor] for anchor in race.anchors[race.winner :]}
+    return race
 
 
 @dataclass(slots=True)
 class _Race:
-    """The proposed anchors, what is believed of them, and the certificates of those submitted so far."""
+    """Some anchors, what each is worth if certified, what is believed of them, and the certificates so far."""
 
     anchors: list[Anchor]
-    coverage: NDArray[np.float64]
-    config: SearchConfig
-    belief: Belief
+    value: NDArray[np.float64]
+    least_gain: float
     certifier: Certifier
     rows_left: int
+    belief: Belief
     undecided: NDArray[np.bool_]
     unseen: NDArray[np.bool_]
     runners: dict[int, Certificate] = field(default_factory=dict)
     winner: int | None = None
+    earlier: list[Certificate] = field(default_factory=list)
 
     @classmethod
-    def of(cls, anchors: list[Anchor], guesses: list[float], space: SearchSpace, config: SearchConfig) -> _Race:
+    def of(
+        cls,
+        anchors: list[Anchor],
+        value: NDArray[np.float64],
+        guesses: list[float],
+        least_gain: float,
+        certifier: Certifier,
+        rows_left: int,
+    ) -> _Race:
+        config = certifier.config
         belief = Belief(guesses, config.threshold, config.delta / 2, AFFORDABLE * config.max_rows_candidate)
-        coverage = np.array([space.coverage(anchor) for anchor in anchors])
-        rows = MAX_ROWS if config.max_rows_total is None else config.max_rows_total
         everyone = np.ones(len(anchors), dtype=bool)
-        return cls(anchors, coverage, config, belief, Certifier(config), rows, everyone, everyone.copy())
+        return cls(anchors, value, least_gain, certifier, rows_left, belief, everyone, everyone.copy())
+
+    def with_fewer(self, expected: Mapping[Anchor, float]) -> _Race:
+        """A race of the winner, the first of `expected`, against itself with ever fewer conditions.
+
+        What its rows say beyond what was expected of it is expected of the others as well.
+        """
+        assert self.winner is not None
+        winner = self.runners[self.winner]
+        anchors = list(expected)
+        guess = np.clip(list(expected.values()), *GUESSES)
+        surprise = _log_odds((winner.n_hits + 1) / (winner.n + 2)) - _log_odds(guess[0])
+        guess[1:] = 1 / (1 + np.exp(-_log_odds(guess[1:]) - max(surprise, 0)))
+        race = _Race.of(
+            anchors, np.arange(float(len(anchors))), guess.tolist(), LEAST_SHORTENING, self.certifier, self.rows_left
+        )
+        race.earlier = [*self.earlier, *(runner for runner in self.runners.values() if runner is not winner)]
+        race.runners[0], race.winner, race.undecided[0] = winner, 0, False
+        rejected = {runner.anchor for runner in race.earlier if runner.hopeless}
+        race.undecided &= [anchor not in rejected for anchor in anchors]
+        race.belief.add(0, winner.n, winner.n_hits)
+        return race
+
+    def run(self, until: int | None = None) -> Asking[None]:
+        """Asks for rows until nothing is expected to gain what they cost, or an anchor from number `until` on wins."""
+        while requests := self.requests():
+            replies = yield requests
+            self.hear(requests, replies)
+            if until is not None and self.winner is not None and self.winner >= until:
+                return
 
     def requests(self) -> tuple[SampleRequest, ...]:
         """Rows for the anchors of largest expected gain, as many anchors as `round_rows` pays for; () at the end."""
-        if self.winner is not None and self.config.stop_on_first:
+        config = self.certifier.config
+        if self.winner is not None and config.stop_on_first:
             return ()
-        gain = self._gains()
-        worthwhile = max(0.0, MIN_GAIN * self._certified_coverage)
+        worth = np.maximum(self.belief.worth(), LEAST_WORTH)
+        gain = self._gains(worth)
+        worthwhile = 0.0 if self.winner is None else max(self.least_gain, MIN_GAIN * self._certified_value)
         requests: list[SampleRequest] = []
         asked = 0
         for k in np.argsort(-gain, kind="stable").tolist():
-            if gain[k] <= worthwhile or asked >= min(self.rows_left, self.config.round_rows):
+            if gain[k] <= worthwhile or asked >= min(self.rows_left, config.round_rows):
                 break
             if k not in self.runners:
                 self.runners[k] = self.certifier.submit(self.anchors[k])
                 self.unseen[k] = False
-            requests.append(SampleRequest(self.anchors[k], min(self.runners[k].next_n(), self.rows_left - asked)))
-            asked += requests[-1].n
+            n = min(self.runners[k].next_n(hopeful=bool(worth[k] >= HOPEFUL)), self.rows_left - asked)
+            requests.append(SampleRequest(self.anchors[k], n))
+            asked += n
         return tuple(requests)
 
     def hear(self, requests: tuple[SampleRequest, ...], replies: tuple[Reply, ...]) -> None:
@@ -130,25 +208,27 @@ class _Race:
             runner = self.runners[k]
             runner.add(reply.n, reply.n_hits)
             accepted = runner.accepted
-            if accepted and self.coverage[k] > self._certified_coverage:
+            if accepted and self.value[k] > self._certified_value:
                 self.winner = k
             if accepted or runner.hopeless:
                 self.undecided[k] = False
 
-    def result(self, empty: Step) -> SearchResult:
+    def result(self, space: SearchSpace, empty: Step) -> SearchResult:
         """The winner; or, where there is none, the sampled anchor of highest precision, less a standard error."""
         if self.winner is not None:
             status, k = Status.CERTIFIED, self.winner
         else:
             status = Status.ROW_BUDGET if self.rows_left <= 0 else Status.NOT_FOUND
-            k = max(self.runners, key=lambda k: (_cautious(self.runners[k]), self.coverage[k]))
+            k = max(self.runners, key=lambda k: (_cautious(self.runners[k]), self.value[k]))
         chosen = self.runners[k]
-        path = [self._step(j) for j in self.runners if set(self.anchors[j]) <= set(chosen.anchor)]
+        tried = {runner.anchor: runner for runner in (*self.earlier, *self.runners.values()) if runner.n}
+        on_the_way = [runner for anchor, runner in tried.items() if set(anchor) <= set(chosen.anchor)]
+        path = [Step(run.anchor, run.precision, space.coverage(run.anchor), run.n) for run in on_the_way]
         return SearchResult(
             anchor=chosen.anchor,
             precision=chosen.precision,
             precision_interval=chosen.interval,
-            coverage=float(self.coverage[k]),
+            coverage=space.coverage(chosen.anchor),
             status=status,
             n=chosen.n,
             n_hits=chosen.n_hits,
@@ -156,24 +236,23 @@ class _Race:
         )
 
     @property
-    def _certified_coverage(self) -> float:
-        return -1.0 if self.winner is None else float(self.coverage[self.winner])
+    def _certified_value(self) -> float:
+        return -1.0 if self.winner is None else float(self.value[self.winner])
 
-    def _gains(self) -> NDArray[np.float64]:
-        """Coverage that each anchor is expected to add to what is certified; 0 where it is not worth a row."""
-        worth = np.maximum(self.belief.worth(), LEAST_WORTH)
-        gain = worth * (np.maximum(self.coverage, LEAST_COVERAGE) - max(self._certified_coverage, 0.0))
+    def _gains(self, worth: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each anchor is expected to add to what is certified; 0 where it is not worth a row."""
+        gain = worth * (self.value - max(self._certified_value, 0.0))
         worthwhile = worth >= MIN_CHANCE
         if self.winner is None:
             worthwhile |= self.unseen
         return np.where(worthwhile & self.undecided, gain, 0.0)
-
-    def _step(self, k: int) -> Step:
-        runner = self.runners[k]
-        return Step(runner.anchor, runner.precision, float(self.coverage[k]), runner.n)
 
 
 def _cautious(certificate: Certificate) -> float:
     """The precision one standard error below the estimate, with a pseudo hit and a pseudo miss."""
     n, precision = certificate.n + 2, (certificate.n_hits + 1) / (certificate.n + 2)
     return precision - math.sqrt(precision * (1 - precision) / n)
+
+
+def _log_odds(precision: Any) -> Any:
+    return np.log(precision / (1 - precision))
