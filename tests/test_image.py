@@ -14,6 +14,7 @@ import torch
 from jaxtyping import config as jaxtyping_config
 from PIL import Image
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import ResNet18_Weights
 
@@ -57,9 +58,19 @@ class Untidy(Planted):
 
     def forward(self, rows: Tensor) -> Tensor:
         self.n_rows += rows.shape[0]
-        light = (rows > self.bright).all(1)[:, 2::8, 2::8].flatten(1).long()  # (N, 12)
-        weights = torch.tensor([9, 1, 7, 2, 1, 8, 1, 2, 1, 6, 1, 2])
-        return (light @ weights > 20).long()
+        return untidy(rows, self.bright)
+
+
+class Uncounted(nn.Module):
+    """`Untidy` without an attribute that changes, which would have a compiler compile again."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return untidy(rows, 0.6)
+
+
+def untidy(rows: Tensor, bright: float) -> Tensor:
+    light = (rows > bright).all(1)[:, 2::8, 2::8].flatten(1).long()  # (N, 12)
+    return ((light * torch.tensor([9, 1, 7, 2, 1, 8, 1, 2, 1, 6, 1, 2])).sum(1) > 20).long()
 
 
 SETTINGS = {"threshold": 0.8, "n_covered_ex": 2, "min_samples_start": 20, "max_anchor_size": 3}
@@ -489,6 +500,21 @@ def test_the_order_of_images_does_not_matter(seed: int, alone: list[str]) -> Non
     assert [facts(explanation) for explanation in found] == [alone[i] for i in order]
 
 
+def test_32_images_are_explained_alike_in_any_company() -> None:
+    """Alone, together, in any order and in batches of any size: bit for bit the same."""
+    sizes = [(24, 32), (16, 40), (33, 17), (24, 32)]
+    images = [photograph(*sizes[i % 4], seed=100 + i) for i in range(32)]
+    alone = [facts(mixed_explainer().explain(image, **SETTINGS)) for image in images]
+    assert len(set(alone)) == 32
+    for max_rows, order in (
+        (5, range(32)),
+        (64, range(31, -1, -1)),
+        ("auto", np.random.default_rng(2).permutation(32)),
+    ):
+        found = mixed_explainer(max_rows).explain_batch([images[i] for i in order], **SETTINGS)
+        assert [facts(explanation) for explanation in found] == [alone[i] for i in order]
+
+
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_worker_threads_change_nothing(n_workers: int, alone: list[str]) -> None:
     found = mixed_explainer().explain_batch(mixed_images(), n_workers=n_workers, **SETTINGS)
@@ -501,6 +527,47 @@ def test_the_batched_segmentation_gives_each_image_what_it_gets_alone() -> None:
     explainer = explainer_of(lambda rows: (rows[:, :, 2, 2].mean(1) > 0.25).long(), **settings)
     batched = explainer.explain_batch(images)
     assert [facts(e) for e in batched] == [facts(explainer.explain(image)) for image in images]
+
+
+def test_a_compiled_module_is_compiled_for_few_shapes_and_never_again() -> None:
+    torch.compiler.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(Uncounted(), backend=counter, dynamic=False)
+    explainer = explainer_of(compiled, max_rows=16)
+    images = [photograph(seed=s) for s in range(8)]
+    first = explainer.explain_batch(images, **SETTINGS)
+    n_compiled = counter.frame_count
+    assert 1 <= n_compiled <= 4  # a full batch, a half, a quarter and an eighth
+    explainer.explain_batch([photograph(seed=s) for s in range(20, 40)], **SETTINGS)
+    explainer.explain(photograph(seed=50), method="exact")
+    assert counter.frame_count <= 4
+    plain = explainer_of(Untidy(bright=0.6)).explain_batch(images, **SETTINGS)
+    assert [facts(e) for e in first] == [facts(e) for e in plain]
+
+
+class Close(nn.Module):
+    """Two logits so close to each other that half precision gives another answer; 2 where a corner is dark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 3)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.tensor([[1.0], [1.0 + 2**-10], [0.0]]))
+            self.layer.bias.copy_(torch.tensor([0.0, 0.0, 0.5]))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.layer((rows[:, 0, 2, 2] > 0.25).float()[:, None])
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("autocast", "label"), [(None, 1), (torch.bfloat16, 0)])
+def test_the_label_is_that_of_the_precision_used(autocast: torch.dtype | None, label: int, channels_last: bool) -> None:
+    """In bfloat16 the first two logits are equal, and the first wins."""
+    explainer = explainer_of(Close(), autocast=autocast, channels_last=channels_last)
+    for explanation in explainer.explain_batch([photograph(seed=s) for s in range(3)], method="beam"):
+        assert explanation.label == label
+        assert explanation.features == (0,)
+        assert {(example.label == label, example.hit) for example in explanation.examples} == {(True, True)}
 
 
 def test_a_device_with_little_memory_gives_the_same(alone: list[str]) -> None:

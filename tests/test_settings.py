@@ -98,7 +98,7 @@ def test_unknown_names_are_told() -> None:
         ("method", "kl-lucb"),
         ("method", None),
         ("label", 1.5),
-        ("label", "cat"),
+        ("label", ["cat"]),
         ("label", True),
     ],
 )

@@ -331,13 +331,15 @@ def test_class_names_are_kept():
     iris = load_iris()
     names = iris.target_names[iris.target]
     model = RandomForestClassifier(20, random_state=0).fit(iris.data, names)
-    explanation = (
-        AnchorTabular(model.predict, dtype=np.float64, seed=0, sampling="conditional")
-        .fit(iris.data)
-        .explain(iris.data[0])
-    )
+    made = AnchorTabular(model.predict, dtype=np.float64, seed=0, sampling="conditional").fit(iris.data[::-1])
+    explanation = made.explain(iris.data[0])
     assert explanation.label_name == "setosa"
     assert "answers setosa" in str(explanation)
+    assert explanation.label == model.classes_.tolist().index("setosa")  # whatever came first
+    other = made.explain(iris.data[0], label="virginica")
+    assert (other.label, other.label_name) == (2, "virginica")
+    with pytest.raises(ArgumentError, match=r"label must be a number or a class name .* got 'rosa'"):
+        made.explain(iris.data[0], label="rosa")
 
 
 def test_labels_need_not_be_numbered_from_zero():

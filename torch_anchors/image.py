@@ -184,7 +184,7 @@ class AnchorImage:
         verbose_every: int = 1,
         *,
         method: str = "auto",
-        label: int | None = None,
+        label: int | str | None = None,
         max_rows_total: int | None = None,
         progress: bool = False,
     ) -> ImageExplanation:
@@ -304,7 +304,7 @@ class AnchorImage:
             search=narrated(search, batching.say, settings.verbose_every) if settings.verbose else search,
             sampler=prepared.sampler,
             rng=prepared.sampler.rng,
-            label=settings.label,
+            label=None if settings.label is None else self._predictor.label_of(settings.label),
             n_examples=settings.n_covered_ex,
             tag=(prepared, settings),
         )

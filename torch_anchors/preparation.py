@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from torch_anchors import batching
 from torch_anchors.engine.job import Examples
@@ -70,17 +71,17 @@ class ImagePreparer:
 
     def __call__(self, images: Sequence[Any], p_sample: float) -> list[PreparedImage]:
         """The images, ready to be explained; each is what it would be alone."""
-        for image in images:
-            self._check_shape(image)
-        segmented = self._segmented(images)
-        return [self._prepared(image, segments, p_sample) for image, segments in zip(images, segmented, strict=True)]
+        pixels = [to_chw(image) for image in images]
+        for own in pixels:
+            self._check_shape(*own.shape)
+        segmented = self._segmented(images, pixels)
+        return [self._prepared(*one, p_sample) for one in zip(images, pixels, segmented, strict=True)]
 
     def segment(self, image: Any) -> NDArray[np.int64]:
         """Label map (H, W) of one image."""
         return segment(hwc(image), self.segmentation_fn, self.segmentation_kwargs)
 
-    def _check_shape(self, image: Any) -> None:
-        channels, height, width = to_chw(image).shape
+    def _check_shape(self, channels: int, height: int, width: int) -> None:
         shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
         if self.image_shape is not None and self.image_shape not in shapes:
             raise ArgumentError(
@@ -88,13 +89,13 @@ class ImagePreparer:
                 f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."
             )
 
-    def _segmented(self, images: Sequence[Any]) -> list[NDArray[np.int64]]:
+    def _segmented(self, images: Sequence[Any], pixels: Sequence[Tensor]) -> list[NDArray[np.int64]]:
         """Label maps of the images; "slic_torch" makes those of one size together, on the predictor's device."""
         if not self._segments_together:
             return [self.segment(image) for image in images]
         by_size: dict[tuple[int, ...], list[int]] = {}
-        for i, image in enumerate(images):
-            by_size.setdefault(tuple(to_chw(image).shape), []).append(i)
+        for i, own in enumerate(pixels):
+            by_size.setdefault(tuple(own.shape), []).append(i)
         labels: dict[int, NDArray[np.int64]] = {}
         for members in by_size.values():
             stacked = torch.stack([to_chw(unit_range(hwc(images[i]))) for i in members])
@@ -102,14 +103,14 @@ class ImagePreparer:
             labels.update(zip(members, found, strict=True))
         return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
 
-    def _prepared(self, image: Any, segments: NDArray[np.int64], p_sample: float) -> PreparedImage:
-        pixels, layout = to_chw(image), Layout.of(image)
+    def _prepared(self, image: Any, pixels: Tensor, segments: NDArray[np.int64], p_sample: float) -> PreparedImage:
+        layout = Layout.of(image)
         plain = self.predictor.preprocess is None
         sampler = AnchorImageSampler(
             self.predictor,
             segments,
             custom_segmentation=True,
-            image=image,
+            image=pixels,
             p_sample=p_sample,
             fill_function=self.fill,
             rng=batching.stream(self.seed, pixels.numpy().tobytes(), segments.tobytes()),

@@ -28,7 +28,8 @@ class ExplainSettings:
         verbose: write a line about the search to standard error as it goes.
         verbose_every: write every so many rounds.
         method: "beam" samples, "exact" counts all rows, "auto" takes "exact" where it costs no more.
-        label: the label to explain; None for the one the predictor gives the instance.
+        label: the label to explain, by its number or, where the predictor returns names, by its name; None for the one
+            that the predictor gives the instance.
     """
 
     threshold: float = 0.95
@@ -46,7 +47,7 @@ class ExplainSettings:
     verbose: bool = False
     verbose_every: int = 1
     method: str = "auto"
-    label: int | None = None
+    label: int | str | None = None
     max_rows_total: int | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +57,8 @@ class ExplainSettings:
             value = getattr(self, name)
             if not _is_whole(value) or value < least:
                 raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-        if self.label is not None and not _is_whole(self.label):
-            raise ArgumentError(f"label must be None or the whole number of a class, got {self.label!r}.")
+        if self.label is not None and not (isinstance(self.label, str) or _is_whole(self.label)):
+            raise ArgumentError(f"label must be None, the whole number of a class or its name, got {self.label!r}.")
         self.config(torch.device("cpu"))  # raises for what the search cannot work with
 
     @classmethod

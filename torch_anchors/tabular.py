@@ -170,7 +170,7 @@ class AnchorTabular:
         verbose_every: int = 1,
         *,
         method: str = "auto",
-        label: int | None = None,
+        label: int | str | None = None,
         max_rows_total: int | None = None,
         progress: bool = False,
     ) -> TabularExplanation:

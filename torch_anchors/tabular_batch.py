@@ -95,7 +95,7 @@ class RowBatch:
         if settings.label is None:
             self.labels = model.labels(sampler.instances)
         else:
-            self.labels = np.full(self.n, settings.label)
+            self.labels = np.full(self.n, model.predictor.label_of(settings.label))
         if (self.labels == INVALID).any():
             raise PredictorReturnTypeError(
                 f"The predictor returned NaN for the row {int((self.labels == INVALID).argmax())} itself; there is no "

@@ -5,21 +5,29 @@
 share    time of the forward passes alone, for as many rows at the best batch size, over the whole explanation's time
 trivial  rows a second with a model that costs almost nothing
 batch    16 photographs in one batch, one by one, and by alibi one by one (with --peer-python, see photographs.py)
+same     32 images alone, together, in another order and in other batches: whether all explanations are equal
+compiled a torch.compiled and an autocast network: rows a second, and shapes compiled
 flat     peak memory and batch fill with 10, 100 and 1,000 images queued
 sizes    rows, rounds and controller time as superpixels, image size and number of images grow
 
 Times are medians of several runs, taken in turn. `--device` measures on a GPU.
+
+On Linux the C library gives large blocks back to the system as soon as they are free, and a forward pass on a CPU then
+spends half its time on getting them again; how large a half depends on what ran before. All processes here, alibi's as
+well, are told to keep them (`ALLOCATOR`), unless the environment says otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +37,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "1073741824", "MALLOC_MMAP_THRESHOLD_": "1073741824"}
 PHOTOGRAPHS = ("coffee", "camera", "chelsea", "astronaut", "rocket", "coins", "moon", "horse")
 
 
@@ -59,6 +68,21 @@ def median_seconds(run: Callable[[], Any], repeats: int) -> float:
     return statistics.median(seconds)
 
 
+@contextmanager
+def timed(module: torch.nn.Module) -> Iterator[list[float]]:
+    """The seconds of each forward pass, as they come; on a GPU only those of its launch."""
+    starts, spent = [], []
+    hooks = (
+        module.register_forward_pre_hook(lambda *_: starts.append(time.perf_counter())),
+        module.register_forward_hook(lambda *_: spent.append(time.perf_counter() - starts[-1])),
+    )
+    try:
+        yield spent
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def heading(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}", flush=True)
 
@@ -80,18 +104,21 @@ def share(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> 
 
     explainer = AnchorImage(model.module, preprocess=model.preprocess, seed=0, max_rows=options.max_rows)
     explainer.explain_batch(images[:2], method=options.method)  # settles the batch size
-    shares = []
+    shares, inside = [], []
     for _ in range(options.repeats):
-        started = time.perf_counter()
-        found = explainer.explain_batch(images, method=options.method)
-        whole = time.perf_counter() - started
+        with timed(model.module) as spent:
+            started = time.perf_counter()
+            found = explainer.explain_batch(images, method=options.method)
+            whole = time.perf_counter() - started
+        inside.append(sum(spent) / whole)
         n_rows = sum(one.n_rows for one in found)
         alone = {size: median_seconds(partial(forward, size, n_rows), 1) for size in sizes}
         best = min(alone, key=lambda size: alone[size])
         shares.append(alone[best] / whole)
         print(f"  {n_rows} rows: whole {whole:.2f} s, forward alone {alone[best]:.2f} s at {best} a pass, ", end="")
         print(f"share {shares[-1]:.3f} (batches of {explainer._batch_size.n})", flush=True)
-    print(f"median share {statistics.median(shares):.3f}")
+    print(f"median share {statistics.median(shares):.3f}; ", end="")
+    print(f"of the forward passes inside the explanations themselves {statistics.median(inside):.3f} (on a CPU)")
 
 
 class Trivial(torch.nn.Module):
@@ -163,6 +190,59 @@ def batch(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> 
         seconds, rows, calls = (sum(one[key] for one in results) for key in ("seconds", "rows", "calls"))
         print(line.format("alibi, one by one", seconds, rows, calls))
         print(f"  one batch takes {statistics.median(together) / seconds:.3f} of alibi's time")
+
+
+def same(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> None:
+    """32 images in whatever company, bit for bit."""
+    from torch_anchors import AnchorImage
+
+    images = photographs(32, model.fit)
+    images += [np.ascontiguousarray(image[:, ::-1]) for image in images[: 32 - len(images)]]
+    heading(f"same: {len(images)} images, EfficientNet-Lite0")
+
+    def facts(found: Any) -> list[str]:
+        hidden = ("seconds", "n_calls", "meta")
+        return [str({k: v for k, v in one.to_dict().items() if k not in hidden}) for one in found]
+
+    def explained(order: Any, max_rows: Any) -> list[str]:
+        explainer = AnchorImage(model.module, preprocess=model.preprocess, seed=0, max_rows=max_rows)
+        found = facts(explainer.explain_batch([images[i] for i in order], method="beam"))
+        return [found[list(order).index(i)] for i in range(len(images))]
+
+    explainer = AnchorImage(model.module, preprocess=model.preprocess, seed=0, max_rows=4)
+    alone = facts(explainer.explain(image, method="beam") for image in images)
+    shuffled = np.random.default_rng(0).permutation(len(images))
+    for name, order, max_rows in (("together", range(len(images)), "auto"), ("in another order", shuffled, 7)):
+        equal = sum(a == b for a, b in zip(alone, explained(order, max_rows), strict=True))
+        print(f"  {name}, batches of {max_rows} rows: {equal} of {len(images)} as alone", flush=True)
+
+
+def compiled(model: Any, images: list[np.ndarray], options: argparse.Namespace) -> None:
+    """A network under torch.compile and under autocast."""
+    from torch._dynamo.utils import counters
+
+    from torch_anchors import AnchorImage
+
+    heading(f"compiled: {len(images)} photographs, EfficientNet-Lite0")
+    static = torch.compile(model.module, dynamic=False)
+    kinds = (
+        ("as it is", model.module, None),
+        ("torch.compile", static, None),
+        ("bfloat16", model.module, torch.bfloat16),
+    )
+    for name, module, autocast in kinds:
+        explainer = AnchorImage(
+            module, preprocess=model.preprocess, seed=0, max_rows=options.max_rows, autocast=autocast
+        )
+        before = counters["stats"]["unique_graphs"]
+        explainer.explain_batch(images, method=options.method)
+        n_compiled = counters["stats"]["unique_graphs"]
+        started = time.perf_counter()
+        rows = sum(one.n_rows for one in explainer.explain_batch(images, method=options.method))
+        rate = rows / (time.perf_counter() - started)
+        again = counters["stats"]["unique_graphs"] - n_compiled
+        print(f"  {name:>14}: {rate:6.1f} rows/s, {rows} rows in batches of {explainer._batch_size.n}; ", end="")
+        print(f"{n_compiled - before} graphs compiled at first, {again} later", flush=True)
 
 
 FLAT = """
@@ -243,7 +323,8 @@ def sizes(_: Any, images: list[np.ndarray], options: argparse.Namespace) -> None
 
 
 def main() -> None:
-    sections = {"share": share, "trivial": trivial, "batch": batch, "flat": flat, "sizes": sizes}
+    known = (share, trivial, batch, same, compiled, flat, sizes)
+    sections = {section.__name__: section for section in known}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=sections, default=list(sections))
     parser.add_argument("--peer-python", help="python of an environment that has alibi")
@@ -254,6 +335,8 @@ def main() -> None:
     parser.add_argument("--method", default="auto")
     parser.add_argument("--max-rows", default="auto", type=lambda text: text if text == "auto" else int(text))
     options = parser.parse_args()
+    if not ALLOCATOR.keys() & os.environ.keys():  # it is read when a process starts
+        os.execve(sys.executable, sys.orig_argv, os.environ | ALLOCATOR)
     torch.set_num_threads(options.threads)
     from torch_anchors.models import load_image_model
 

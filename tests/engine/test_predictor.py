@@ -112,20 +112,25 @@ def test_a_module_is_called_with_its_own_rows_and_agrees_with_argmax(device: tor
 
 
 def test_class_names_become_labels_that_can_be_named_again() -> None:
-    answers = iter([["cat", "dog", "cat"], ["owl", "dog", "cat"]])
+    answers = iter([["dog", "cat", "dog"], ["owl", "dog", "cat"]])
     predictor = Predictor(lambda rows: np.array(next(answers)), dtype=np.float32)
     rows = torch.zeros(3, 2)
-    assert predictor(rows).tolist() == [0, 1, 0]
+    assert predictor(rows).tolist() == [1, 0, 1]  # in the order of the names, not of the rows
     assert predictor(rows).tolist() == [2, 1, 0]
     assert [predictor.name_of(k) for k in range(3)] == ["cat", "dog", "owl"]
     assert predictor.name_of(3) is None
     assert predictor.name_of(INVALID) is None
+    assert [predictor.label_of(label) for label in ("owl", "cat", 7)] == [2, 0, 7]
+    with pytest.raises(ArgumentError, match=r"got 'emu'; the names .* so far are cat, dog, owl"):
+        predictor.label_of("emu")
 
 
 def test_no_name_for_numbers() -> None:
     predictor = returning(LOGITS)
     predictor(torch.zeros(4, 1))
     assert predictor.name_of(0) is None
+    with pytest.raises(ArgumentError, match="it has none"):
+        predictor.label_of("cat")
 
 
 @pytest.mark.parametrize("column", [0, 2])

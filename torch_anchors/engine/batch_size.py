@@ -28,7 +28,9 @@ class BatchSize:
     """The rows of a batch: given by the user, or found while working.
 
     With ``max_rows="auto"`` the first batches of real rows are timed at doubling sizes until larger ones are no
-    faster; no row is predicted for the measurement alone. An out-of-memory error halves the size for good.
+    faster; no row is predicted for the measurement alone. After each larger size the smaller one is timed again,
+    because a process may be faster than before: an allocator that has served large blocks serves the next ones sooner.
+    An out-of-memory error halves the size for good.
 
     Args:
         max_rows: rows of a full batch, at least 1, or "auto".
@@ -39,6 +41,8 @@ class BatchSize:
     tuning: bool = False
     limit: int = 1 << 16
     _timings: dict[int, list[float]] = field(default_factory=dict)
+    _best: int = 0
+    _visits: int = 0
     _warming: bool = True
     _warms_each_size: bool = False
 
@@ -49,8 +53,12 @@ class BatchSize:
             raise ArgumentError(f'max_rows must be "auto" or a whole number of at least 1, got {self.max_rows!r}.')
         self.n = int(self.max_rows)
 
-    def start(self, row_shape: Sequence[int], device: torch.device) -> None:
-        """Chooses the first size to try, once the shape of a row is known, and makes sure that larger rows fit."""
+    def start(self, row_shape: Sequence[int], device: torch.device, static_shapes: bool = False) -> None:
+        """Chooses the first size to try, once the shape of a row is known, and makes sure that larger rows fit.
+
+        The first pass of each size is not timed where `static_shapes` says that one is prepared for, by choosing
+        kernels or by compiling.
+        """
         if self.max_rows != "auto":
             return
         values = 1
@@ -61,11 +69,11 @@ class BatchSize:
         most_bytes = 1 << (28 if device.type == "cpu" else 31)
         self.limit = max(first, min(self.limit, most_bytes // (4 * values)))
         if self.n:
-            self.n = min(self.n, self.limit)
+            self.n, self._best = min(self.n, self.limit), min(self._best, self.limit)
             return
-        # The first pass loads libraries and allocates. An accelerator also chooses kernels for each new shape.
-        self._warms_each_size = device.type != "cpu"
+        self._warms_each_size = static_shapes  # the very first pass loads libraries and allocates in any case
         self.n, self.tuning = first, True
+        self._best = first
 
     def record(self, n_rows: int, seconds: float) -> None:
         """Takes the time of one batch into account; only full batches of the size under trial count."""
@@ -75,28 +83,44 @@ class BatchSize:
             self._warming = False
             return
         self._timings.setdefault(self.n, []).append(seconds)
+        self._visits += 1
         self._advance()
 
     def _advance(self) -> None:
-        """Goes on at this size, tries the next, or settles on the fastest so far."""
-        rates = {size: size / min(timings) for size, timings in self._timings.items()}
-        rate = rates.pop(self.n)
-        best = max(rates, key=lambda size: rates[size], default=None)
-        if best is not None and rate < _HOPELESS * rates[best]:
-            self._settle(best, rates[best])
-        elif len(self._timings[self.n]) < _MEASUREMENTS:
+        """Goes on at this size, goes back to the best one or to a larger one, or settles."""
+        if self.n > self._best and self._rate(self.n) < _HOPELESS * self._rate(self._best):
+            self._settle()
+        elif self._visits < _MEASUREMENTS:
             return
-        elif best is not None and rate < _GAIN * rates[best]:
-            self._settle(best, rates[best])
-        elif self.n * 2 > self.limit:
-            self._settle(self.n, rate)
+        elif self.n > self._best:
+            self._go_to(self._best)
         else:
-            self.n *= 2
+            self._challenge()
+
+    def _challenge(self) -> None:
+        """Decides between the best size and twice that, or has the larger one timed."""
+        larger = 2 * self._best
+        if larger in self._timings:
+            if self._rate(larger) < _GAIN * self._rate(self._best):
+                self._settle()
+                return
+            self._best, larger = larger, 2 * larger
+        if larger > self.limit:
+            self._settle()
+        else:
+            self._go_to(larger)
             self._warming = self._warms_each_size
 
-    def _settle(self, size: int, rate: float) -> None:
-        self.n, self.tuning = size, False
-        logger.info("batches of %d rows (%.0f rows/s)", size, rate)
+    def _rate(self, size: int) -> float:
+        """Rows a second."""
+        return size / min(self._timings[size])
+
+    def _go_to(self, size: int) -> None:
+        self.n, self._visits = size, 0
+
+    def _settle(self) -> None:
+        self.n, self.tuning = self._best, False
+        logger.info("batches of %d rows (%.0f rows/s)", self.n, self._rate(self.n))
 
     def shrink(self, n_rows: int) -> None:
         """Halves the size after `n_rows` did not fit into memory."""

@@ -206,17 +206,32 @@ class Predictor:
     def _from_array(self, output: np.ndarray) -> Tensor:
         """Scores or labels of an array callable; class names and whole floats in one dimension are labels."""
         if output.dtype.kind in "OSU" and output.ndim == 1:
-            return torch.tensor([self._code(name) for name in output.tolist()], dtype=torch.int64)
+            return torch.tensor(self._codes(output.tolist()), dtype=torch.int64)
         if output.dtype.kind not in "biuf":
             raise PredictorReturnTypeError(f"The predictor must return numbers or names, got {output.dtype}.")
         if output.ndim == 1 and output.dtype.kind == "f" and np.array_equal(output, np.rint(output)):
             output = output.astype(np.int64)
         return torch.from_numpy(np.ascontiguousarray(output)).to(self.device)
 
-    def _code(self, name: Any) -> int:
-        if name not in self.class_names:
-            self.class_names.append(name)
-        return self.class_names.index(name)
+    def _codes(self, names: list[Any]) -> list[int]:
+        """A label for each name: its place among all names so far, to which new ones are added in their order."""
+        self.class_names += sorted(set(names) - set(self.class_names), key=str)
+        code = {name: i for i, name in enumerate(self.class_names)}
+        return [code[name] for name in names]
+
+    def label_of(self, label: int | np.integer | str) -> int:
+        """The label that a user means by its number or, where the predictor returns names, by its name.
+
+        Raises:
+            ArgumentError: no row so far had that name.
+        """
+        if not isinstance(label, str):
+            return int(label)
+        names = [str(name) for name in self.class_names]
+        if label not in names:
+            known = f"the names that the predictor returned so far are {', '.join(names)}" if names else "it has none"
+            raise ArgumentError(f"label must be a number or a class name of the predictor, got {label!r}; {known}.")
+        return names.index(label)
 
     def name_of(self, label: int) -> str | None:
         """The class name that an array callable returned for this label, if it returns names."""

@@ -116,7 +116,7 @@ class Runner:
             if job is None:
                 self._order(orders)
                 return False
-            self.batch_size.start(job.sampler.row_shape(), self.predictor.device)
+            self.batch_size.start(job.sampler.row_shape(), self.predictor.device, self.predictor.static_shapes)
             self._active[job] = self._n_admitted
             self._n_admitted += 1
             requests = job.start()
