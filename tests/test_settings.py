@@ -98,7 +98,7 @@ def test_unknown_names_are_told() -> None:
         ("method", "kl-lucb"),
         ("method", None),
         ("label", 1.5),
-        ("label", ["cat"]),
+        ("label", b"cat"),
         ("label", True),
     ],
 )
@@ -107,6 +107,6 @@ def test_values_that_cannot_work(name: str, value: Any, unchecked: None) -> None
         ExplainSettings(**{name: value})
 
 
-@pytest.mark.parametrize("label", [0, 7, -1, np.int64(3)])
-def test_any_whole_number_may_be_a_label(label: Any, unchecked: None) -> None:
+@pytest.mark.parametrize("label", [0, 7, -1, np.int64(3), "cat"])
+def test_any_whole_number_or_name_may_be_a_label(label: Any, unchecked: None) -> None:
     assert ExplainSettings(label=label).label == label
