@@ -67,6 +67,15 @@ def test_the_fastest_size_is_found(best: int) -> None:
     assert len(tried) <= 4 * np.log2(best / 4) + 7  # each step up is timed twice, and what it came from as well
 
 
+def test_the_climb_may_begin_anywhere() -> None:
+    size = BatchSize("auto", n=1024, tuning=True)
+    size.start((20,), CPU)
+    assert size.n == 1024
+    while size.tuning:
+        size.record(size.n, size.n * abs(np.log2(size.n / 4096)) + 1)
+    assert size.n == 4096
+
+
 def test_a_slow_first_pass_does_not_count() -> None:
     first = iter([30.0])
     size, _ = tuned(lambda n: n * (1 + abs(np.log2(n / 4))) + next(first, 0.0))

@@ -34,6 +34,8 @@ class BatchSize:
 
     Args:
         max_rows: rows of a full batch, at least 1, or "auto".
+        n: the size to begin with, where `start` should not choose one.
+        tuning: whether larger sizes are still to be tried.
     """
 
     max_rows: int | str = "auto"
@@ -47,6 +49,7 @@ class BatchSize:
     _warms_each_size: bool = False
 
     def __post_init__(self) -> None:
+        self._best = self.n
         if self.max_rows == "auto":
             return
         if not isinstance(self.max_rows, Integral) or isinstance(self.max_rows, bool) or self.max_rows < 1:
@@ -72,8 +75,8 @@ class BatchSize:
             self.n, self._best = min(self.n, self.limit), min(self._best, self.limit)
             return
         self._warms_each_size = static_shapes  # the very first pass loads libraries and allocates in any case
-        self.n, self.tuning = first, True
-        self._best = first
+        self.n = self._best = first
+        self.tuning = True
 
     def record(self, n_rows: int, seconds: float) -> None:
         """Takes the time of one batch into account; only full batches of the size under trial count."""
