@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch_anchors.engine.conjunctions import best_rules
 from torch_anchors.engine.job import Job
 from torch_anchors.engine.labelled_table import LabelledTable, labels_of
 from torch_anchors.engine.predictor import INVALID, Predictor
-from torch_anchors.engine.proposals import Proposer
+from torch_anchors.engine.proposals import Proposals, Proposer
 from torch_anchors.errors import PredictorReturnTypeError
 from torch_anchors.perturb.tabular import TabularPerturbations
 from torch_anchors.perturb.training import TrainingRows
@@ -177,9 +178,19 @@ class RowBatch:
         n_rows = self.model.table.training.index.n_rows
         ends = np.cumsum([len(line) for line in anchors])[:-1]
         for i, (proposed, line, own) in enumerate(zip(proposals, anchors, np.split(counts, ends), strict=True)):
-            coverage = self._coverage(i, dict(zip(line, (own[:, 0] / n_rows).tolist(), strict=True)))
-            space = SearchSpace(self.sampler.n_predicates(), coverage)
-            yield ranked_search(space, config, proposed.guesses, own[0, 1] / n_rows, proposed.shorter)
+            known = dict(zip(line, (own[:, 0] / n_rows).tolist(), strict=True))
+            space = SearchSpace(self.sampler.n_predicates(), known.__getitem__)
+            shorter = partial(self._shorter, i, proposed, known)
+            yield ranked_search(space, config, proposed.guesses, own[0, 1] / n_rows, shorter)
+
+    def _shorter(
+        self, i: int, proposed: Proposals, known: dict[Anchor, float], anchor: Anchor
+    ) -> Mapping[Anchor, float]:
+        """Row i's anchor with ever fewer conditions and what is expected of them; their coverage becomes `known`."""
+        fewer = proposed.shorter(anchor)
+        n_covered = self._count([i] * len(fewer), list(fewer))[:, 0]
+        known.update(zip(fewer, (n_covered / self.model.table.training.index.n_rows).tolist(), strict=True))
+        return fewer
 
     def _beam_searches(self) -> Iterator[Search]:
         config = self.settings.config(self.sampler.device)
@@ -188,23 +199,17 @@ class RowBatch:
     def _space(self, i: int) -> SearchSpace:
         """All anchors of row i in which no bound makes another one on its side of a column needless."""
         bins = self.sampler.bins(i, tuple(range(self.sampler.n_predicates())))
+        n_rows = self.model.table.training.index.n_rows
+
+        @cache
+        def coverage(anchor: Anchor) -> float:
+            return float(self._count([i], [anchor])[0, 0] / n_rows)
 
         def compatible(anchor: Anchor, predicate: int) -> bool:
             column, low, high = bins[predicate]
             return not any(bins[p][0] == column and (bins[p][1] == low or bins[p][2] == high) for p in anchor)
 
-        return SearchSpace(len(bins), self._coverage(i, {}), compatible=compatible)
-
-    def _coverage(self, i: int, known: dict[Anchor, float]) -> Callable[[Anchor], float]:
-        """The coverage of row i's anchors, counted where it is not `known` yet."""
-        n_rows = self.model.table.training.index.n_rows
-
-        def coverage(anchor: Anchor) -> float:
-            if anchor not in known:
-                known[anchor] = float(self._count([i], [anchor])[0, 0] / n_rows)
-            return known[anchor]
-
-        return coverage
+        return SearchSpace(len(bins), coverage, compatible=compatible)
 
     # --------------------------------------------------------------------------------------------------- results
 

@@ -42,29 +42,38 @@ class Belief:
     def __init__(self, guesses: Sequence[float], threshold: float, alpha: float, affordable: int) -> None:
         guess = np.clip(guesses, *GUESSES)
         center = np.log(guess / (1 - guess))[:, None, None] + _COMMON[:, None]  # anchors, common, 1
-        self._prior = (1 + ((_LOG_ODDS - center) / SPREAD) ** 2 / 3) ** -2  # anchors, common, log-odds
-        self._prior /= self._prior.sum(axis=-1, keepdims=True)
-        self._worthy_prior = self._prior * _worth(threshold, alpha, affordable)
-        self._counts = np.zeros((len(guess), 2))
+        prior = (1 + ((_LOG_ODDS - center) / SPREAD) ** 2 / 3) ** -2  # anchors, common, log-odds
+        prior /= prior.sum(axis=-1, keepdims=True)
+        # What is integrated over the log-odds: the prior, and what an anchor is worth under it.
+        self._priors = np.stack([prior, prior * _worth(threshold, alpha, affordable)], axis=1)
+        self._counts = [(0, 0)] * len(guess)  # hits and misses
         # Of each anchor, given each common error: log of the rows' probability, and what it is then worth.
-        self._log_evidence = np.zeros(center.shape[:2])
-        self._worth = self._worthy_prior.sum(axis=-1)
+        self._log_evidence = np.zeros(prior.shape[:2])
+        self._worth = self._priors[:, 1].sum(axis=-1)
+        self._log_common = _LOG_COMMON.copy()
 
     def add(self, anchor: int, n: int, n_hits: int) -> None:
         """Counts of `n` rows drawn for an anchor, given by its place among the guesses."""
-        counts = self._counts[anchor]
-        counts += n_hits, n - n_hits
-        log_likelihood = counts @ _LOG_PROBABILITY
-        likelihood = np.exp(log_likelihood - log_likelihood.max())
-        evidence = self._prior[anchor] @ likelihood + _TINY
-        self._log_evidence[anchor] = np.log(evidence)
-        self._worth[anchor] = self._worthy_prior[anchor] @ likelihood / evidence
+        hits, misses = self._counts[anchor]
+        self._counts[anchor] = hits, misses = hits + n_hits, misses + n - n_hits
+        evidence, worthy = self._priors[anchor] @ _likelihood(hits, misses)
+        evidence += _TINY
+        log_evidence = np.log(evidence)
+        self._log_common += log_evidence - self._log_evidence[anchor]
+        self._log_evidence[anchor] = log_evidence
+        self._worth[anchor] = worthy / evidence
 
     def worth(self) -> NDArray[np.float64]:
         """Chance that each anchor can be certified, less the share of its worth that the rows will cost."""
-        log_common = _LOG_COMMON + self._log_evidence.sum(axis=0)
-        common = np.exp(log_common - log_common.max())
-        return self._worth @ (common / common.sum())
+        common = np.exp(self._log_common - self._log_common.max())
+        return (self._worth @ common) / common.sum()
+
+
+@lru_cache(maxsize=1 << 14)
+def _likelihood(n_hits: int, n_misses: int) -> NDArray[np.float64]:
+    """Probability of the counts at each log-odds, as a share of the largest; thousands of searches meet the same."""
+    log_likelihood = np.array([n_hits, n_misses]) @ _LOG_PROBABILITY
+    return np.exp(log_likelihood - log_likelihood.max())
 
 
 @lru_cache(maxsize=64)

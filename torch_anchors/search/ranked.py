@@ -96,8 +96,8 @@ def ranked_search(
     coverage = np.maximum([space.coverage(anchor) for anchor in anchors], LEAST_COVERAGE)
     race = _Race.of(anchors, coverage, [guesses[a] for a in anchors], LEAST_GAIN, Certifier(config), rows)
     yield from race.run()
-    if race.winner is not None and not config.stop_on_first:
-        first = race.anchors[race.winner]
+    first = () if race.winner is None else race.anchors[race.winner]
+    if len(first) > LONG and not config.stop_on_first:
         race = yield from _shortened(race, {first: guesses[first], **shorter(first)})
     return race.result(space, empty)
 
