@@ -172,24 +172,26 @@ class RowBatch:
             threshold=config.threshold,
             max_anchor_size=config.max_anchor_size,
         )
-        anchors: list[list[Anchor]] = [[(), *own.guesses] for own in proposals]
-        instances = np.repeat(np.arange(self.n), [len(line) for line in anchors])
-        counts = self._count(instances, [anchor for line in anchors for anchor in line])
-        n_rows = self.model.table.training.index.n_rows
-        ends = np.cumsum([len(line) for line in anchors])[:-1]
-        for i, (proposed, line, own) in enumerate(zip(proposals, anchors, np.split(counts, ends), strict=True)):
-            known = dict(zip(line, (own[:, 0] / n_rows).tolist(), strict=True))
+        sizes = [len(own.guesses) for own in proposals]
+        coverages = self._coverages(
+            np.repeat(np.arange(self.n), sizes), [anchor for own in proposals for anchor in own.guesses]
+        )
+        known_to = [
+            {(): 1.0, **dict(zip(own.guesses, coverage.tolist(), strict=True))}
+            for own, coverage in zip(proposals, np.split(coverages, np.cumsum(sizes)[:-1]), strict=True)
+        ]
+        empty_precision = self.model.table.shares[self._classes].tolist()
+        for i, (proposed, known) in enumerate(zip(proposals, known_to, strict=True)):
             space = SearchSpace(self.sampler.n_predicates(), known.__getitem__)
             shorter = partial(self._shorter, i, proposed, known)
-            yield ranked_search(space, config, proposed.guesses, own[0, 1] / n_rows, shorter)
+            yield ranked_search(space, config, proposed.guesses, empty_precision[i], shorter)
 
     def _shorter(
         self, i: int, proposed: Proposals, known: dict[Anchor, float], anchor: Anchor
     ) -> Mapping[Anchor, float]:
         """Row i's anchor with ever fewer conditions and what is expected of them; their coverage becomes `known`."""
         fewer = proposed.shorter(anchor)
-        n_covered = self._count([i] * len(fewer), list(fewer))[:, 0]
-        known.update(zip(fewer, (n_covered / self.model.table.training.index.n_rows).tolist(), strict=True))
+        known.update(zip(fewer, self._coverages([i] * len(fewer), list(fewer)).tolist(), strict=True))
         return fewer
 
     def _beam_searches(self) -> Iterator[Search]:
@@ -199,11 +201,10 @@ class RowBatch:
     def _space(self, i: int) -> SearchSpace:
         """All anchors of row i in which no bound makes another one on its side of a column needless."""
         bins = self.sampler.bins(i, tuple(range(self.sampler.n_predicates())))
-        n_rows = self.model.table.training.index.n_rows
 
         @cache
         def coverage(anchor: Anchor) -> float:
-            return float(self._count([i], [anchor])[0, 0] / n_rows)
+            return float(self._coverages([i], [anchor])[0])
 
         def compatible(anchor: Anchor, predicate: int) -> bool:
             column, low, high = bins[predicate]
@@ -217,6 +218,13 @@ class RowBatch:
         """Training rows on which each anchor holds, and those of them with its instance's label (anchors, 2)."""
         classes = self._classes[np.asarray(instances, dtype=np.int64)]
         return self.model.table.count(self.sampler.conditions(instances, anchors), classes)
+
+    def _coverages(
+        self, instances: Sequence[int] | NDArray[np.int64], anchors: Sequence[Anchor]
+    ) -> NDArray[np.float64]:
+        """Share of training rows on which each anchor holds."""
+        n_covered = self.sampler.n_covered(instances, anchors).cpu().numpy()
+        return n_covered / self.model.table.training.index.n_rows
 
     def _training_paths(self, instances: Sequence[int], anchors: Sequence[Anchor]) -> list[tuple[Step, ...]]:
         """For each anchor, what the training rows say of it as its columns' conditions accumulate."""

@@ -21,6 +21,8 @@ from torch_anchors._shapes import Float, Int
 EXCHANGE = (0.0, 0.4, 0.8, 1.3, 2.0, 4.0)
 """Log-odds of precision given up for a unit of log coverage; more rates found no larger rules on Adult. Grown at
 rate 0, whatever its coverage, an anchor that names nearly every column is the last resort."""
+TIE = 1e-7
+"""Coverage by which a less precise anchor is behind a more precise one of equal coverage."""
 MOST_ODDS = 1e26
 """Odds beyond these, and below their inverse, are taken for these: products of two of them are still finite."""
 
@@ -53,10 +55,14 @@ class Front:
         """The front with the extensions by one condition of all branches; -inf coverage marks no extension."""
         n_conditions = precision.shape[2]
         precision, coverage = precision.flatten(1), coverage.flatten(1)  # instances, branches * conditions
-        enough = precision[:, None] >= 1 - errors[:, None]
-        most_precise = precision.where(coverage > -torch.inf, -torch.inf)
-        value = torch.cat([coverage[:, None].where(enough, -torch.inf), most_precise[:, None]], dim=1)
-        value, best = value.max(-1)
+        # With the most precise first, the best at each rate of error is the best of the first few.
+        precise, order = precision.where(coverage > -torch.inf, -torch.inf).sort(dim=-1, descending=True, stable=True)
+        rank = torch.arange(order.shape[1], device=order.device)
+        so_far, place = (coverage.gather(1, order) - TIE * rank).cummax(-1)
+        n_enough = torch.searchsorted(-precise, (errors - 1).expand(len(order), -1).contiguous(), right=True)
+        last = (n_enough - 1).clamp(min=0)
+        value = torch.cat([so_far.gather(1, last).where(n_enough > 0, -torch.inf), precise[:, :1]], dim=1)
+        best = torch.cat([order.gather(1, place.gather(1, last)), order[:, :1]], dim=1)
         own = torch.arange(len(best), device=best.device)[:, None]
         extended = chosen[own, best // n_conditions]
         extended[:, :, step] = best % n_conditions
@@ -99,6 +105,7 @@ def grow(
     against = _odds_against(sums)[:, None].expand(-1, n_branches, -1)
     factor = _odds_against(change.clamp(-20, 20))
     holds = torch.ones(n_instances, n_branches, n_covered, device=device)
+    held_by_row = held.mT.contiguous()
     is_open = (column >= 0)[:, None].expand(-1, n_branches, -1)
     left = torch.full((n_instances, n_branches, 1), room, device=device)
     chosen = torch.full((n_instances, n_branches, n_steps), -1, device=device)
@@ -107,7 +114,7 @@ def grow(
 
     for step in range(n_steps):
         precision = (against[:, :, None] * factor[:, None]).add_(1).reciprocal_().mean(-1)
-        coverage = (holds @ held.mT + 0.5) / (n_covered + 1)  # never 0: the longest anchors hold on few rows
+        coverage = (holds @ held_by_row + 0.5) / (n_covered + 1)  # never 0: the longest anchors hold on few rows
         coverage = coverage.where(is_open & (size[:, None] <= left), -torch.inf)
         front = front.updated(step, chosen, precision, coverage, errors)
         score = precision.logit(eps=1e-6) + exchange * coverage.clamp(min=1e-9).log()

@@ -47,6 +47,9 @@ class LabelledTable:
     Args:
         training: the rows.
         labels: the model's labels of them, on their device.
+
+    Attributes:
+        shares: of the training rows in each class.
     """
 
     def __init__(self, training: TrainingRows, labels: Int[Tensor, " rows"]) -> None:
@@ -54,6 +57,7 @@ class LabelledTable:
         self._labels, classes = np.unique(labels.cpu().numpy(), return_inverse=True)
         self.n_classes = len(self._labels) + 1
         self.classes: Tensor = torch.as_tensor(classes, device=labels.device)
+        self.shares = np.bincount(classes, minlength=self.n_classes) / len(classes)
 
     def class_of(self, labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """The class of each label."""

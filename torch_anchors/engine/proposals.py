@@ -28,7 +28,7 @@ KNOWN_LABEL = 1.5
 a share of them adds the square of that share (measured on Adult)."""
 N_INTERVENED = 128
 """Training rows on which the surrogate's precision is a mean."""
-N_COVERED = 1024
+N_COVERED = 512
 """Training rows on which coverage is estimated; the proposed anchors' is then counted on all."""
 MAX_CONDITIONS = 12
 """Columns that a proposed anchor names at most: the time goes with it."""

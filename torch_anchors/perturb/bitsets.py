@@ -53,7 +53,7 @@ def nonempty(words: Int[Tensor, "*sets words"]) -> Bool[Tensor, "*sets"]:
 def select(words: Int[Tensor, " words"], rank: Int[Tensor, " words"]) -> Int[Tensor, " words"]:
     """Position, 0 to 31, of the set bit of each word that has exactly `rank` set bits below it."""
     bits = (words[:, None] >> torch.arange(WORD_BITS, dtype=torch.int32, device=words.device)) & 1
-    return (bits.cumsum(1, dtype=torch.int32) <= rank[:, None].to(torch.int32)).sum(1)
+    return (bits.to(torch.int8).cumsum(1, dtype=torch.int8) <= rank[:, None].to(torch.int8)).sum(1)
 
 
 def choose(

@@ -99,15 +99,17 @@ class RowIndex:
     def holding(self, conditions: Conditions) -> Iterator[tuple[slice, Int[Tensor, "anchors words"]]]:
         """Which anchors, and the bit sets of the rows on which all conditions of each of them hold; some at a time."""
         n_positions, sets = conditions.column.shape[1], self.bits.words
+        known = max(1, (self.bits.capacity - 1) // max(1, n_positions))  # anchors whose conditions are kept for sure
         most_bytes = CACHED_BYTES if sets.device.type == "cpu" else CHUNK_BYTES
-        step = min(self.n_anchors_at_once(n_positions), max(1, most_bytes // (4 * sets.shape[1])))
-        for first in range(0, len(conditions), step):
-            part = slice(first, first + step)
-            slots = torch.as_tensor(self.bits.slots(conditions[part]), device=sets.device)
-            words = sets[:1].repeat(len(slots), 1)
-            for slot in slots.unbind(1):
-                words &= sets.index_select(0, slot)
-            yield part, words
+        step = max(1, most_bytes // (4 * sets.shape[1]))
+        for start in range(0, len(conditions), known):
+            slots = torch.as_tensor(self.bits.slots(conditions[start : start + known]), device=sets.device)
+            for first in range(0, len(slots), step):
+                own = slots[first : first + step]
+                words = sets[:1].repeat(len(own), 1)
+                for slot in own.unbind(1):
+                    words &= sets.index_select(0, slot)
+                yield slice(start + first, start + first + len(own)), words
 
     def spans(
         self, conditions: Conditions
