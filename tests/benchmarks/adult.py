@@ -244,17 +244,17 @@ def explainer_of(task: Task, sampling: str) -> AnchorTabular:
 def in_turns(task: Task, python: str, few: np.ndarray, many: np.ndarray, n_turns: int) -> list[dict]:
     """alibi's explanations of a few rows, in turns with one batch of many; prints the ratios of times per row."""
     peer, explainer = Peer(task, python, few), explainer_of(task, "interventional")
-    found, ratios = [], []
+    found, ratios = {}, []
     for turn in range(n_turns):
-        part = np.arange(turn, len(few), n_turns)
-        found += [peer.explain(i) for i in part.tolist()]
-        theirs = statistics.mean(f["seconds"] for f in found[-len(part) :])
+        part = {i: peer.explain(i) for i in range(turn, len(few), n_turns)}
+        found |= part
+        theirs = statistics.mean(f["seconds"] for f in part.values())
         started = time.perf_counter()
         explainer.explain_batch(many)
         ratios.append(theirs * len(many) / (time.perf_counter() - started))
     turns = ", ".join(f"{ratio:.0f}" for ratio in ratios)
     print(f"alibi's time a row over that of {len(many)} at once, in turns: {turns}; median {np.median(ratios):.0f}")
-    return found
+    return [found[i] for i in range(len(few))]
 
 
 def ours(task: Task, explained: np.ndarray, sampling: str, batch: bool) -> list[dict]:
