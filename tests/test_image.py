@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config as jaxtyping_config
 from PIL import Image
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
@@ -92,15 +91,6 @@ def facts(explanation: ImageExplanation) -> str:
     known = {k: v for k, v in explanation.to_dict().items() if k not in ("seconds", "n_calls", "meta")}
     pictures = [(np.asarray(e.image).tolist(), e.label, e.hit) for e in explanation.examples]
     return json.dumps([known, pictures, np.asarray(explanation.anchor).tolist()])
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """What a user meets who has no type checker: our own message."""
-    before = jaxtyping_config.jaxtyping_disable
-    jaxtyping_config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping_config.update("jaxtyping_disable", before)
 
 
 # ------------------------------------------------------------------------------------------------------- planted truth

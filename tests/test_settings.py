@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config as jaxtyping_config
 
 from torch_anchors import AnchorImage
 from torch_anchors.errors import ArgumentError
@@ -18,15 +16,6 @@ from torch_anchors.search.protocol import SearchConfig
 from torch_anchors.settings import ExplainSettings
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """What a user meets who has no type checker: our own message."""
-    before = jaxtyping_config.jaxtyping_disable
-    jaxtyping_config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping_config.update("jaxtyping_disable", before)
 
 
 def test_names_and_defaults_are_those_of_the_reference() -> None:

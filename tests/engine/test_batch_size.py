@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config as jaxtyping_config
 
 from torch_anchors.engine.batch_size import BatchSize
 from torch_anchors.errors import ArgumentError
 
 CPU, META = torch.device("cpu"), torch.device("meta")
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """What a user meets who has no type checker: our own message."""
-    before = jaxtyping_config.jaxtyping_disable
-    jaxtyping_config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping_config.update("jaxtyping_disable", before)
 
 
 def tuned(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict, namedtuple
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config as jaxtyping_config
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
@@ -43,15 +41,6 @@ class Classifier(nn.Module):
             }
         )
         return self.body(rows).mean((2, 3))
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """What a user meets who has no type checker: our own message."""
-    before = jaxtyping_config.jaxtyping_disable
-    jaxtyping_config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping_config.update("jaxtyping_disable", before)
 
 
 def rows_of(n: int, device: torch.device, channels: int = 3) -> Tensor:
