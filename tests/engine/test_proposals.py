@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from torch_anchors.engine.growth import grow
+from torch_anchors.engine.growth import contributions, grow
 from torch_anchors.engine.proposals import ColumnConditions, Proposer
 from torch_anchors.engine.surrogate import Surrogate
 from torch_anchors.perturb.discretizer import Predicates
@@ -145,6 +145,42 @@ def test_the_longest_anchors_name_every_column(table, proposer):
         assert max(named) == len(N_BINS)
 
 
+def test_shorter_anchors_lose_what_adds_least(table, proposer):
+    """Each step drops one condition more, and what is expected of each is near the truth."""
+    binned, labels = (part.numpy() for part in table)
+    predicates = predicates_of(table[0][:12])
+    rng = np.random.default_rng(4)
+    errors = []
+    for i, proposals in enumerate(proposer.propose(predicates, labels[:12])):
+        longest = max(proposals.guesses, key=len)
+        columns = [{int(predicates.column[i, k]) for k in anchor} for anchor in proposals.shorter(longest)]
+        whole = {int(predicates.column[i, k]) for k in longest}
+        assert [len(left) for left in columns] == list(range(len(whole) - 1, 0, -1))
+        assert all(smaller < larger for smaller, larger in zip(columns, [whole, *columns[:-1]], strict=True))
+        assert columns[-1] <= {0, 1, 3}  # the columns that labels depend on
+        for anchor, expected in proposals.shorter(longest).items():
+            assert set(anchor) < set(longest)
+            truth = interventional_precision(binned, labels, predicates, i, labels[i], anchor, rng)
+            errors.append(expected - truth)
+    assert np.abs(errors).mean() < 0.12
+
+
+def test_contributions_are_differences_of_log_odds():
+    rng = torch.Generator().manual_seed(0)
+    sums, change = torch.randn(3, 50, generator=rng), torch.randn(3, 7, 50, generator=rng)
+    chosen = torch.tensor([[[0, 4, 6], [2, -1, -1]]]).expand(3, -1, -1)
+    adds = contributions(sums, change, chosen)
+
+    def log_odds(i, conditions):
+        return (sums[i] + change[i, conditions].sum(0)).sigmoid().mean().logit()
+
+    for i in range(3):
+        for k, others in enumerate([[4, 6], [0, 6], [0, 4]]):
+            assert float(adds[i, 0, k]) == pytest.approx(float(log_odds(i, [0, 4, 6]) - log_odds(i, others)), abs=1e-4)
+        assert float(adds[i, 1, 0]) == pytest.approx(float(log_odds(i, [2]) - log_odds(i, [])), abs=1e-4)
+        assert adds[i, 1, 1:].tolist() == [0, 0]
+
+
 def test_conditions_are_predicates_and_complementary_pairs():
     """Bins 0 to 3 cut at 0, 1 and 2, the instance in bin 1; then a category, and padding."""
     predicates = Predicates(
@@ -180,7 +216,8 @@ def test_growing_stays_on_the_device():
             n_steps=3,
             errors=torch.zeros(2, device="cuda"),
         )
-    assert chosen.device.type == precision.device.type == "cuda"
+        adds = contributions(torch.zeros(4, 16, device="cuda"), torch.zeros(4, 9, 16, device="cuda"), chosen)
+    assert chosen.device.type == precision.device.type == adds.device.type == "cuda"
     assert chosen.shape == (4, 5, 3)  # 2 rates of error, most precision, the longer half of 3 steps
     assert precision.shape == (4, 5)
 

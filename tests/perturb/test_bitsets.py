@@ -31,6 +31,16 @@ def test_popcount_of_every_kind_of_word():
     assert counted.tolist() == [bin(int(w) & 0xFFFFFFFF).count("1") for w in words]
 
 
+def test_nonempty_sees_any_bit():
+    lone = [1, -(2**31), -1, 2**31 - 1]
+    words = torch.zeros(len(lone) + 1, 5, dtype=torch.int32)
+    for line, word in enumerate(lone):
+        words[line, line] = word
+    assert bitsets.nonempty(words).tolist() == [True] * len(lone) + [False]
+    mixed = torch.tensor([[1, -1], [0, 0]], dtype=torch.int32)
+    assert bitsets.nonempty(mixed).tolist() == [True, False]
+
+
 def test_select_finds_each_set_bit_in_turn():
     for word in [-1, 1, -(2**31), 0b1011000, 0x40000001]:
         positions = [b for b in range(32) if (word >> b) & 1]
