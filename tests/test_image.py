@@ -832,5 +832,22 @@ def test_too_many_masks_to_enumerate() -> None:
 
 
 def test_a_prediction_of_nan_is_an_error() -> None:
-    with pytest.raises(PredictorReturnTypeError, match="NaN for the image itself"):
+    with pytest.raises(PredictorReturnTypeError, match=r"NaN for the image itself \(number 0 of"):
         explainer_of(lambda rows: torch.full((len(rows), 3), torch.nan)).explain(photograph())
+
+
+def test_the_image_without_a_label_is_named_and_the_others_are_kept() -> None:
+    def model(rows: Tensor) -> Tensor:
+        light = (rows > 0.25).all(1)[:, 2, 2].float()
+        scores = torch.stack([1 - light, light], dim=1)
+        return torch.where((rows[:, 0, 23, 31] == 0.125)[:, None], torch.nan, scores)
+
+    images = [photograph(seed=s) for s in range(5)]
+    images[3][0, 23, 31] = 0.125
+    with pytest.raises(PredictorReturnTypeError, match=r"NaN for the image itself \(number 3 of") as caught:
+        explainer_of(model).explain_batch(images, method="beam")
+    finished = dict(enumerate(caught.value.finished)) | getattr(caught.value, "finished_later", {})
+    assert set(finished) <= {0, 1, 2, 4}
+    explained = explainer_of(model).explain_batch(images, method="beam", label=1)
+    assert [one.features for i, one in enumerate(explained) if i != 3] == [(0,)] * 4
+    assert len(explained) == 5

@@ -472,8 +472,16 @@ def test_errors_say_what_to_do():
 
 def test_a_nan_of_the_model_is_no_label():
     made = AnchorTabular(lambda x: torch.full((len(x), 2), torch.nan), NAMES, CATEGORIES, seed=0).fit(ROWS[:50])
-    with pytest.raises(PredictorReturnTypeError, match="returned NaN for the row"):
+    with pytest.raises(PredictorReturnTypeError, match="returned NaN for the row itself"):
         made.explain(ROWS[0])
+    table = ROWS[:300].copy()
+    table[290, 5] = 99
+    made = AnchorTabular(
+        lambda x: torch.where(x[:, 5:] > 50, torch.nan, x[:, :2]), NAMES, CATEGORIES, seed=0, sampling="conditional"
+    ).fit(ROWS)
+    with pytest.raises(PredictorReturnTypeError, match=r"number 290 of those given") as caught:
+        made.explain_batch(table)
+    assert len(caught.value.finished) == 256  # those counted before it
 
 
 def test_an_interrupted_batch_keeps_what_is_finished():

@@ -313,11 +313,12 @@ class AnchorImage:
         return map(self._explanation, jobs)
 
     def _explanation(self, job: Job) -> ImageExplanation:
-        _, (prepared, settings) = job.tag
+        number, (prepared, settings) = job.tag
         sampler, (result, examples) = prepared.sampler, job.found
         if job.explained_label == INVALID:
             raise PredictorReturnTypeError(
-                "The predictor returned NaN for the image itself; there is no label to explain."
+                f"The predictor returned NaN for the image itself (number {number} of those given, from 0); there is "
+                "no label to explain. Leave it out, or pass the label to explain."
             )
         return ImageExplanation(
             features=result.anchor,

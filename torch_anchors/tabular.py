@@ -256,8 +256,12 @@ class AnchorTabular:
                 'method must be "auto" or "beam" with interventional sampling, whose precision is no count of training '
                 'rows, got "exact". Make the explainer with sampling="conditional" to count.'
             )
-        parts = (rows[first : first + ROWS_TOGETHER] for first in range(0, len(rows), ROWS_TOGETHER))
-        batches = (RowBatch(self._labelled(), self._perturbations(part), settings, self.meta) for part in parts)
+        batches = (
+            RowBatch(
+                self._labelled(), self._perturbations(rows[first : first + ROWS_TOGETHER]), settings, self.meta, first
+            )
+            for first in range(0, len(rows), ROWS_TOGETHER)
+        )
         if counts:
             return self._counted(batches, len(rows), settings, progress)
         proposer = None if settings.method == "beam" else self._proposals()

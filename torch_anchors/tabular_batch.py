@@ -86,10 +86,16 @@ class RowBatch:
         sampler: draws perturbations of the rows.
         settings: of the explanations.
         meta: name and parameters of the explainer.
+        first: number of the first row among all those given.
     """
 
     def __init__(
-        self, model: Model, sampler: TabularPerturbations, settings: ExplainSettings, meta: dict[str, Any]
+        self,
+        model: Model,
+        sampler: TabularPerturbations,
+        settings: ExplainSettings,
+        meta: dict[str, Any],
+        first: int = 0,
     ) -> None:
         self.model, self.sampler, self.settings, self.meta = model, sampler, settings, meta
         self.n = len(sampler.instances)
@@ -97,10 +103,11 @@ class RowBatch:
             self.labels = model.labels(sampler.instances)
         else:
             self.labels = np.full(self.n, model.predictor.label_of(settings.label))
-        if (self.labels == INVALID).any():
+        invalid = np.flatnonzero(self.labels == INVALID)
+        if len(invalid):
             raise PredictorReturnTypeError(
-                f"The predictor returned NaN for the row {int((self.labels == INVALID).argmax())} itself; there is no "
-                "label to explain."
+                f"The predictor returned NaN for the row itself (number {first + invalid[0]} of those given, from 0); "
+                "there is no label to explain. Leave it out, or pass the label to explain."
             )
         self._classes = model.table.class_of(self.labels)
         self._n_rows = int(settings.label is None)  # spent on each row's own label
