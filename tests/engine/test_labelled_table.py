@@ -6,6 +6,7 @@ import torch
 
 from torch_anchors.engine.labelled_table import LabelledTable, labels_of
 from torch_anchors.engine.predictor import Predictor
+from torch_anchors.perturb import conditions as conditions_module
 from torch_anchors.perturb import row_index
 from torch_anchors.perturb.conditions import Conditions
 from torch_anchors.perturb.training import TrainingRows
@@ -37,8 +38,12 @@ def masks(rows, conditions):
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2**26])
-def test_counts_are_those_of_plain_masks(chunk_bytes, monkeypatch, device):
-    monkeypatch.setattr(row_index, "CHUNK_BYTES", chunk_bytes)
+@pytest.mark.parametrize("most_sets", [1, conditions_module.MAX_SETS])
+def test_counts_are_those_of_plain_masks(most_sets, chunk_bytes, monkeypatch, device):
+    """One anchor at a time or all, and with room for the conditions of few anchors only or of all."""
+    for name in ("CHUNK_BYTES", "CACHED_BYTES"):
+        monkeypatch.setattr(row_index, name, chunk_bytes)
+    monkeypatch.setattr(conditions_module, "MAX_SETS", most_sets)
     rows, labels, table = labelled(device)
     conditions, wanted = anchors(), np.resize([*LABELS, 7], 20)  # 7 is no row's label
     found = table.count(conditions, table.class_of(wanted))

@@ -245,11 +245,7 @@ def _device(name: str | None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device  # with its number, as a module's parameters have it
-    except (
-        RuntimeError,
-        AssertionError,
-        NotImplementedError,
-    ) as error:  # as PyTorch says that it is not there
+    except (RuntimeError, AssertionError) as error:  # as PyTorch says that it is not there
         reason = str(error).splitlines()[0]
         raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
 

@@ -97,7 +97,10 @@ class RowIndex:
         return torch.cat(counts)
 
     def holding(self, conditions: Conditions) -> Iterator[tuple[slice, Int[Tensor, "anchors words"]]]:
-        """Which anchors, and the bit sets of the rows on which all conditions of each of them hold; some at a time."""
+        """Which anchors, and the bit sets of the rows on which all conditions of each of them hold; some at a time.
+
+        Take all of them before anything else is looked up.
+        """
         n_positions, sets = conditions.column.shape[1], self.bits.words
         known = max(1, (self.bits.capacity - 1) // max(1, n_positions))  # anchors whose conditions are kept for sure
         most_bytes = CACHED_BYTES if sets.device.type == "cpu" else CHUNK_BYTES
