@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
@@ -14,6 +15,44 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 matplotlib.use("Agg")
+
+
+FAST = (
+    "test_house.py",
+    "test_locks.py",
+    "test_seeds.py",
+    "test_settings.py",
+    "test_words.py",
+    "engine/test_eval_mode.py",
+    "engine/test_job.py",
+    "engine/test_ledger.py",
+    "engine/test_max_rows.py",
+    "engine/test_replies.py",
+    "engine/test_row_queue.py",
+    "images/test_pixels.py",
+    "perturb/",
+    "search/test_bounds.py",
+    "search/test_budget.py",
+    "search/test_certify.py",
+    "search/test_choose.py",
+    "search/test_exact.py",
+    "search/test_protocol.py",
+    "tables/test_bitsets.py",
+    "tables/test_columns.py",
+    "tables/test_discretizer.py",
+    "tables/test_rule.py",
+    "tables/test_schema.py",
+    "tables/test_training.py",
+)
+"""Files below this folder that together take seconds: what to run after each change, with ``pytest -m fast``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        slow = item.get_closest_marker("slow") is not None
+        if not slow and item.path.relative_to(here).as_posix().startswith(FAST):
+            item.add_marker(pytest.mark.fast)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -62,7 +62,7 @@ def test_given_model(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "nurses.pt"
     torch.jit.trace(Nurses(), torch.zeros(2, 3), check_trace=False).save(str(path))
     row = row_with(file, job="nurse")
-    assert main(["table", str(file), "--target", "helps", "--row", str(row), "--model", str(path)]) == FOUND
+    assert main(["table", str(file), "--target", "helps", "--row", str(row), "--model", str(path), "--trust"]) == FOUND
     out = " ".join(capsys.readouterr().out.split())
     assert "Where job = nurse, it says so in 100.0 %" in out
 

@@ -1,4 +1,4 @@
-"""Explanations in words, dictionaries and files."""
+"""What explanations of all kinds share, without an instance."""
 
 from __future__ import annotations
 
@@ -13,26 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from torch_anchors.explanation import ExampleRows, ImageExplanation
-from torch_anchors.pixels import Layout, to_chw
+from torch_anchors.explanation import Explanation, plain
 from torch_anchors.search.protocol import Status, Step
 
-SEGMENTS = np.array([[0, 0, 1], [2, 2, 1]])
 
-
-def explanation_of(image: Any = None, **changes: Any) -> ImageExplanation:
-    image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) if image is None else image
-    rows = ExampleRows(
-        pixels=to_chw(image).numpy(),
-        fill=np.stack([np.zeros_like(to_chw(image).numpy()), np.full_like(to_chw(image).numpy(), 9.0)]),
-        keep=np.array([[True, False, True], [True, True, False]]),
-        background=np.array([1, 0]),
-        labels=np.array([5, 2]),
-        hits=np.array([True, False]),
-    )
+def explanation_of(**changes: Any) -> Explanation:
     given: dict[str, Any] = {
         "features": (0, 2),
-        "names": ("superpixel 0", "superpixel 2"),
+        "names": ("this", "that"),
         "precision": 0.98,
         "precision_interval": (0.9512, 0.9979),
         "coverage": 0.25,
@@ -45,118 +33,111 @@ def explanation_of(image: Any = None, **changes: Any) -> ImageExplanation:
         "seconds": 0.456,
         "path": (Step((), 0.5, 1.0, 100), Step((2,), 0.8, 0.5, 60), Step((0, 2), 0.98, 0.25, 80)),
         "meta": {"name": "AnchorImage", "params": {"seed": np.int64(3), "dtype": torch.float32, "shape": (2, 3)}},
-        "image": image,
-        "segments": SEGMENTS,
-        "layout": Layout.of(image),
-        "rows": rows,
     }
-    return ImageExplanation(**{**given, **changes})
+    return Explanation(**{**given, **changes})
 
 
 # ------------------------------------------------------------------------------------------------------- words
 
 
-def test_words_of_a_certified_anchor() -> None:
-    assert str(explanation_of()) == (
-        "While superpixels 0 and 2 of 3 are shown, the model answers label 5 with precision 0.980 (between 0.951 and "
-        "0.998 with 90 % confidence), whatever the other superpixels show; that covers 25 % of all perturbed images. "
-        "It took 1,234 model rows in 17 calls and 0.46 s."
+def test_words_for_precision_and_cost() -> None:
+    explanation = explanation_of()
+    assert explanation._precision_words() == "precision at least 0.951 with 90 % confidence (the estimate is 0.980)"
+    assert explanation_of(status=Status.NOT_FOUND)._precision_words() == (
+        "precision between 0.951 and 0.998 with 90 % confidence (the estimate is 0.980)"
     )
-
-
-def test_words_of_a_single_superpixel_with_a_named_label() -> None:
-    words = str(explanation_of(features=(1,), names=("superpixel 1",), label_name="espresso", n_rows=1, n_calls=1))
-    assert "While superpixel 1 of 3 is shown, the model answers espresso with" in words
-    assert "It took 1 model row in 1 call and" in words
-
-
-def test_words_of_three_superpixels_and_an_exact_precision() -> None:
-    words = str(explanation_of(features=(0, 1, 2), status=Status.EXACT, precision=1.0, precision_interval=(1.0, 1.0)))
-    assert "While superpixels 0, 1 and 2 of 3 are shown" in words
-    assert "precision 1.000 (exact)" in words
-
-
-def test_words_of_an_empty_anchor_that_holds() -> None:
-    words = str(explanation_of(features=(), names=(), status=Status.EMPTY_HOLDS, coverage=1.0))
-    assert "whichever of the 3 superpixels are shown: no superpixel is needed" in words
-    assert "images_background" in words
-    assert explanation_of(status=Status.EMPTY_HOLDS).success
-
-
-def test_no_advice_to_do_what_was_done() -> None:
-    meta = {"params": {"images_background": True}}
-    words = str(explanation_of(features=(), names=(), status=Status.EMPTY_HOLDS, meta=meta))
-    assert "no superpixel is needed" in words
-    assert "images_background" not in words
-
-
-@pytest.mark.parametrize(
-    ("status", "advice"),
-    [(Status.NOT_FOUND, "No anchor reached the threshold"), (Status.ROW_BUDGET, "A larger max_rows_total")],
-)
-@pytest.mark.parametrize("features", [(), (1,)])
-def test_words_of_a_failure_say_what_to_do(status: Status, advice: str, features: tuple[int, ...]) -> None:
-    explanation = explanation_of(status=status, features=features)
-    words = str(explanation)
-    assert advice in words
-    assert not explanation.success
-    assert ("No superpixels were found that keep label 5" in words) is (not features)
-    assert "  " not in words
-    assert "{" not in words
+    assert explanation_of(precision_interval=(0.98, 0.98))._precision_words() == "precision 0.980 (exact)"
+    assert explanation._cost_words() == "It took 1,234 model rows in 17 calls and 0.46 s."
+    assert explanation_of(n_rows=1, n_calls=1)._cost_words() == "It took 1 model row in 1 call and 0.46 s."
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.05, 0.001])
 def test_the_confidence_is_that_of_delta(delta: float) -> None:
-    assert f"with {100 * (1 - delta):g} % confidence" in str(explanation_of(delta=delta))
+    assert f"with {100 * (1 - delta):g} % confidence" in explanation_of(delta=delta)._precision_words()
+
+
+@pytest.mark.parametrize(
+    ("status", "success", "advice"),
+    [
+        (Status.CERTIFIED, True, ""),
+        (Status.EXACT, True, ""),
+        (Status.EMPTY_HOLDS, True, ""),
+        (Status.NOT_FOUND, False, "A larger max_anchor_size, a lower threshold or other words may help."),
+        (Status.ROW_BUDGET, False, "A larger max_rows_total continues the search."),
+        (Status.COUNTED, False, "or a lower threshold may certify a rule."),
+    ],
+)
+def test_every_status_is_a_success_or_says_what_to_do(status: Status, success: bool, advice: str) -> None:
+    explanation = explanation_of(status=status)
+    assert explanation.success is success
+    assert explanation._remedy("words").endswith(advice)
+    assert bool(explanation._remedy("words")) is not success
+
+
+@pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.COUNTED])
+def test_certainty_is_not_to_be_had_from_a_sample(status: Status) -> None:
+    assert "No sample shows that a precision is exactly 1" in explanation_of(status=status, threshold=1.0)._remedy("x")
+    assert "threshold=0.99" not in explanation_of(status=status)._remedy("x")
+
+
+@pytest.mark.parametrize(
+    ("label_name", "label_names", "words", "called"),
+    [
+        (None, None, "label 5", "label 5"),
+        ("cat", None, "cat", "“cat”"),
+        ("cat", {5: "Katze"}, "cat", "“Katze”"),
+        ("cat", {4: "Hund"}, "cat", "label 5"),  # who gives names gives all of them
+        (None, [*"abcdef"], "label 5", "“f”"),
+        (None, [*"abc"], "label 5", "label 5"),
+    ],
+)
+def test_a_label_has_a_name_or_a_number(label_name: Any, label_names: Any, words: str, called: str) -> None:
+    explanation = explanation_of(label_name=label_name)
+    assert explanation.label_words == words
+    assert explanation.called(label_names) == called
+    assert f"label={words!r}" in repr(explanation)
 
 
 def test_a_short_representation_for_notebooks() -> None:
     assert repr(explanation_of(label_name="cat")) == (
-        "ImageExplanation(anchor=['superpixel 0', 'superpixel 2'], label='cat', precision=0.980 [0.951, 0.998], "
-        "coverage=0.250, status='certified')"
+        "Explanation(anchor=['this', 'that'], label='cat', precision=0.980 [0.951, 0.998], coverage=0.250, "
+        "status='certified')"
     )
 
 
 # ------------------------------------------------------------------------------------------------------- values
 
 
-def test_pictures_have_the_layout_of_the_image() -> None:
-    image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    explanation = explanation_of(image)
-    mask = np.isin(SEGMENTS, (0, 2))
-    np.testing.assert_array_equal(explanation.mask, mask)
-    np.testing.assert_array_equal(explanation.anchor, np.where(mask[..., None], image, 0))
-    hit, miss = explanation.examples
-    assert (hit.label, hit.hit, miss.label, miss.hit) == (5, True, 2, False)
-    np.testing.assert_array_equal(hit.image, np.where((SEGMENTS != 1)[..., None], image, 9))
-    np.testing.assert_array_equal(miss.image, np.where((SEGMENTS != 2)[..., None], image, 0))
-    assert hit.image.dtype == explanation.anchor.dtype == np.uint8
-
-
-@pytest.mark.parametrize("image", [torch.rand(3, 2, 3), torch.rand(2, 3, dtype=torch.float64), np.ones((2, 3, 1))])
-def test_tensors_stay_tensors_and_arrays_arrays(image: Any) -> None:
-    for picture in (explanation_of(image).anchor, explanation_of(image).examples[0].image):
-        assert type(picture) is type(image)
-        assert picture.shape == image.shape
-        assert picture.dtype == image.dtype
-
-
 def test_the_dictionary_survives_json(tmp_path: Path) -> None:
-    explanation = explanation_of()
+    explanation = explanation_of(label_name="cat")
     text = explanation.to_json(tmp_path / "anchor.json")
     assert json.loads(text) == explanation.to_dict() == json.loads((tmp_path / "anchor.json").read_text())
-    found = json.loads(text)
-    assert found["anchor"] == [0, 2]
-    assert found["status"] == "certified"
-    assert found["success"] is True
-    assert found["precision_interval"] == [0.9512, 0.9979]
-    assert found["path"][1] == {"anchor": [2], "precision": 0.8, "coverage": 0.5, "n": 60}
-    assert found["segments"] == SEGMENTS.tolist()
-    assert found["n_superpixels"] == 3
-    assert found["meta"]["params"] == {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}
+    assert json.loads(text) == {
+        "anchor": [0, 2],
+        "names": ["this", "that"],
+        "precision": 0.98,
+        "precision_interval": [0.9512, 0.9979],
+        "coverage": 0.25,
+        "status": "certified",
+        "success": True,
+        "remark": "",
+        "label": 5,
+        "label_name": "cat",
+        "threshold": 0.95,
+        "delta": 0.1,
+        "n_rows": 1234,
+        "n_calls": 17,
+        "seconds": 0.456,
+        "path": [
+            {"anchor": [], "precision": 0.5, "coverage": 1.0, "n": 100},
+            {"anchor": [2], "precision": 0.8, "coverage": 0.5, "n": 60},
+            {"anchor": [0, 2], "precision": 0.98, "coverage": 0.25, "n": 80},
+        ],
+        "meta": {"name": "AnchorImage", "params": {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}},
+    }
 
 
-def test_json_is_what_other_languages_read(tmp_path: Path) -> None:
+def test_json_is_what_other_languages_read() -> None:
     """JSON knows neither NaN nor infinity."""
     explanation = explanation_of(precision=math.nan, meta={"params": {"fill": math.inf}})
     found = json.loads(explanation.to_json(), parse_constant=lambda name: pytest.fail(name))
@@ -173,21 +154,28 @@ def test_whatever_the_user_passed_can_be_written() -> None:
     assert "len" in written["f"]
 
 
+def test_plain_values() -> None:
+    given = {1: (np.float32(0.5), np.bool_(True)), "n": None, "deep": [{"x": np.int8(-1)}], "nan": np.float64("nan")}
+    found = plain(given)
+    assert found == {"1": [0.5, True], "n": None, "deep": [{"x": -1}], "nan": None}
+    assert [type(value) for value in found["1"]] == [float, bool]
+
+
 def test_raw_has_one_entry_for_each_partial_anchor() -> None:
-    raw = explanation_of().raw
+    raw = explanation_of()._raw_numbers()
     assert raw["feature"] == [2, 0]
     assert raw["precision"] == raw["mean"] == [0.8, 0.98]
     assert raw["coverage"] == [0.5, 0.25]
     assert raw["all_precision"] == 0.5
     assert raw["num_preds"] == 1234
-    (examples,) = raw["examples"]
-    assert [len(examples[key]) for key in ("covered_true", "covered_false")] == [1, 1]
+    assert raw["success"] is True
+    assert raw["names"] == ["this", "that"]
+    assert raw["prediction"].tolist() == [5]
+    assert math.isnan(explanation_of(path=())._raw_numbers()["all_precision"])
 
 
 def test_an_explanation_is_frozen_and_can_be_pickled() -> None:
     explanation = explanation_of()
     with pytest.raises(dataclasses.FrozenInstanceError):
         explanation.precision = 1.0  # type: ignore[misc]
-    again = pickle.loads(pickle.dumps(explanation))
-    assert again.to_dict() == explanation.to_dict()
-    np.testing.assert_array_equal(again.anchor, explanation.anchor)
+    assert pickle.loads(pickle.dumps(explanation)).to_dict() == explanation.to_dict()

@@ -18,13 +18,14 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from torch_anchors.engine import counting
-from torch_anchors.engine.batch_size import BatchSize
-from torch_anchors.engine.job import Job
+from tests.engine.cases import SearchCase, case_of, run, runner_of
+from torch_anchors.engine import replies
+from torch_anchors.engine.labels import labels_of
 from torch_anchors.engine.ledger import Ledger
+from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.predictor import Predictor
-from torch_anchors.engine.runner import Runner
-from torch_anchors.perturb.image import AnchorImageSampler
+from torch_anchors.images.fills import FillFunction, mean, resolve_fill
+from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
@@ -85,9 +86,9 @@ def network() -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def sampler_on_gpu(**settings: Any) -> AnchorImageSampler:
-    image = np.random.default_rng(0).random((6, 8, 3), dtype=np.float32)
-    return AnchorImageSampler(None, SEGMENTS, True, image, segments=SEGMENTS, device=CUDA, **settings)
+def sampler_on_gpu(fill: FillFunction = mean, **settings: Any) -> ImageSampler:
+    image = torch.from_numpy(np.random.default_rng(0).random((3, 6, 8), dtype=np.float32))
+    return ImageSampler(image, SEGMENTS, fill, device=CUDA, **settings)
 
 
 def backgrounds(image: Tensor, segments: Tensor, rng: np.random.Generator) -> Tensor:
@@ -114,7 +115,7 @@ def test_preparing_and_rendering_stay_on_the_device(
     fill: Any, dtype: torch.dtype, channels_last: bool, gpu: None
 ) -> None:
     with CopiesToHost() as copies:
-        sampler = sampler_on_gpu(fill=fill, dtype=dtype, channels_last=channels_last)
+        sampler = sampler_on_gpu(resolve_fill(fill), dtype=dtype, channels_last=channels_last)
         orders = [SampleRequest((1,), 9), EnumerateRequest((0, 2))]
         for codes in sampler.draw([Order(request, np.random.default_rng(0)) for request in orders]):
             assert codes.device.type == "cpu"
@@ -168,6 +169,16 @@ def test_a_ledger_grows_on_the_device(gpu: None) -> None:
     assert not copies.found
 
 
+def test_labels_of_a_table_stay_on_the_device(gpu: None) -> None:
+    with CUDA:
+        model = nn.Linear(6, 3)
+    codes = torch.zeros(70, 6, device=CUDA)
+    with CopiesToHost() as copies:
+        labels = labels_of(Predictor(model), lambda part: part + 1, codes, MaxRows(32))
+    assert (labels.device, labels.dtype, labels.shape) == (CUDA, torch.int64, (70,))
+    assert not copies.found
+
+
 class Event:
     """Stands in for a CUDA event, which needs a driver."""
 
@@ -186,41 +197,43 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     log: list[str] = []
     monkeypatch.setattr(Event, "log", log, raising=False)
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    deliver = counting.Answers.deliver
+    deliver = replies.Answers.deliver
 
-    def delivered(answers: counting.Answers) -> None:
+    def delivered(answers: replies.Answers) -> None:
         assert answers._numbers.device.type == "cpu"
         log.append("deliver")
         with _disable_current_modes():
             answers._numbers = torch.zeros(tuple(answers._numbers.shape))
         deliver(answers)
 
-    monkeypatch.setattr(counting.Answers, "deliver", delivered)
+    monkeypatch.setattr(replies.Answers, "deliver", delivered)
     return log
 
 
-def jobs_on_gpu(n: int) -> list[Job]:
-    jobs = []
+def cases_on_gpu(n: int) -> list[SearchCase]:
+    cases = []
     for i in range(n):
-        sampler = sampler_on_gpu(fill_function=backgrounds if i % 3 == 2 else None)
+        sampler = sampler_on_gpu(backgrounds if i % 3 == 2 else mean)
         search = beam_search(sampler.space(), SearchConfig(round_rows=24, min_samples_start=24, enumerate_below=4))
         if i % 4 == 3:
             sampler = sampler_on_gpu()
             search = exact_search(sampler.space(), SearchConfig())
-        jobs.append(Job(search, sampler, np.random.default_rng(i), label=[None, 2][i % 2]))
-    return jobs
+        cases.append(case_of(search, sampler, number=i, label=[None, 2][i % 2]))
+    return cases
 
 
-@pytest.mark.parametrize("max_rows", [32, 200])
-def test_whole_searches_run_with_one_copy_for_each_answer(max_rows: int, gpu: None, events: list[str]) -> None:
-    """Draw, render, predict, write and count for several jobs, to the end of their searches."""
+@pytest.mark.parametrize(("max_rows", "answers_first"), [(32, False), (200, False), (32, True)])
+def test_whole_searches_run_with_one_copy_for_each_answer(
+    max_rows: int, answers_first: bool, gpu: None, events: list[str]
+) -> None:
+    """Draw, render, predict, write and count for several cases, to the end of their searches."""
     model = network().train()
-    jobs = jobs_on_gpu(4)
-    runner = Runner(Predictor(model), BatchSize(max_rows))
+    cases = cases_on_gpu(4)
+    runner = runner_of(model, max_rows, answers_first=answers_first)
     with CopiesToHost() as copies:
-        finished = list(runner.run(jobs))
+        finished = run(runner, cases)
     assert len(finished) == 4
-    assert all(job.found[0].n_hits == 0 for job in finished)
+    assert all(one.found.result.n_hits == 0 for one in finished)
     n_answers = events.count("deliver")
     assert n_answers == events.count("record") == events.count("wait")
     assert sum(copies.found.values()) == copies.found["copy_"] == n_answers > 6
@@ -228,8 +241,7 @@ def test_whole_searches_run_with_one_copy_for_each_answer(max_rows: int, gpu: No
 
 
 def test_a_batch_is_sent_before_the_answers_of_the_one_before_are_awaited(gpu: None, events: list[str]) -> None:
-    runner = Runner(Predictor(network()), BatchSize(32))
-    finished = list(runner.run(jobs_on_gpu(5)))
+    finished = run(runner_of(network(), 32), cases_on_gpu(5))
     assert len(finished) == 5
     steps = [event for event in events if event in ("record", "wait")]
     in_flight = np.cumsum([1 if step == "record" else -1 for step in steps])
@@ -242,7 +254,7 @@ def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Event, "log", log, raising=False)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        answers = counting.Answers(torch.zeros(0, device=CUDA), [])
+        answers = replies.Answers(torch.zeros(0, device=CUDA), [])
         assert answers._numbers.device.type == "cpu"
     assert log == ["record"]
 

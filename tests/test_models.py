@@ -242,7 +242,7 @@ class TestZoos:
 
 class TestFiles:
     def check(self, path: Path, network: nn.Module, device: torch.device) -> LoadedModel:
-        model = load_image_model(str(path), device=device)
+        model = load_image_model(str(path), device=device, trust=True)
         network.to(device)
         for n_rows in (1, 2, 7):
             rows = torch.rand(n_rows, 3, 32, 32, device=device)
@@ -269,7 +269,7 @@ class TestFiles:
         path = tmp_path / "network.pt2"
         torch.export.save(torch.export.export(network.eval(), (torch.rand(2, 3, 32, 32),)), path)
         with pytest.raises(ArgumentError, match=r"batches of exactly 2 .*dynamic_shapes"):
-            load_image_model(str(path))
+            load_image_model(str(path), trust=True)
 
     def test_other_files_are_refused(self, tmp_path: Path, network: nn.Module) -> None:
         weights, text = tmp_path / "weights.pth", tmp_path / "notes.txt"

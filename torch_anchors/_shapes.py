@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int, Shaped, UInt8
+    from jaxtyping import Bool, Float, Int, Shaped, UInt, UInt8
 else:
     try:
-        from jaxtyping import Bool, Float, Int, Shaped, UInt8
+        from jaxtyping import Bool, Float, Int, Shaped, UInt, UInt8
     except ImportError:
 
         class _Unchecked:
@@ -21,6 +21,6 @@ else:
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
                 return item[0]
 
-        Bool = Float = Int = Shaped = UInt8 = _Unchecked
+        Bool = Float = Int = Shaped = UInt = UInt8 = _Unchecked
 
-__all__ = ["Bool", "Float", "Int", "Shaped", "UInt8"]
+__all__ = ["Bool", "Float", "Int", "Shaped", "UInt", "UInt8"]

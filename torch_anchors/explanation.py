@@ -1,4 +1,4 @@
-"""Explanations: frozen results, and their words, dictionaries and files."""
+"""What explanations of all kinds share: frozen results, and their words, dictionaries and files."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from torch_anchors._shapes import Bool, Float, Int
-from torch_anchors.pixels import Layout
 from torch_anchors.search.protocol import Status, Step
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from torch_anchors.words import LabelNames, at_least, at_most, label_name, plural
 
 _REMEDIES = {
     Status.NOT_FOUND: "No anchor reached the threshold; this is the best that was found. A larger max_anchor_size, "
     "a lower threshold or other {predicates} may help.",
     Status.ROW_BUDGET: "The row budget was spent before an anchor was certified; this is the best so far. A larger "
     "max_rows_total continues the search.",
+    Status.COUNTED: "It was chosen for its count on the training rows, so that is no promise for other rows. More "
+    "rows, such as fit(..., unlabelled=rows), or a lower threshold may certify a rule.",
 }
+_CERTAINTY = (
+    "No sample shows that a precision is exactly 1; ask for threshold=0.99 or, for an image of few superpixels, have "
+    "all perturbed copies tried with method='exact'."
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -77,18 +78,36 @@ class Explanation:
         """The label's name, or "label 3" where it has none."""
         return self.label_name if self.label_name is not None else f"label {self.label}"
 
+    def called(self, label_names: LabelNames = None) -> str:
+        """The label as a picture or the command line calls it, in quotation marks if it has a name.
+
+        Args:
+            label_names: the name of each class; None for the one that the explanation knows itself.
+        """
+        known = {} if self.label_name is None else {self.label: self.label_name}
+        return label_name(self.label, known if label_names is None else label_names)
+
+    @property
+    def remark(self) -> str:
+        """What limits the use of a found anchor, and the remedy, in a sentence or two; "" where there is nothing."""
+        return ""
+
     def _precision_words(self) -> str:
         low, high = self.precision_interval
         if low == high:
             return f"precision {self.precision:.3f} (exact)"
-        confidence = f"{100 * (1 - self.delta):g} %"
-        return f"precision {self.precision:.3f} (between {low:.3f} and {high:.3f} with {confidence} confidence)"
+        confidence, estimate = f"{100 * (1 - self.delta):g} % confidence", f"the estimate is {self.precision:.3f}"
+        if self.success:
+            return f"precision at least {at_least(low)} with {confidence} ({estimate})"
+        return f"precision between {at_least(low)} and {at_most(high)} with {confidence} ({estimate})"
 
     def _cost_words(self) -> str:
-        rows, calls = _plural(self.n_rows, "model row"), _plural(self.n_calls, "call")
+        rows, calls = plural(self.n_rows, "model row"), plural(self.n_calls, "call")
         return f"It took {rows} in {calls} and {self.seconds:.2f} s."
 
     def _remedy(self, predicates: str) -> str:
+        if self.threshold >= 1 and self.status in (Status.NOT_FOUND, Status.COUNTED):
+            return _CERTAINTY
         return _REMEDIES.get(self.status, "").format(predicates=predicates)
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +120,7 @@ class Explanation:
             "coverage": self.coverage,
             "status": self.status.value,
             "success": self.success,
+            "remark": self.remark,
             "label": self.label,
             "label_name": self.label_name,
             "threshold": self.threshold,
@@ -112,12 +132,12 @@ class Explanation:
                 {"anchor": list(s.anchor), "precision": s.precision, "coverage": s.coverage, "n": s.n}
                 for s in self.path
             ],
-            "meta": _plain(self.meta),
+            "meta": plain(self.meta),
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The dictionary as JSON text, with null for NaN and infinity; also written to `path` if one is given."""
-        text = json.dumps(_plain(self.to_dict()), indent=2)
+        text = json.dumps(plain(self.to_dict()), indent=2)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text
@@ -147,169 +167,16 @@ class Explanation:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One perturbed image of the anchor: the image in the user's layout, its label, and whether that is a hit."""
-
-    image: Any
-    label: int
-    hit: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleRows:
-    """What perturbed images are composed from when somebody looks at them.
-
-    Kept instead of the images themselves, which would be far larger: `pixels` (C, H, W) and `fill` (B, C, H, W) on the
-    user's value scale, shown superpixels (n, K), the number of the background (n,), labels (n,) and hits (n,).
-    """
-
-    pixels: Float[np.ndarray, "channels height width"]
-    fill: Float[np.ndarray, "backgrounds channels height width"]
-    keep: Bool[np.ndarray, "rows superpixels"]
-    background: Int[np.ndarray, " rows"]
-    labels: Int[np.ndarray, " rows"]
-    hits: Bool[np.ndarray, " rows"]
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class ImageExplanation(Explanation):
-    """Superpixels that, while they are shown, keep the model's label whatever the others show.
-
-    Attributes:
-        image: the explained image as it was given (a tensor or an array).
-        segments: superpixel of each pixel (H, W), 0 .. K-1.
-        layout: how the user's image was laid out.
-        rows: what the examples are composed from.
-    """
-
-    image: Any
-    segments: Int[np.ndarray, "height width"]
-    layout: Layout
-    rows: ExampleRows
-
-    @property
-    def n_superpixels(self) -> int:
-        """Number of superpixels, K."""
-        return int(self.segments.max()) + 1
-
-    @property
-    def mask(self) -> Bool[np.ndarray, "height width"]:
-        """Which pixels belong to the anchor, (H, W)."""
-        return np.isin(self.segments, self.features)
-
-    @property
-    def anchor(self) -> Any:
-        """The image with only the anchor shown and zeros elsewhere, in the layout and on the scale of the input."""
-        return self.restore(np.where(self.mask, self.rows.pixels, 0.0))
-
-    @property
-    def examples(self) -> tuple[Example, ...]:
-        """Perturbed images that show the anchor, hits first, with the model's labels; composed when asked for."""
-        return tuple(self._example(i) for i in range(self.rows.labels.size))
-
-    def _example(self, i: int) -> Example:
-        rows = self.rows
-        shown = rows.keep[i][self.segments]
-        pixels = np.where(shown, rows.pixels, rows.fill[rows.background[i]])
-        return Example(self.restore(pixels), int(rows.labels[i]), bool(rows.hits[i]))
-
-    def restore(self, pixels: NDArray[np.floating]) -> Any:
-        """Pixels (C, H, W) in the layout and type of the user's image."""
-        import torch
-
-        return self.layout.restore(torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)))
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The entries of the reference's ``data``."""
-        return {
-            "anchor": self.anchor,
-            "segments": self.segments,
-            "precision": self.precision,
-            "coverage": self.coverage,
-            "raw": self.raw,
-        }
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """The entries of the reference's ``raw``."""
-        hits = [example.image for example in self.examples if example.hit]
-        misses = [example.image for example in self.examples if not example.hit]
-        examples = {
-            "covered_true": hits,
-            "covered_false": misses,
-            "uncovered_true": [],
-            "uncovered_false": [],
-        }
-        return {
-            **self._raw_numbers(),
-            "examples": [examples],
-            "instance": self.image,
-            "instances": [self.image],
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """As `Explanation.to_dict`, with the label map."""
-        return {**super().to_dict(), "n_superpixels": self.n_superpixels, "segments": self.segments.tolist()}
-
-    def plot(self, label_names: Sequence[str] | None = None, *, path: str | Path | None = None) -> Figure:
-        """Figure of the photograph, its superpixels, the anchor, and a few hits and misses. Needs matplotlib.
-
-        Args:
-            label_names: the name of each class.
-            path: where the figure is also saved; the suffix chooses the format.
-        """
-        from torch_anchors.plots import plot_image
-
-        return plot_image(self, label_names=label_names, path=path)
-
-    def __str__(self) -> str:
-        what, n = self.label_words, self.n_superpixels
-        if self.status is Status.EMPTY_HOLDS:
-            first = (
-                f"The model answers {what} whichever of the {n} superpixels are shown: no superpixel is needed, with "
-                f"{self._precision_words()}."
-            )
-            advice = (
-                "Fills of the image's own colours may give it away; images_background with other pictures ask a "
-                "harder question."
-            )
-            asked = self.meta.get("params", {}).get("images_background", False)
-            return " ".join([first, *([] if asked else [advice]), self._cost_words()])
-        if not self.features:
-            first = f"No superpixels were found that keep {what}: without any, it has {self._precision_words()}."
-            return f"{first} {self._remedy('segments')} {self._cost_words()}"
-        listed = _listed(self.features)
-        one = len(self.features) == 1
-        shown = f"superpixel {listed} of {n} is shown" if one else f"superpixels {listed} of {n} are shown"
-        first = (
-            f"While {shown}, the model answers {what} with {self._precision_words()}, "
-            f"whatever the other superpixels show; that covers {100 * self.coverage:.3g} % of all perturbed images."
-        )
-        return " ".join(part for part in (first, self._remedy("segments"), self._cost_words()) if part)
-
-
-def _listed(items: Sequence[Any]) -> str:
-    """ "1", "1 and 2", "1, 2 and 3"."""
-    words = [str(item) for item in items]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _plural(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
 def _pairs(path: Sequence[Step]) -> list[tuple[Step, Step]]:
     return [(a, b) for a, b in pairwise(path) if set(a.anchor) < set(b.anchor)]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Nested containers of values that JSON knows; anything else by its name."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,35 +1,60 @@
-"""The parameters of one ``explain``, the same for images and tables."""
+"""The parameters of ``explain``, each spelled and documented once, and the methods that take them.
+
+A wing's *question* is a dataclass whose fields are the parameters of its ``explain``: what is explained, what only this
+wing asks, and the settings that all share. `takes` gives a method the fields of a question as its parameters, for
+``help``, editors and type checkers alike.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import wraps
 from numbers import Integral
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 
-from torch_anchors.errors import ArgumentError
+from torch_anchors.delivery import ON_ERROR
+from torch_anchors.errors import AnchorsWarning, ArgumentError
+from torch_anchors.search.choose import checked_method
 from torch_anchors.search.protocol import SearchConfig
 
-METHODS = ("auto", "beam", "exact")
+NO_SETTING = {"is_setting": False}
+"""Metadata of a question's field that is no setting: what is explained, and how one waits for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class ExplainSettings:
     """Parameters of ``explain``, with the names and defaults of the reference; the last ones are ours.
 
     Args:
-        threshold, delta, tau, batch_size, beam_size, stop_on_first, max_anchor_size, min_samples_start,
-        max_rows_total: see `SearchConfig`.
+        threshold: the precision that the anchor must reach, in (0, 1].
+        delta: 1 - delta is the confidence of that promise and of each selection of candidates, in (0, 1).
+        tau: how far, in precision, a selected candidate may be from the best one, in (0, 1).
+        batch_size: most rows that one request of a search asks for.
         coverage_samples: has no effect any more. Coverage is exact: (1 - p_sample) ** size for images, the share of
             training rows where the anchor holds for tables.
+        beam_size: how many candidates the beam search extends at each size.
+        stop_on_first: return the first anchor that is certified, without trying to shorten it.
+        max_anchor_size: most predicates in the anchor; None for no bound, or 3 where rules are counted.
+        min_samples_start: rows drawn for each selected anchor before its extensions may be given up.
         n_covered_ex: how many hits and how many misses of the anchor the explanation keeps as examples.
-        binary_cache_size, cache_margin: have no effect any more. The memory of drawn rows grows by itself.
+        binary_cache_size: has no effect any more. The memory of drawn rows grows by itself.
+        cache_margin: has no effect any more.
         verbose: write a line about the search to standard error as it goes.
         verbose_every: write every so many rounds.
-        method: "beam" samples, "exact" counts all rows, "auto" takes "exact" where it costs no more.
+        method: "beam" is the paper's search, by sampling, and the one that `tau`, `beam_size` and `min_samples_start`
+            are about. "exact" counts: every perturbed copy of an image, or, for tables with conditional sampling, all
+            conjunctions on the training rows. "race" certifies anchors that a surrogate of the model proposes (tables
+            with interventional sampling). "auto" takes what suits: counting for conditional tables, the race for
+            interventional ones, "exact" for images where it costs no more than sampling, and otherwise "beam".
         label: the label to explain, by its number or, where the predictor returns names, by its name; None for the one
             that the predictor gives the instance.
+        max_rows_total: most rows sent to the model in the whole search; None for no bound.
     """
 
     threshold: float = 0.95
@@ -46,13 +71,13 @@ class ExplainSettings:
     cache_margin: int = 1000
     verbose: bool = False
     verbose_every: int = 1
+    _: KW_ONLY
     method: str = "auto"
     label: int | str | None = None
     max_rows_total: int | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ArgumentError(f"method must be one of {', '.join(map(repr, METHODS))}, got {self.method!r}.")
+        checked_method(self.method)
         for name, least in (("n_covered_ex", 0), ("verbose_every", 1)):
             value = getattr(self, name)
             if not _is_whole(value) or value < least:
@@ -61,36 +86,119 @@ class ExplainSettings:
             raise ArgumentError(f"label must be None, the whole number of a class or its name, got {self.label!r}.")
         self.config(torch.device("cpu"))  # raises for what the search cannot work with
 
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> ExplainSettings:
-        """The settings from keyword arguments; an unknown one is an error that lists those there are."""
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(given) - set(known))
-        if unknown:
-            raise ArgumentError(f"explain has no parameter {', '.join(unknown)}; it has {', '.join(known)}.")
-        return cls(**given)
-
     def config(self, device: torch.device) -> SearchConfig:
         """The settings of the search itself.
 
         A round costs its latency on a GPU and hundreds of rows hardly more, while on a CPU every row costs.
         """
-        return SearchConfig(
-            threshold=self.threshold,
-            delta=self.delta,
-            tau=self.tau,
-            batch_size=self.batch_size,
-            beam_size=self.beam_size,
-            stop_on_first=self.stop_on_first,
-            max_anchor_size=self.max_anchor_size,
-            min_samples_start=self.min_samples_start,
-            max_rows_total=self.max_rows_total,
-            round_rows=16 if device.type == "cpu" else min(128, self.batch_size),
-        )
+        round_rows = 16 if device.type == "cpu" else min(128, self.batch_size)
+        shared = {f.name: getattr(self, f.name) for f in fields(SearchConfig) if hasattr(self, f.name)}
+        return SearchConfig(**shared, round_rows=round_rows)
 
     def params(self) -> dict[str, Any]:
         """The settings as a dictionary, for an explanation's metadata."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("is_setting", True)}
+
+
+@dataclass(frozen=True)
+class OneQuestion(ExplainSettings):
+    """What ``explain`` takes besides the instance; a wing's question puts its instance first.
+
+    Args:
+        progress: show a progress bar.
+    """
+
+    _: KW_ONLY
+    progress: bool = field(default=False, metadata=NO_SETTING)
+
+
+@dataclass(frozen=True)
+class ManyQuestion(OneQuestion):
+    """What ``explain_batch`` and ``explain_iter`` take besides the instances; a wing's question puts these first.
+
+    Args:
+        n_workers: threads that make instances ready (decode and segment images) ahead of the model; 0 for none, None
+            for 4 beside a GPU and none on a CPU, which the model keeps busy.
+        on_error: what to do with an instance that cannot be explained (NaN, another number of channels, a model that
+            fails on it alone): "raise" ends the work with its error when its turn comes, "skip" leaves it out with a
+            warning that names it by number. The others are explained either way.
+    """
+
+    _: KW_ONLY
+    n_workers: int | None = field(default=None, metadata=NO_SETTING)
+    on_error: str = field(default="raise", metadata=NO_SETTING)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on_error not in ON_ERROR:
+            raise ArgumentError(f"on_error must be one of {ON_ERROR}, got {self.on_error!r}.")
+        if self.n_workers is not None and (not _is_whole(self.n_workers) or self.n_workers < 0):
+            raise ArgumentError(f"n_workers must be None or a whole number of at least 0, got {self.n_workers!r}.")
+
+
+Parameters = ParamSpec("Parameters")
+Asked = TypeVar("Asked", bound=OneQuestion)
+Answered = TypeVar("Answered")
+
+
+def takes(
+    question: Callable[Parameters, Asked],
+) -> Callable[[Callable[[Any, Asked], Answered]], Callable[Concatenate[Any, Parameters], Answered]]:
+    """Makes a method of a question one of the question's fields: ``help``, editors and type checkers see these.
+
+    Example:
+        >>> class Greeter:
+        ...     @takes(OneQuestion)
+        ...     def threshold(self, question):
+        ...         return question.threshold
+        >>> Greeter().threshold(0.5)
+        0.5
+    """
+    parameters = inspect.signature(question).parameters
+
+    def decorate(method: Callable[[Any, Asked], Answered]) -> Callable[Concatenate[Any, Parameters], Answered]:
+        own = inspect.signature(method)
+        signature = own.replace(parameters=[own.parameters["self"], *parameters.values()])
+
+        @wraps(method)
+        def taking(self: Any, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answered:
+            _drop_unknown(kwargs, method.__name__, list(parameters))
+            try:
+                signature.bind(self, *args, **kwargs)
+            except TypeError as error:  # as Python says it of the method itself, not of the question
+                raise TypeError(f"{method.__name__}(): {error}") from None
+            return method(self, question(*args, **kwargs))
+
+        taking.__signature__ = signature  # type: ignore[attr-defined]
+        taking.__doc__ = "\n".join([inspect.getdoc(method) or "", "", "Args:", *_documented(question)])
+        return taking
+
+    return decorate
+
+
+def _drop_unknown(given: dict[str, Any], method: str, known: list[str]) -> None:
+    """Drops what the method has no parameter for, with a warning: code written for the reference may give more."""
+    for name in sorted(set(given) - set(known)):
+        del given[name]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else f" It has {', '.join(known)}."
+        warnings.warn(f"{method} has no parameter {name!r}; it is ignored.{hint}", AnchorsWarning, stacklevel=3)
+
+
+def _documented(question: Any) -> Iterator[str]:
+    """The lines that document a question's fields, from the docstrings of its classes, in the order of the fields."""
+    of_name: dict[str, list[str]] = {}
+    for cls in reversed(inspect.getmro(question)):
+        _, _, arguments = (inspect.cleandoc(cls.__doc__ or "")).partition("Args:\n")
+        name = ""
+        for line in arguments.split("\n\n")[0].split("\n"):
+            if line[:4] == "    " and line[4:5].strip() and ":" in line:
+                name = line.strip().partition(":")[0]
+                of_name[name] = []
+            if name:
+                of_name[name].append(line)
+    for parameter in inspect.signature(question).parameters:
+        yield from of_name.get(parameter, [])
 
 
 def _is_whole(value: Any) -> bool:

@@ -255,7 +255,7 @@ class Counted(runner.Runner):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         Counted.last = self
-import torch_anchors.image as image_module
+import torch_anchors.images.anchor_image as image_module
 image_module.Runner = Counted
 rng = np.random.default_rng(0)
 n = int(sys.argv[1])

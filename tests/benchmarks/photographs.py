@@ -150,8 +150,8 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     from skimage import data
 
+    from torch_anchors.images.segmentation import segment
     from torch_anchors.models import load_image_model
-    from torch_anchors.perturb.segmentation import segment
 
     model = load_image_model()
     model.module.to(memory_format=torch.channels_last)

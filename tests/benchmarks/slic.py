@@ -20,7 +20,7 @@ from skimage.segmentation import find_boundaries
 from skimage.segmentation import slic as slic_skimage
 from skimage.transform import resize
 
-from torch_anchors.perturb.slic import slic
+from torch_anchors.images.slic import slic
 
 PHOTOGRAPHS = ("coffee", "astronaut", "chelsea", "camera", "rocket", "coins", "hubble_deep_field", "moon", "retina")
 SETTINGS = {"compactness": 10.0, "sigma": 0.5}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import OrderedDict, namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
-from torch_anchors.engine.predictor import INVALID, Predictor, is_out_of_memory
+from torch_anchors.engine.max_rows import is_out_of_memory
+from torch_anchors.engine.predictor import INVALID, Predictor
 from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
 
 LOGITS = torch.tensor([[0.1, 2.0, -1.0], [3.0, -2.0, 0.5], [-1.0, -2.0, -0.5], [0.0, 1.0, 0.5]])
@@ -112,6 +116,34 @@ def test_class_names_become_labels_that_can_be_named_again() -> None:
     assert [predictor.label_of(label) for label in ("owl", "cat", 7)] == [2, 0, 7]
     with pytest.raises(ArgumentError, match=r"got 'emu'; the names .* so far are cat, dog, owl"):
         predictor.label_of("emu")
+
+
+def test_threads_that_meet_new_names_at_the_same_time_agree_on_their_labels() -> None:
+    """Both sort their names at leisure, a few of which are the other's as well."""
+
+    class Slow(str):
+        """A name that takes its time to be sorted."""
+
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            time.sleep(0.002)
+            return str.__str__(self)
+
+    names = [[f"class {i:02d}" for i in range(first, first + 20)] for first in (0, 10)]
+    together = threading.Barrier(2)
+
+    def named(rows: np.ndarray) -> np.ndarray:
+        together.wait(timeout=30)
+        return np.array([Slow(names[i][j]) for i, j in rows.tolist()], dtype=object)
+
+    predictor = Predictor(named, dtype=np.int64)
+    rows = [torch.tensor([[i, j] for j in range(20)]) for i in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        labels = [done.result(timeout=60).tolist() for done in [pool.submit(predictor, own) for own in rows]]
+    assert sorted(predictor.class_names) == sorted({*names[0], *names[1]})
+    for own, expected in zip(labels, names, strict=True):
+        assert [predictor.class_names[label] for label in own] == expected
 
 
 def test_no_name_for_numbers() -> None:
@@ -220,6 +252,20 @@ def test_a_tensor_callable_gets_its_dtype(dtype: torch.dtype, device: torch.devi
     assert seen[0].device.type == device.type
 
 
+@pytest.mark.parametrize(
+    ("model", "dtype", "expected"),
+    [
+        (nn.Flatten(), torch.float32, torch.float32),
+        (nn.Flatten(), torch.bfloat16, torch.bfloat16),
+        (len, np.float64, torch.float64),
+        (len, np.dtype("uint8"), torch.uint8),
+        (len, np.float16, torch.float16),
+    ],
+)
+def test_rows_are_made_in_the_type_that_the_model_takes(model: Any, dtype: Any, expected: torch.dtype) -> None:
+    assert Predictor(model, dtype=dtype).row_dtype == expected
+
+
 def test_the_module_runs_in_eval_and_inference_mode(device: torch.device) -> None:
     model = Classifier().to(device)
     assert Predictor(model)(rows_of(3, device)).tolist() == [0, 1, 2]
@@ -260,6 +306,54 @@ def test_a_session_spans_several_calls_and_restores_the_mode_when_interrupted() 
         interrupted()
     assert all(module.training for module in model.modules())
     assert not torch.is_inference_mode_enabled()
+
+
+def test_nested_sessions_restore_the_mode_at_the_end_of_the_outermost() -> None:
+    model = Classifier().train()
+    predictor = Predictor(model)
+    with predictor.session():
+        with predictor.session():
+            predictor(rows_of(1, torch.device("cpu")))
+        assert not any(module.training for module in model.modules())
+        assert torch.is_inference_mode_enabled()
+    assert all(module.training for module in model.modules())
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_rows_are_predicted_twice_only_where_that_was_asked_for_and_only_at_first() -> None:
+    sizes: list[int] = []
+
+    def model(rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return rows
+
+    predictor = Predictor(model, check_repeats=True)
+    for _ in range(3):
+        assert predictor(torch.eye(40)).tolist() == list(range(40))
+    assert sizes == [40, 20, 40, 20, 40]
+    assert predictor.repeats
+    sizes.clear()
+    predictor = Predictor(model)
+    predictor(torch.eye(40))
+    assert sizes == [40]
+    assert predictor.repeats
+
+
+def test_a_model_whose_answers_vary_is_told_once_and_answers_as_before() -> None:
+    rng = torch.Generator().manual_seed(0)
+    answers: list[Tensor] = []
+
+    def model(rows: Tensor) -> Tensor:
+        answers.append(torch.randint(4, (len(rows),), generator=rng))
+        return answers[-1]
+
+    predictor = Predictor(model, check_repeats=True)
+    with pytest.warns(AnchorsWarning, match="another label when it was asked again"):
+        labels = predictor(torch.zeros(40, 1))
+    assert torch.equal(labels, answers[0])
+    assert not predictor.repeats
+    predictor(torch.zeros(40, 1))  # a second warning would be an error here
+    assert len(answers) == 3
 
 
 def test_autocast_is_on_only_where_it_was_asked_for(device: torch.device) -> None:
@@ -376,10 +470,6 @@ def test_running_out_of_memory_is_passed_on(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
         Predictor(fail)(torch.zeros(2, 1))
     assert caught.value is error
-
-
-def test_other_errors_are_not_about_memory() -> None:
-    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,30 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torch_anchors.engine.batch_size import BatchSize
-from torch_anchors.engine.job import Job
+from tests.engine.cases import (
+    FreshRows,
+    K,
+    Recorder,
+    SearchCase,
+    Smaller,
+    Strip,
+    brought,
+    case_of,
+    parity,
+    run,
+    runner_of,
+    running,
+    scripted,
+)
+from torch_anchors.engine import job as job_module
+from torch_anchors.engine.ledger import Memory
 from torch_anchors.engine.predictor import INVALID, Predictor
-from torch_anchors.engine.runner import Runner
-from torch_anchors.errors import PredictorCallError
-from torch_anchors.perturb.image import AnchorImageSampler
+from torch_anchors.engine.repeats import NotRepeatable
+from torch_anchors.engine.runner import Failed, Finished, Load, Runner
+from torch_anchors.errors import AnchorsWarning, PredictorCallError
+from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.perturb.masks import holds, unpack
-from torch_anchors.perturb.protocol import Order
+from torch_anchors.perturb.protocol import Order, Sampler
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.protocol import (
@@ -37,93 +55,56 @@ from torch_anchors.search.protocol import (
     Status,
 )
 
-K = 9
-
-
-# A picture of one pixel per superpixel, 1 where it is shown and 0 or -1, -2, ... where it is not: the model reads
-# the mask and the background off the row.
-def sampler_of(n_superpixels: int = K, n_backgrounds: int = 1, height: int = 1) -> AnchorImageSampler:
-    shape = (n_backgrounds, 1, height, n_superpixels)
-    fill = -torch.arange(n_backgrounds, dtype=torch.float32)[:, None, None, None].expand(shape)
-    return AnchorImageSampler(
-        None,
-        np.arange(n_superpixels)[None].repeat(height, 0),
-        True,
-        np.ones((height, n_superpixels), dtype=np.float32),
-        fill=lambda image, segments: fill,
-    )
-
-
-def parity(rows: Tensor) -> Tensor:
-    """A label that depends on every pixel of the row, in an arithmetic without rounding."""
-    weights = torch.arange(1, rows.shape[1:].numel() + 1, device=rows.device)
-    return (rows.flatten(1).long() * weights).sum(1) % 3
-
 
 def first_three(rows: Tensor) -> Tensor:
-    """1 while superpixels 0, 1 and 2 are shown."""
+    """1 while parts 0, 1 and 2 are shown."""
     return (rows[:, 0, 0, :3] == 1).all(1).long()
 
 
-class Recorder:
-    """A model that keeps what it was sent."""
-
-    def __init__(self, model: Callable[[Tensor], Tensor] = parity) -> None:
-        self.model = model
-        self.rows: list[tuple[float, ...]] = []
-        self.sizes: list[int] = []
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        self.sizes.append(rows.shape[0])
-        self.rows += map(tuple, rows.flatten(1).tolist())
-        return self.model(rows)
+def image_strip(n_parts: int = K, n_backgrounds: int = 1, height: int = 1) -> ImageSampler:
+    """The same rows as those of a `Strip`, from a real image."""
+    fill = -torch.arange(n_backgrounds, dtype=torch.float32)[:, None, None, None].expand(-1, 1, height, n_parts)
+    segments = np.arange(n_parts)[None].repeat(height, 0)
+    return ImageSampler(torch.ones(1, height, n_parts), segments, lambda image, segments, rng: fill)
 
 
-def runner_of(model: Callable[[Tensor], Tensor], max_rows: int | str = 64, **settings: Any) -> Runner:
-    return Runner(Predictor(model), BatchSize(max_rows), **settings)
-
-
-def scripted(rounds: Sequence[tuple[Request, ...]], replies: list[Reply], anchor: tuple[int, ...] = ()) -> Search:
-    """A search that asks what it was told to ask and writes the replies down."""
-    for requests in rounds:
-        replies += yield requests
-    return SearchResult(anchor, 1.0, (0.0, 1.0), 1.0, Status.CERTIFIED, 0, 0)
-
-
-def wandering(n_superpixels: int, number: int, n_rounds: int = 6) -> Search:
+def wandering(n_parts: int, number: int, n_rounds: int = 6) -> Search:
     """A search without a goal, whose every request depends on the replies before it."""
     anchor, found = (), 0
     for turn in range(n_rounds):
-        replies = yield (SampleRequest(anchor, 10 + 3 * (number % 7)), SampleRequest((turn % n_superpixels,), turn))
+        replies = yield (SampleRequest(anchor, 10 + 3 * (number % 7)), SampleRequest((turn % n_parts,), turn))
         best = int(np.argmax(replies[0].child_hits / np.maximum(replies[0].child_n, 1)))
         found = 31 * found + sum(31 * reply.n_hits + reply.pool_hits for reply in replies)
-        anchor = tuple(sorted({*anchor, best, found % n_superpixels}))[-3:]
-    (reply,) = yield (EnumerateRequest(tuple(range(n_superpixels - 3))),)
+        anchor = tuple(sorted({*anchor, best, found % n_parts}))[-3:]
+    (reply,) = yield (EnumerateRequest(tuple(range(n_parts - 3))),)
     return SearchResult(anchor, float(reply.hits.mean()), (0.0, 1.0), 1.0, Status.NOT_FOUND, found, 0)
 
 
-def job_of(number: int, sampler: AnchorImageSampler | None = None, n_rounds: int = 6, **settings: Any) -> Job:
-    sampler = sampler or sampler_of()
-    search = wandering(sampler.n_superpixels, number, n_rounds)
-    return Job(search, sampler, np.random.default_rng(number), tag=number, **settings)
+def wanderer(number: int, sampler: Strip | None = None, n_rounds: int = 6, **settings: Any) -> SearchCase:
+    sampler = sampler or Strip()
+    return case_of(wandering(sampler.n_predicates, number, n_rounds), sampler, number=number, **settings)
 
 
-def outcome(job: Job) -> tuple[Any, ...]:
+def outcome(finished: Finished[SearchCase]) -> tuple[Any, ...]:
     """All that an explanation is made of."""
-    result, examples = job.found
+    found = finished.found
     return (
-        job.tag,
-        result,
-        job.explained_label,
-        job.n_rows,
-        examples.codes.tolist(),
-        examples.labels.tolist(),
-        examples.hits.tolist(),
+        finished.case.number,
+        found.result,
+        found.label,
+        found.n_rows,
+        found.examples.codes.tolist(),
+        found.examples.labels.tolist(),
+        found.examples.hits.tolist(),
     )
 
 
-def outcomes(runner: Runner, jobs: Sequence[Job]) -> list[tuple[Any, ...]]:
-    return sorted(map(outcome, runner.run(jobs)), key=lambda found: found[0])
+def sorted_outcomes(finished: Sequence[Finished[SearchCase]]) -> list[tuple[Any, ...]]:
+    return sorted(map(outcome, finished), key=lambda found: found[0])
+
+
+def outcomes(runner: Runner[SearchCase], cases: Sequence[SearchCase]) -> list[tuple[Any, ...]]:
+    return sorted_outcomes(run(runner, cases))
 
 
 # ------------------------------------------------------------------------------------------------------- replies
@@ -137,17 +118,31 @@ ROUNDS: list[tuple[Request, ...]] = [
     (SampleRequest(tuple(range(K)), 12),),
 ]
 
+KINDS = [(True, True), (True, False), (False, True), (False, False)]
+"""Whether predicates are independent, and whether equal codes are equal rows."""
 
-@pytest.mark.parametrize("n_backgrounds", [1, 3])
-@pytest.mark.parametrize("max_rows", [5, 64])
-@pytest.mark.parametrize("label", [None, 0, 1])
-def test_replies_are_what_a_loop_over_all_rows_counts(n_backgrounds: int, max_rows: int, label: int | None) -> None:
+
+def sampler_of_kind(independent: bool, repeatable: bool, n_backgrounds: int = 1) -> Strip:
+    sampler = Strip(n_backgrounds=n_backgrounds)
+    sampler.independent, sampler.repeatable = independent, repeatable
+    return sampler
+
+
+@pytest.mark.parametrize(
+    ("independent", "repeatable", "n_backgrounds", "max_rows", "label"),
+    [
+        *((True, True, *rest) for rest in product([1, 3], [5, 64], [None, 0, 1])),
+        *((*kind, 3, 16, label) for kind, label in product(KINDS[1:], [None, 1])),
+    ],
+)
+def test_replies_are_what_a_loop_over_all_rows_counts(
+    independent: bool, repeatable: bool, n_backgrounds: int, max_rows: int, label: int | None
+) -> None:
     """The requests of a script, drawn again from the same random stream and counted one row after the other."""
-    sampler, replies, model = sampler_of(n_backgrounds=n_backgrounds), [], Recorder()
-    job = Job(scripted(ROUNDS, replies), sampler, np.random.default_rng(7), label=label)
-    list(runner_of(model, max_rows).run([job]))
+    sampler, replies, model = sampler_of_kind(independent, repeatable, n_backgrounds), [], Recorder()
+    (finished,) = run(runner_of(model, max_rows), [case_of(scripted(ROUNDS, replies), sampler, number=7, label=label)])
 
-    rng, target = np.random.default_rng(7), label
+    rng, target, n_sent = np.random.default_rng(7), label, 0 if label is not None else 1
     if label is None:
         target = int(parity(sampler.render(sampler.instance_code())))
     seen = set() if label is not None else {sampler.instance_code().numpy().tobytes()}
@@ -158,86 +153,275 @@ def test_replies_are_what_a_loop_over_all_rows_counts(n_backgrounds: int, max_ro
             reply = next(expected)
             hits = (parity(sampler.render(codes)) == target).tolist()
             keys = {row.tobytes() for row in codes.numpy()}
-            assert reply.n_new == len(keys - seen)
+            assert reply.n_new == (len(keys - seen) if repeatable else len(codes))
             seen |= keys
+            n_sent += reply.n_new
             keep = sampler.keep(codes).numpy()
             if isinstance(request, EnumerateRequest):
                 assert isinstance(reply, EnumeratedHits)
                 assert reply.hits.tolist() == np.reshape(hits, (-1, n_backgrounds)).mean(1).tolist()
                 continue
+            assert isinstance(reply, SampleCounts)
+            assert (reply.n, reply.n_hits) == (request.n, sum(hits))
+            if not independent:
+                assert (reply.pool_n, reply.pool_hits, reply.child_n, reply.child_hits) == (0, 0, None, None)
+                continue
             pool += [(set(request.anchor), row, hit) for row, hit in zip(keep, hits, strict=True)]
             members = set(request.anchor)
             counted = [(r, h) for a, r, h in pool if a <= members and all(r[k] for k in members)]
-            assert isinstance(reply, SampleCounts)
-            assert (reply.n, reply.n_hits) == (request.n, sum(hits))
             assert (reply.pool_n, reply.pool_hits) == (len(counted), sum(h for _, h in counted))
             assert reply.child_n.tolist() == [sum(bool(r[k]) for r, _ in counted) for k in range(K)]
             assert reply.child_hits.tolist() == [sum(bool(r[k]) and h for r, h in counted) for k in range(K)]
     assert next(expected, None) is None
-    assert job.n_rows == len(seen) == len(model.rows) == len(set(model.rows))
-    assert job.explained_label == target
+    assert finished.found.n_rows == len(model.rows) == n_sent
+    assert not repeatable or n_sent == len(seen) == len(set(model.rows))
+    assert finished.found.label == target
+
+
+@pytest.mark.parametrize("label", [None, 1])
+def test_rows_that_are_drawn_anew_each_time_are_counted_for_their_own_anchor_alone(label: int | None) -> None:
+    def model(rows: Tensor) -> Tensor:
+        return (rows.sum(1) > 1.5).long()
+
+    replies: list[Reply] = []
+    rounds: list[tuple[Request, ...]] = [
+        (SampleRequest((), 20), SampleRequest((1,), 30)),
+        (SampleRequest((1,), 15),),
+    ]
+    sampler = FreshRows()
+    (finished,) = run(runner_of(model, 8), [case_of(scripted(rounds, replies, (1,)), sampler, label=label)])
+    rng, drawn = np.random.default_rng(0), []
+    for requests in rounds:
+        drawn += zip(requests, sampler.draw([Order(request, rng) for request in requests]), strict=True)
+    hits = [int(model(rows).sum()) for _, rows in drawn]
+    assert 0 < hits[0] < 20
+    expected = [SampleCounts(len(rows), n_hits, len(rows)) for n_hits, (_, rows) in zip(hits, drawn, strict=True)]
+    assert replies == expected
+    assert finished.found.n_rows == 65 + (label is None)
+    own = torch.cat([rows for request, rows in drawn if request.anchor == (1,)]).tolist()
+    examples = finished.found.examples
+    assert examples.codes[examples.hits].tolist() == [row for row in own if sum(row) > 1.5][:10]
+    assert examples.codes[~examples.hits].tolist() == [row for row in own if sum(row) <= 1.5][:10]
+    assert examples.labels.tolist() == examples.hits.astype(int).tolist()
 
 
 @pytest.mark.parametrize("n_backgrounds", [1, 4])
-def test_no_row_of_a_job_is_predicted_twice(n_backgrounds: int) -> None:
+def test_no_row_of_a_case_is_predicted_twice(n_backgrounds: int) -> None:
     model = Recorder()
-    sampler = sampler_of(n_backgrounds=n_backgrounds)
-    job = Job(beam_search(sampler.space(), SearchConfig(max_rows_candidate=300)), sampler, np.random.default_rng(0))
-    list(runner_of(model, 7).run([job]))
-    assert job.n_rows > 100
+    sampler = Strip(n_backgrounds=n_backgrounds)
+    search = beam_search(sampler.space(), SearchConfig(max_rows_candidate=300))
+    (finished,) = run(runner_of(model, 7), [case_of(search, sampler)])
+    assert finished.found.n_rows > 100
     assert max(Counter(model.rows).values()) == 1
-    assert len(model.rows) == job.n_rows <= 2**K * n_backgrounds
-    assert job.n_calls == len(model.sizes)
+    assert len(model.rows) == finished.found.n_rows <= 2**K * n_backgrounds
+    assert finished.found.n_calls == len(model.sizes)
 
 
-def test_jobs_do_not_share_rows_even_of_equal_images() -> None:
+def test_cases_do_not_share_rows_even_of_equal_images() -> None:
     model = Recorder()
-    first, second = runner_of(model).run([job_of(3), job_of(3)])
-    assert first.n_rows == second.n_rows
+    first, second = run(runner_of(model), [wanderer(3), wanderer(3)])
+    assert first.found.n_rows == second.found.n_rows
     assert set(Counter(model.rows).values()) == {2}
     assert outcome(first) == outcome(second)
 
 
 def test_an_exact_search_sends_every_mask_once_and_finds_the_planted_anchor() -> None:
-    model, sampler = Recorder(first_three), sampler_of()
+    model, sampler = Recorder(first_three), Strip()
     search = exact_search(sampler.space(), SearchConfig())
-    (job,) = runner_of(model, 50).run([Job(search, sampler, np.random.default_rng(0))])
-    assert job.found[0].anchor == (0, 1, 2)
-    assert job.found[0].precision == 1.0
+    (finished,) = run(runner_of(model, 50), [case_of(search, sampler)])
+    assert finished.found.result.anchor == (0, 1, 2)
+    assert finished.found.result.precision == 1.0
     assert len(model.rows) == len(set(model.rows)) == 2**K
 
 
 def test_examples_are_rows_of_the_anchor_with_the_models_labels() -> None:
-    sampler = sampler_of()
-    jobs = list(runner_of(parity).run([job_of(i, sampler, n_examples=4) for i in range(8)]))
-    for job in jobs:
-        result, examples = job.found
+    sampler = Strip()
+    for finished in run(runner_of(parity, n_examples=4), [wanderer(i, sampler) for i in range(8)]):
+        result, examples = finished.found.result, finished.found.examples
         codes = torch.from_numpy(examples.codes)
         assert holds(examples.codes, result.anchor, K).all()
         assert parity(sampler.render(codes)).tolist() == examples.labels.tolist()
-        assert (examples.labels == job.explained_label).tolist() == examples.hits.tolist()
+        assert (examples.labels == finished.found.label).tolist() == examples.hits.tolist()
         assert 1 <= examples.hits.sum() <= 4
         assert (~examples.hits).sum() <= 4
         assert len(np.unique(examples.codes, axis=0)) == len(codes)
 
 
+@pytest.mark.parametrize(("independent", "repeatable"), KINDS)
+@pytest.mark.parametrize("label", [None, 0])
+def test_examples_of_every_kind_of_rows_are_the_first_hits_and_misses_of_a_loop(
+    independent: bool, repeatable: bool, label: int | None
+) -> None:
+    """Of rows drawn for any anchor that satisfy this one if predicates are independent, else of this anchor's own."""
+    rounds: list[tuple[Request, ...]] = [(SampleRequest((), 60),), (SampleRequest((2,), 25), SampleRequest((4,), 9))]
+    sampler = sampler_of_kind(independent, repeatable)
+    case = case_of(scripted(rounds, [], (2,)), sampler, label=label)
+    (finished,) = run(runner_of(parity, 16, n_examples=5), [case])
+
+    rng, target = np.random.default_rng(0), finished.found.label
+    rows = []
+    for requests in rounds:
+        for request, codes in zip(requests, sampler.draw([Order(r, rng) for r in requests]), strict=True):
+            if independent or request.anchor == (2,):
+                rows += [row.tolist() for row in codes[sampler.keep(codes)[:, 2]]]
+    if independent and repeatable:  # each distinct row once, but for the instance where it was asked for its label
+        shown = [] if label is not None else sampler.instance_code().tolist()
+        rows = [row for row in dict.fromkeys(map(tuple, rows)) if list(row) not in shown]
+    labels = [int(parity(sampler.render(torch.tensor([row], dtype=torch.uint8)))) for row in rows]
+    hits = [list(row) for row, own in zip(rows, labels, strict=True) if own == target][:5]
+    misses = [list(row) for row, own in zip(rows, labels, strict=True) if own != target][:5]
+    examples = finished.found.examples
+    assert len(hits) == len(misses) == 5
+    assert examples.codes.tolist() == hits + misses
+    assert examples.hits.tolist() == [True] * 5 + [False] * 5
+
+
+@pytest.mark.parametrize(("label", "n_asked"), [(None, 1), (1, 0)])
+def test_the_instance_is_no_example_unless_it_was_drawn(label: int | None, n_asked: int) -> None:
+    """With a given label nobody asks for the instance: a row that is equal to it was drawn, and counts like any."""
+    everything = tuple(range(K - 2))
+    rounds: list[tuple[Request, ...]] = [(SampleRequest(everything, 40),)]
+    (finished,) = run(runner_of(parity), [case_of(scripted(rounds, [], everything), label=label)])
+    codes, instance = finished.found.examples.codes, Strip().instance_code().numpy()
+    assert len(codes) == 4 - n_asked
+    assert finished.found.n_rows == 4
+    assert (codes == instance).all(1).sum() == 1 - n_asked
+
+
+def test_the_first_drawn_row_of_a_case_with_a_given_label_is_an_example() -> None:
+    sampler = Strip()
+    case = case_of(scripted([(SampleRequest((), 30),)], []), sampler, label=0)
+    (finished,) = run(runner_of(parity, n_examples=100), [case])
+    (codes,) = sampler.draw([Order(SampleRequest((), 30), np.random.default_rng(0))])
+    assert sorted(finished.found.examples.codes.tolist()) == sorted(codes.unique(dim=0).tolist())
+
+
 def test_an_instance_without_a_label_never_agrees() -> None:
     replies: list[Reply] = []
-    job = Job(scripted([(SampleRequest((), 50),)], replies), sampler_of(), np.random.default_rng(0))
-    list(runner_of(lambda rows: torch.full((len(rows), 2), torch.nan)).run([job]))
+    runner = runner_of(lambda rows: torch.full((len(rows), 2), torch.nan))
+    (finished,) = run(runner, [case_of(scripted([(SampleRequest((), 50),)], replies))])
     assert replies[0].n_hits == 0
     assert replies[0].pool_hits == 0
-    assert job.explained_label == INVALID
+    assert finished.found.label == INVALID
+    assert not finished.found.examples.hits.any()
 
 
 def test_a_given_label_needs_no_row_of_the_instance() -> None:
     model, replies = Recorder(first_three), []
-    job = Job(scripted([(SampleRequest((0,), 20),)], replies), sampler_of(), np.random.default_rng(1), label=0)
-    list(runner_of(model).run([job]))
-    (codes,) = sampler_of().draw([Order(SampleRequest((0,), 20), np.random.default_rng(1))])
+    run(runner_of(model), [case_of(scripted([(SampleRequest((0,), 20),)], replies), number=1, label=0)])
+    (codes,) = Strip().draw([Order(SampleRequest((0,), 20), np.random.default_rng(1))])
     keep = unpack(codes, K)
     assert replies[0].n_hits == 20 - int(keep[:, :3].all(1).sum())
     assert len(model.rows) == replies[0].n_new == len(codes.unique(dim=0))
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+@pytest.mark.parametrize(("label", "n_rows"), [(None, 1), (2, 0)])
+def test_a_search_that_needs_no_row_asks_for_nothing_but_the_label(
+    label: int | None, n_rows: int, answers_first: bool
+) -> None:
+    model = Recorder()
+    cases = [case_of(scripted([], [], (1,)), number=number, label=label) for number in range(3)]
+    finished = run(runner_of(model, answers_first=answers_first), cases)
+    assert [one.case.number for one in finished] == [0, 1, 2]
+    assert len(model.rows) == 3 * n_rows
+    target = int(parity(Strip().render(Strip().instance_code())))
+    for one in finished:
+        assert one.found.result.anchor == (1,)
+        assert one.found.label == (target if label is None else label)
+        assert one.found.n_rows == one.found.n_calls == n_rows
+        assert len(one.found.examples.codes) == n_rows  # better the instance itself than none
+
+
+def test_a_search_may_find_that_it_has_nothing_to_ask() -> None:
+    replies: list[Reply] = []
+    rounds: list[tuple[Request, ...]] = [(), (SampleRequest((), 5),), (), (), (SampleRequest((), 6),), ()]
+    (finished,) = run(runner_of(parity), [case_of(scripted(rounds, replies))])
+    assert [reply.n for reply in replies] == [5, 6]
+    assert finished.found.result.success
+
+
+def test_a_case_takes_its_time_from_its_admission_to_its_end() -> None:
+    def slow(rows: Tensor) -> Tensor:
+        time.sleep(0.02)
+        return parity(rows)
+
+    started = time.perf_counter()
+    rounds: list[tuple[Request, ...]] = [(SampleRequest((), 5),), (SampleRequest((), 5),)]
+    (finished,) = run(runner_of(slow), [case_of(scripted(rounds, []))])
+    assert 0.04 <= finished.found.seconds <= time.perf_counter() - started
+
+
+# --------------------------------------------------------------------------------------------------- labels first
+
+
+class Asked:
+    """Starts the searches that cases bring along, and keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[int], list[int | None]]] = []
+
+    def __call__(self, cases: Sequence[SearchCase], labels: Sequence[int | None]) -> list[Search]:
+        self.calls.append(([case.number for case in cases], list(labels)))
+        return brought(cases, labels)
+
+
+def test_searches_of_a_group_are_started_together_and_know_no_label_unless_given() -> None:
+    searches = Asked()
+    cases = [wanderer(number, label=[None, 1][number % 2]) for number in range(5)]
+    list(runner_of(parity, searches=searches).waves([cases[:3], cases[3:]]))
+    assert searches.calls == [([0, 1, 2], [None, 1, None]), ([3, 4], [1, None])]
+
+
+def test_searches_that_need_the_labels_are_told_them_when_they_start() -> None:
+    """A label of each part's number: the instances of strips of different lengths have different ones."""
+    searches, model = Asked(), Recorder(lambda rows: torch.full((len(rows),), rows.shape[3]))
+    lengths = [5, 6, 7, 5, 8]
+    cases = [wanderer(i, Strip(n), label=99 if n == 6 else None) for i, n in enumerate(lengths)]
+    groups = [cases[:3], cases[3:]]
+    waves = runner_of(model, 3, searches=searches, answers_first=True).waves(groups)
+    found = {one.case.number: one.found for wave in waves for one in wave}
+    assert searches.calls == [([0, 1, 2], [5, 99, 7]), ([3, 4], [5, 8])]
+    assert [found[i].label for i in range(5)] == [5, 99, 7, 5, 8]
+
+
+def test_a_given_label_is_not_asked_for_even_where_labels_come_first() -> None:
+    model, searches = Recorder(), Asked()
+    cases = [case_of(scripted([], []), number=number, label=2) for number in range(3)]
+    list(runner_of(model, searches=searches, answers_first=True).waves([cases]))
+    assert searches.calls == [([0, 1, 2], [2, 2, 2])]
+    assert model.rows == []
+
+
+def test_a_search_is_told_that_its_instance_has_no_label() -> None:
+    searches, replies = Asked(), []
+
+    def model(rows: Tensor) -> Tensor:
+        return torch.where(rows[:, 0, 0, :1] == 1, torch.nan, rows[:, 0, 0, :2])
+
+    case = case_of(scripted([(SampleRequest((0,), 20), SampleRequest((), 30))], replies))
+    (finished,) = run(runner_of(model, searches=searches, answers_first=True), [case])
+    assert searches.calls == [([0], [INVALID])]
+    assert [reply.n_hits for reply in replies] == [0, 0]
+    assert finished.found.label == INVALID
+    assert not finished.found.examples.hits.any()
+
+
+def test_no_group_is_read_while_the_labels_of_another_are_awaited() -> None:
+    """Lest instances pile up whose searches cannot begin."""
+    log: list[str] = []
+
+    def groups() -> Iterator[list[SearchCase]]:
+        for number in range(4):
+            log.append("read")
+            yield [case_of(scripted([(SampleRequest((), 3),)], []), number=number)]
+
+    def searches(cases: Sequence[SearchCase], labels: Sequence[int | None]) -> list[Search]:
+        log.append("start")
+        return brought(cases, labels)
+
+    list(runner_of(parity, 1000, searches=searches, answers_first=True).waves(groups()))
+    assert log == ["read", "start"] * 4
 
 
 # ------------------------------------------------------------------------------------------------------- invariances
@@ -245,51 +429,77 @@ def test_a_given_label_needs_no_row_of_the_instance() -> None:
 
 @pytest.fixture(scope="module")
 def alone() -> list[tuple[Any, ...]]:
-    """Each job on a runner of its own."""
-    return [outcomes(runner_of(parity), [job])[0] for job in mixed_jobs()]
+    """Each case on a runner of its own."""
+    return [outcomes(runner_of(parity), [case])[0] for case in mixed_cases()]
 
 
-def mixed_jobs() -> list[Job]:
-    """Jobs of several kinds on images of three sizes."""
-    jobs = []
+def mixed_cases(strip: Callable[..., Any] = Strip) -> list[SearchCase]:
+    """Cases of several kinds on images of three sizes."""
+    cases = []
     for number in range(8):
-        sampler = sampler_of(5 + number % 3, n_backgrounds=1 + number % 2, height=1 + number % 2)
+        sampler = strip(5 + number % 3, n_backgrounds=1 + number % 2, height=1 + number % 2)
         config = SearchConfig(max_rows_candidate=100, min_samples_start=50)
         search = [
-            wandering(sampler.n_superpixels, number),
+            wandering(sampler.n_predicates, number),
             beam_search(sampler.space(), config),
-            wandering(sampler.n_superpixels, number),
+            wandering(sampler.n_predicates, number),
             exact_search(sampler.space(), config),
         ][number % 4]
         label = [None, None, 1][number % 3]
-        jobs.append(Job(search, sampler, np.random.default_rng(number), label=label, tag=number))
-    return jobs
+        cases.append(case_of(search, sampler, number=number, label=label))
+    return cases
 
 
 @pytest.mark.parametrize("max_rows", [1, 7, 64, "auto"])
 def test_batched_with_others_is_as_alone(max_rows: int | str, alone: list[tuple[Any, ...]]) -> None:
-    assert outcomes(runner_of(parity, max_rows), mixed_jobs()) == alone
+    assert outcomes(runner_of(parity, max_rows), mixed_cases()) == alone
+
+
+def test_rows_of_an_image_are_those_of_a_strip(alone: list[tuple[Any, ...]]) -> None:
+    assert outcomes(runner_of(parity, 16), mixed_cases(image_strip)) == alone
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_order_of_jobs_does_not_matter(seed: int, alone: list[tuple[Any, ...]]) -> None:
-    jobs = mixed_jobs()
-    np.random.default_rng(seed).shuffle(jobs)
-    assert outcomes(runner_of(parity, 16), jobs) == alone
+def test_the_order_of_cases_does_not_matter(seed: int, alone: list[tuple[Any, ...]]) -> None:
+    cases = mixed_cases()
+    np.random.default_rng(seed).shuffle(cases)
+    finished = run(runner_of(parity, 16), cases)
+    assert sorted_outcomes(finished) == alone
+    assert sorted(one.place for one in finished) == list(range(8))
+    assert all(one.case is cases[one.place] for one in finished)
 
 
-@pytest.mark.parametrize(("max_active", "max_ahead"), [(1, 4), (5, 1), (3, 4)])
-def test_how_many_are_under_way_does_not_matter(max_active: int, max_ahead: int, alone: list[tuple[Any, ...]]) -> None:
-    assert outcomes(runner_of(parity, 16, max_active=max_active, max_ahead=max_ahead), mixed_jobs()) == alone
-
-
-@pytest.mark.parametrize(("depth", "max_rows"), [(2, 4), (2, 32), (3, 16)])
-def test_batches_under_way_at_the_same_time_do_not_matter(
-    depth: int, max_rows: int, alone: list[tuple[Any, ...]]
+@pytest.mark.parametrize(
+    ("together", "answers_first", "max_rows"),
+    [(1, True, 16), (3, False, 64), (3, True, 4), (8, False, 4), (8, True, 64)],
+)
+def test_how_cases_are_grouped_and_when_labels_are_known_does_not_matter(
+    together: int, answers_first: bool, max_rows: int, alone: list[tuple[Any, ...]]
 ) -> None:
-    runner = runner_of(parity, max_rows)
+    cases = mixed_cases()
+    runner = runner_of(parity, max_rows, answers_first=answers_first)
+    waves = runner.waves(cases[first : first + together] for first in range(0, 8, together))
+    assert sorted_outcomes([one for wave in waves for one in wave]) == alone
+
+
+@pytest.mark.parametrize(("max_active", "max_ahead", "together"), [(1, 4, 1), (5, 1, 1), (3, 4, 1), (3, 4, 8)])
+def test_how_many_are_under_way_does_not_matter(
+    max_active: int, max_ahead: int, together: int, alone: list[tuple[Any, ...]]
+) -> None:
+    runner, cases = runner_of(parity, 16, max_active=max_active, max_ahead=max_ahead), mixed_cases()
+    waves = runner.waves(cases[first : first + together] for first in range(0, 8, together))
+    assert sorted_outcomes([one for wave in waves for one in wave]) == alone
+
+
+@pytest.mark.parametrize(
+    ("depth", "max_rows", "answers_first"), [(2, 4, False), (2, 32, False), (3, 16, False), (2, 16, True)]
+)
+def test_batches_under_way_at_the_same_time_do_not_matter(
+    depth: int, max_rows: int, answers_first: bool, alone: list[tuple[Any, ...]]
+) -> None:
+    runner = runner_of(parity, max_rows, answers_first=answers_first)
     runner._depth = depth
-    assert outcomes(runner, mixed_jobs()) == alone
+    assert outcomes(runner, mixed_cases()) == alone
 
 
 def test_preprocess_may_bring_all_images_to_one_size() -> None:
@@ -299,28 +509,22 @@ def test_preprocess_may_bring_all_images_to_one_size() -> None:
     def predictor(model: Callable[[Tensor], Tensor]) -> Predictor:
         return Predictor(model, preprocess=resize)
 
-    alone = [outcomes(Runner(predictor(parity), BatchSize(64)), [job])[0] for job in mixed_jobs()]
+    alone = [outcomes(runner_of(predictor(parity)), [case])[0] for case in mixed_cases()]
     model = Recorder()
-    runner = Runner(predictor(model), BatchSize(64))
-    assert outcomes(runner, mixed_jobs()) == alone
+    runner = runner_of(predictor(model))
+    assert outcomes(runner, mixed_cases()) == alone
     assert len(model.sizes) == runner.load.n_calls  # one forward pass for all sizes of a batch
     assert sum(model.sizes) == runner.load.n_rows
 
 
+def test_cases_that_finish_together_come_together() -> None:
+    rounds: list[tuple[Request, ...]] = [(SampleRequest((), 5),)]
+    cases = [case_of(scripted(rounds * (1 + number // 3), []), number=number) for number in range(6)]
+    waves = list(runner_of(parity, 1000).waves([cases]))
+    assert [[one.case.number for one in wave] for wave in waves] == [[0, 1, 2], [3, 4, 5]]
+
+
 # ------------------------------------------------------------------------------------------------------- memory
-
-
-class Smaller:
-    """A model whose device takes at most `most` rows."""
-
-    def __init__(self, most: int, error: Callable[[], Exception]) -> None:
-        self.most, self.error, self.n_failures = most, error, 0
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        if rows.shape[0] > self.most:
-            self.n_failures += 1
-            raise self.error()
-        return parity(rows)
 
 
 @pytest.mark.parametrize(
@@ -336,101 +540,133 @@ def test_running_out_of_memory_loses_nothing(
 ) -> None:
     model = Smaller(most, error)
     runner = runner_of(model, 64)
-    assert outcomes(runner, mixed_jobs()) == alone
+    assert outcomes(runner, mixed_cases()) == alone
     assert 1 <= model.n_failures <= 6
-    assert most / 2 < runner.batch_size.n <= most
+    assert most / 2 < runner.max_rows.n <= most
     assert runner.load.n_rows == sum(found[3] for found in alone)
 
 
 def test_memory_for_not_even_one_row_is_an_error() -> None:
     with pytest.raises(PredictorCallError, match="not enough memory for a forward pass of one single row") as caught:
-        list(runner_of(Smaller(0, MemoryError)).run(mixed_jobs()))
+        run(runner_of(Smaller(0, MemoryError)), mixed_cases())
     assert isinstance(caught.value.__cause__, MemoryError)
 
 
-def test_jobs_are_read_no_further_ahead_than_batches_need() -> None:
+def test_cases_are_read_no_further_ahead_than_batches_need() -> None:
     n_read = 0
 
-    def jobs() -> Iterator[Job]:
+    def cases() -> Iterator[SearchCase]:
         nonlocal n_read
         for number in range(80):
             n_read += 1
-            yield job_of(number, n_rounds=2)
+            yield wanderer(number, n_rounds=2)
 
     n_done, ahead = 0, []
-    for _ in runner_of(parity, 64).run(jobs()):
+    for _ in running(runner_of(parity, 64), cases()):
         n_done += 1
         ahead.append(n_read - n_done)
     assert n_done == 80
-    assert max(ahead) <= 20  # a job asks for 10 to 30 rows at a time
+    assert max(ahead) <= 20  # a case asks for 10 to 30 rows at a time
 
 
 def test_enumerations_are_not_read_far_ahead() -> None:
     """An exact search asks once, for many rows."""
     n_read = 0
 
-    def jobs() -> Iterator[Job]:
+    def cases() -> Iterator[SearchCase]:
         nonlocal n_read
         for number in range(60):
             n_read += 1
-            sampler = sampler_of()
-            search = exact_search(sampler.space(), SearchConfig())
-            yield Job(search, sampler, np.random.default_rng(number))
+            sampler = Strip()
+            yield case_of(exact_search(sampler.space(), SearchConfig()), sampler, number=number)
 
     ahead = []
-    for n_done, _ in enumerate(runner_of(parity, 64).run(jobs()), start=1):
+    for n_done, _ in enumerate(running(runner_of(parity, 64), cases()), start=1):
         ahead.append(n_read - n_done)
     assert max(ahead) <= 2
 
 
 @pytest.mark.parametrize(("max_active", "max_ahead"), [(3, 100), (100, 3)])
-def test_jobs_under_way_are_bounded(max_active: int, max_ahead: int) -> None:
-    runner = runner_of(parity, 1000, max_active=max_active, max_ahead=max_ahead)
+@pytest.mark.parametrize("answers_first", [False, True])
+def test_cases_under_way_are_bounded(max_active: int, max_ahead: int, answers_first: bool) -> None:
+    runner = runner_of(parity, 1000, max_active=max_active, max_ahead=max_ahead, answers_first=answers_first)
     unfinished: set[int] = set()
     spans: list[int] = []
 
-    def jobs() -> Iterator[Job]:
+    def cases() -> Iterator[SearchCase]:
         for number in range(30):
             unfinished.add(number)
             spans.append(number - min(unfinished))
             assert len(unfinished) <= max_active
-            yield job_of(number, n_rounds=1 + number % 4)
+            yield wanderer(number, n_rounds=1 + number % 4)
 
-    for job in runner.run(jobs()):
-        unfinished.discard(job.tag)
+    for finished in running(runner, cases()):
+        unfinished.discard(finished.case.number)
+    assert not unfinished
     assert max(spans) < max_ahead
 
 
-def test_the_ledger_and_finished_jobs_keep_no_rows() -> None:
-    """Memory follows the jobs under way."""
+@pytest.mark.parametrize(("max_active", "max_ahead"), [(3, 100), (100, 3)])
+def test_searches_under_way_are_bounded_in_a_large_group_too(max_active: int, max_ahead: int) -> None:
+    unfinished: set[int] = set()
+    most_active, spans = 0, []
 
-    def jobs() -> Iterator[Job]:
-        for number in range(60):
-            search = scripted([(SampleRequest((), 250),), (SampleRequest((1,), 50),)], [])
-            yield Job(search, sampler_of(16), np.random.default_rng(number))
+    def search(number: int) -> Search:
+        nonlocal most_active
+        unfinished.add(number)
+        most_active = max(most_active, len(unfinished))
+        spans.append(number - min(unfinished))
+        result = yield from wandering(K, number, 1 + number % 4)
+        return result
 
-    runner, sizes, finished = runner_of(parity, 256), [], []
-    for job in runner.run(jobs()):
+    cases = [case_of(search(number), number=number) for number in range(30)]
+    for wave in runner_of(parity, 1000, max_active=max_active, max_ahead=max_ahead).waves([cases]):
+        unfinished -= {finished.case.number for finished in wave}
+    assert len(spans) == 30
+    assert not unfinished
+    assert most_active <= max_active
+    assert max(spans) < max_ahead
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+def test_the_ledger_and_finished_cases_keep_no_rows(answers_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory follows the cases under way."""
+    memories: list[weakref.ref[Memory]] = []
+
+    def recorded(sampler: Sampler) -> Memory:
+        memory = Memory(sampler)
+        memories.append(weakref.ref(memory))
+        return memory
+
+    monkeypatch.setattr(job_module, "Memory", recorded)
+
+    def cases() -> Iterator[SearchCase]:
+        for number in range(40):
+            rounds: list[tuple[Request, ...]] = [(SampleRequest((), 250),), (SampleRequest((1,), 50),)]
+            yield case_of(scripted(rounds, []), Strip(16), number=number)
+
+    runner, sizes, samplers, kept = runner_of(parity, 256, answers_first=answers_first), [], [], []
+    for finished in running(runner, cases()):
         sizes.append(runner._ledger.labels.shape[0])
-        finished.append(weakref.ref(job.sampler))
-        assert not job.memory.blocks
-        assert not job.memory.slot_of
-        assert not job.asks
+        samplers.append(weakref.ref(finished.case.sampler))
+        kept.append(finished.found)
+    assert len(kept) == len(memories) == 40
     assert runner._ledger.n_written > 10_000
     assert max(sizes) == 4096
-    del job
+    del finished
     gc.collect()
-    assert sum(ref() is not None for ref in finished) == 0
+    assert sum(ref() is not None for ref in samplers) == 0
+    assert sum(ref() is not None for ref in memories) == 0
 
 
 def test_images_of_many_sizes_do_not_pile_up_in_memory() -> None:
     runner = runner_of(parity, 64)
     largest = 0
-    for job in runner.run(job_of(n, sampler_of(5 + n), n_rounds=1) for n in range(40)):
-        held = {buffer.untyped_storage().data_ptr(): buffer.nbytes for buffer in tensors_in(runner._batches)}
+    for finished in running(runner, (wanderer(n, Strip(5 + n), n_rounds=1) for n in range(40))):
+        held = {buffer.untyped_storage().data_ptr(): buffer.nbytes for buffer in tensors_in(runner._forward)}
         largest = max(largest, sum(held.values()))
-        assert job.result is not None
-    assert largest <= 4 * 64 * 4 * 45  # a few batches of the largest image
+        assert finished.found.n_rows > 0
+    assert 0 < largest <= 4 * 64 * 4 * 45  # a few batches of the largest image
 
 
 def tensors_in(owner: object) -> list[Tensor]:
@@ -446,7 +682,7 @@ def tensors_in(owner: object) -> list[Tensor]:
 def test_batches_are_full_until_the_last_wave() -> None:
     model = Recorder()
     runner = runner_of(model, 48)
-    list(runner.run(job_of(number, n_rounds=4) for number in range(40)))
+    run(runner, (wanderer(number, n_rounds=4) for number in range(40)))
     assert runner.load.n_rows == len(model.rows)
     assert runner.load.n_calls == len(model.sizes)
     early = model.sizes[: int(0.8 * len(model.sizes))]
@@ -457,8 +693,16 @@ def test_batches_are_full_until_the_last_wave() -> None:
 
 def test_a_runner_without_work_is_full() -> None:
     runner = runner_of(parity)
-    assert list(runner.run([])) == []
+    assert run(runner, []) == []
     assert runner.load.fill == 1.0
+
+
+def test_the_fill_is_the_share_of_places_with_a_row() -> None:
+    load = Load()
+    for n_rows in (64, 16, 80):  # the last batch is larger than the size has become
+        load.add(n_rows, 64)
+    assert (load.n_rows, load.n_calls, load.capacity) == (160, 3, 208)
+    assert load.fill == 160 / 208
 
 
 class Static(nn.Module):
@@ -479,13 +723,13 @@ class Static(nn.Module):
 @pytest.mark.parametrize("sizes", [(K,), (5, 6, 7)])
 def test_a_compiled_module_sees_few_shapes_and_only_valid_values(sizes: tuple[int, ...]) -> None:
     model = Static()
-    jobs, again = ([job_of(n, sampler_of(sizes[n % len(sizes)])) for n in range(9)] for _ in range(2))
+    cases, again = ([wanderer(n, Strip(sizes[n % len(sizes)])) for n in range(9)] for _ in range(2))
     runner = runner_of(model, 32)
-    found = outcomes(runner, jobs)
+    found = outcomes(runner, cases)
     assert {shape[0] for shape in model.shapes} <= {4, 8, 16, 32}
     assert model.values <= {0.0, 1.0}
     assert found == outcomes(runner_of(parity, 32), again)
-    assert runner.load.n_rows == sum(job[3] for job in found)
+    assert runner.load.n_rows == sum(case[3] for case in found)
 
 
 def test_a_compiled_module_is_compiled_once_per_shape() -> None:
@@ -499,11 +743,11 @@ def test_a_compiled_module_is_compiled_once_per_shape() -> None:
         def forward(self, rows: Tensor) -> Tensor:
             return parity(rows)
 
-    jobs = [job_of(number) for number in range(8)]
+    cases = [wanderer(number) for number in range(8)]
     compiled = torch.compile(Sum(), backend=backend, dynamic=False)
-    found = outcomes(runner_of(compiled, 16), jobs)
+    found = outcomes(runner_of(compiled, 16), cases)
     assert 1 <= len(shapes) <= 4
-    assert found == outcomes(runner_of(parity, 16), [job_of(number) for number in range(8)])
+    assert found == outcomes(runner_of(parity, 16), [wanderer(number) for number in range(8)])
 
 
 # ------------------------------------------------------------------------------------------------------- interruption
@@ -520,15 +764,113 @@ def failing_after(n_calls: int, error: BaseException) -> Callable[[Tensor], Tens
     return model
 
 
-@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
-def test_jobs_finished_before_a_failure_have_been_yielded(error: BaseException) -> None:
-    done: list[Job] = []
-    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else PredictorCallError
-    jobs = runner_of(failing_after(30, error), 32).run(job_of(n, n_rounds=3) for n in range(60))
-    with pytest.raises(expected):
-        done.extend(iter(jobs))
+def test_cases_finished_before_an_interruption_have_been_yielded() -> None:
+    done: list[Finished[SearchCase]] = []
+    interrupted = failing_after(30, KeyboardInterrupt())
+    finished = running(runner_of(interrupted, 32), (wanderer(n, n_rounds=3) for n in range(60)))
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(iter(finished))
     assert 1 <= len(done) < 60
-    assert all(job.result is not None for job in done)
+    assert all(one.found.result.status is Status.NOT_FOUND for one in done)
+
+
+def test_cases_finished_before_a_failure_have_been_yielded_and_the_others_have_failed() -> None:
+    """A model that works no more from some call on."""
+    runner = runner_of(failing_after(30, ValueError("broken")), 32)
+    waves = runner.waves([wanderer(n, n_rounds=3)] for n in range(60))
+    finished = [one for wave in waves for one in wave]
+    assert sorted(one.place for one in finished) == list(range(60))
+    done = [one for one in finished if isinstance(one, Finished)]
+    failed = [one for one in finished if isinstance(one, Failed)]
+    assert 1 <= len(done) < 60
+    assert finished == [*done, *failed]
+    assert all(one.found.result.status is Status.NOT_FOUND for one in done)
+    for one in failed:
+        assert isinstance(one.error, PredictorCallError)
+        assert "ValueError: broken" in str(one.error)
+
+
+def separated(runner: Runner[SearchCase], cases: Sequence[SearchCase], together: int) -> tuple[list[Any], list[Any]]:
+    """The outcomes of the cases that were explained, and the places of those that failed."""
+    waves = runner.waves(cases[first : first + together] for first in range(0, len(cases), together))
+    finished = [one for wave in waves for one in wave]
+    failed = [one for one in finished if isinstance(one, Failed)]
+    assert all(isinstance(one.error, PredictorCallError) for one in failed)
+    explained = [one for one in finished if isinstance(one, Finished)]
+    return sorted_outcomes(explained), sorted(one.place for one in failed)
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "together", "answers_first", "depth"),
+    [(1, 1, False, 1), (16, 1, False, 1), (64, 5, True, 1), (16, 15, True, 2), (500, 15, False, 2)],
+)
+def test_a_case_on_whose_rows_the_model_fails_does_not_harm_the_others(
+    max_rows: int, together: int, answers_first: bool, depth: int
+) -> None:
+    """Every third one has a second background, which the model does not bear."""
+
+    def picky(rows: Tensor) -> Tensor:
+        if bool((rows < 0).any()):
+            raise ValueError("negative pixels")
+        return parity(rows)
+
+    def cases() -> list[SearchCase]:
+        return [wanderer(n, Strip(n_backgrounds=1 + (n % 3 == 1)), n_rounds=3) for n in range(15)]
+
+    runner = runner_of(picky, max_rows, answers_first=answers_first)
+    runner._depth = depth
+    explained, failed = separated(runner, cases(), together)
+    assert failed == list(range(1, 15, 3))
+    assert explained == [found for found in outcomes(runner_of(parity), cases()) if found[0] % 3 != 1]
+    assert not runner._jobs
+    assert not runner._active
+    assert not runner._open
+
+
+def test_a_search_is_not_begun_where_the_model_fails_on_the_instance_itself() -> None:
+    def picky(rows: Tensor) -> Tensor:
+        if rows.shape[3] == 7:
+            raise ValueError("seven pixels")
+        return parity(rows)
+
+    searches = Asked()
+    cases = [wanderer(n, Strip(length), n_rounds=2) for n, length in enumerate([5, 7, 6, 7, 7, 5])]
+    runner = runner_of(picky, 16, searches=searches, answers_first=True)
+    explained, failed = separated(runner, cases, 3)
+    assert failed == [1, 3, 4]
+    assert [found[0] for found in explained] == [0, 2, 5]
+    assert [numbers for numbers, _ in searches.calls] == [[0, 2], [5]]
+
+
+def test_a_failure_in_company_only_is_nobodys_fault() -> None:
+    """A model that takes so many rows and no more, and does not say that its memory was short."""
+    model = Smaller(40, lambda: ValueError("too many"))
+    explained, failed = separated(runner_of(model, 64), [wanderer(n, n_rounds=3) for n in range(10)], 1)
+    assert model.n_failures > 0
+    assert failed == []
+    assert explained == outcomes(runner_of(parity), [wanderer(n, n_rounds=3) for n in range(10)])
+
+
+def test_a_model_that_always_fails_explains_nothing_and_comes_to_an_end() -> None:
+    for answers_first in (False, True):
+        runner = runner_of(Smaller(0, lambda: ValueError("broken")), 16, answers_first=answers_first)
+        explained, failed = separated(runner, [wanderer(n) for n in range(7)], 2)
+        assert explained == []
+        assert failed == list(range(7))
+
+
+def test_answers_that_were_taken_for_granted_and_vary_end_the_run() -> None:
+    """A case whose sampler does not remember rows goes on without a word."""
+    rng = torch.Generator().manual_seed(0)
+    predictor = Predictor(lambda rows: torch.randint(3, (len(rows),), generator=rng), check_repeats=True)
+    with pytest.warns(AnchorsWarning, match="another label when it was asked again"), pytest.raises(NotRepeatable):
+        run(runner_of(predictor), [wanderer(number) for number in range(4)])
+    rounds: list[tuple[Request, ...]] = [(SampleRequest((1,), 30),), (SampleRequest((1,), 30),)]
+    replies: list[Reply] = []
+    case = case_of(scripted(rounds, replies), Strip(3, repeatable=False), label=0)
+    (finished,) = run(runner_of(predictor), [case])
+    assert [reply.n_new for reply in replies] == [30, 30]
+    assert finished.found.n_rows == 60
 
 
 class Mode(nn.Module):
@@ -542,22 +884,22 @@ class Mode(nn.Module):
         return parity(rows)
 
 
-def test_between_two_jobs_and_after_closing_nothing_stays_changed() -> None:
+def test_between_two_cases_and_after_closing_nothing_stays_changed() -> None:
     model = Mode()
-    jobs = runner_of(model, 8).run(job_of(n) for n in range(20))
+    finished = running(runner_of(model, 8), (wanderer(n) for n in range(20)))
     for _ in range(3):
-        next(jobs)
+        next(finished)
         assert model.training
         assert model.inner.training
         assert not torch.is_inference_mode_enabled()
-    jobs.close()
+    finished.close()
     assert model.training
     assert model.inner.training
 
 
 def test_two_runs_may_be_interleaved() -> None:
     model = Mode()
-    a, b = (runner_of(model, 8).run([job_of(n) for n in range(6)]) for _ in range(2))
+    a, b = (running(runner_of(model, 8), [wanderer(n) for n in range(6)]) for _ in range(2))
     found = [[], []]
     for one, two in zip(a, b, strict=True):
         found[0].append(outcome(one))
@@ -574,7 +916,20 @@ def test_an_error_of_a_search_is_not_hidden() -> None:
 
     model = Mode()
     with pytest.raises(ZeroDivisionError):
-        list(runner_of(model).run([Job(broken(), sampler_of(), np.random.default_rng(0))]))
+        run(runner_of(model), [case_of(broken())])
+    assert model.training
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+def test_an_error_in_starting_searches_is_not_hidden(answers_first: bool) -> None:
+    def searches(cases: Sequence[SearchCase], labels: Sequence[int | None]) -> Iterator[Search]:
+        yield cases[0].search
+        raise ZeroDivisionError
+
+    model = Mode()
+    waves = runner_of(model, searches=searches, answers_first=answers_first).waves([[wanderer(0), wanderer(1)]])
+    with pytest.raises(ZeroDivisionError):
+        list(waves)
     assert model.training
 
 
@@ -599,21 +954,43 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_operation_of_a_round_asks_the_device_for_a_value() -> None:
-    jobs = mixed_jobs()
+@pytest.mark.parametrize("answers_first", [False, True])
+def test_no_operation_of_a_round_asks_the_device_for_a_value(answers_first: bool) -> None:
+    cases = mixed_cases(image_strip)
     with Waits() as waits:
-        finished = list(runner_of(parity, 16).run(jobs))
-    assert len(finished) == len(jobs)
+        finished = run(runner_of(parity, 16, answers_first=answers_first), cases)
+    assert len(finished) == len(cases)
     assert not waits.found
     with Waits() as waits:
         torch.ones(3)[torch.tensor([True, False, True])].sum().item()
     assert sum(waits.found.values()) == 2
 
 
-def test_masks_of_a_job_are_those_of_its_own_stream() -> None:
-    """What is drawn depends on the job's generator alone: the first round, drawn again by hand."""
-    model, sampler = Recorder(), sampler_of()
-    job = Job(scripted([(SampleRequest((2,), 30),)], []), sampler, np.random.default_rng(3), label=0)
-    list(runner_of(model).run([job]))
-    (codes,) = sampler.draw([Order(SampleRequest((2,), 30), np.random.default_rng(3))])
+def test_masks_of_a_case_are_those_of_its_own_stream() -> None:
+    """What is drawn depends on the case's generator alone: the first round, drawn again by hand."""
+    model = Recorder()
+    run(runner_of(model), [case_of(scripted([(SampleRequest((2,), 30),)], []), number=3, label=0)])
+    (codes,) = Strip().draw([Order(SampleRequest((2,), 30), np.random.default_rng(3))])
     assert set(model.rows) == {tuple(row) for row in unpack(codes, K).float().tolist()}
+
+
+def test_requests_of_one_sampler_are_drawn_in_one_call() -> None:
+    """Tables draw for many instances at once; each order has its case's own stream and instance."""
+    drawn: list[list[tuple[Any, int]]] = []
+
+    class Together(FreshRows):
+        def draw(self, orders: Sequence[Order]) -> list[Tensor]:
+            drawn.append([(order.instance, order.request.n) for order in orders])
+            return super().draw(orders)
+
+    sampler = Together()
+    rounds: list[tuple[Request, ...]] = [(SampleRequest((), 2), SampleRequest((1,), 3)), (SampleRequest((0,), 4),)]
+    cases = [case_of(scripted(rounds, []), sampler, number=number, instance=name) for number, name in enumerate("abc")]
+    other = case_of(scripted(rounds, []), Together(), number=3, instance="d")
+    list(runner_of(lambda rows: rows > 0.5, 1000).waves([[*cases, other]]))
+    assert drawn == [
+        [("a", 2), ("a", 3), ("b", 2), ("b", 3), ("c", 2), ("c", 3)],
+        [("d", 2), ("d", 3)],
+        [("a", 4), ("b", 4), ("c", 4)],
+        [("d", 4)],
+    ]

@@ -103,7 +103,7 @@ class MaskOracle:
             self.n_predicates,
             coverage=lambda anchor: self.p_keep ** len(anchor),
             n_rows=lambda anchor: self.n_backgrounds << (self.n_predicates - len(anchor)),
-            shares_rows=True,
+            independent=True,
             p_keep=self.p_keep,
         )
 

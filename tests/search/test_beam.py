@@ -19,9 +19,9 @@ from tests.search.oracles import (
 from torch_anchors.search.beam import _Beam, beam_search
 from torch_anchors.search.bounds import lower_bound, upper_bound
 from torch_anchors.search.certify import Certifier
-from torch_anchors.search.evidence import Tally, extend
 from torch_anchors.search.exact import exact_search, superset_precisions
 from torch_anchors.search.protocol import Anchor, EnumerateRequest, SampleCounts, SearchConfig, SearchResult, Status
+from torch_anchors.search.tallies import Tally
 
 PHOTOGRAPHS = {"coffee": 180, "camera": 500}
 """Mean rows allowed at the defaults."""
@@ -342,12 +342,12 @@ def test_the_same_replies_make_the_same_search():
         enumerate_below=st.sampled_from([0, 1, 8, 64]),
         round_rows=st.sampled_from([1, 16, 128]),
     ),
-    shares_rows=st.booleans(),
+    independent=st.booleans(),
 )
-def test_every_search_ends_with_a_true_account_of_itself(n_predicates, chance, seed, config, shares_rows):
+def test_every_search_ends_with_a_true_account_of_itself(n_predicates, chance, seed, config, independent):
     hits = coin_table(n_predicates, chance, np.random.default_rng(seed))
     truth = truth_of(hits)
-    if shares_rows:
+    if independent:
         oracle: MaskOracle | ArmsOracle = MaskOracle.of_table(hits, seed)
         run = drive(beam_search(oracle.space(), config), oracle)
         check(run, truth, config)
@@ -359,14 +359,14 @@ def test_every_search_ends_with_a_true_account_of_itself(n_predicates, chance, s
     assert config.max_rows_total is None or oracle.n_rows <= config.max_rows_total
 
 
-@pytest.mark.parametrize("shares_rows", [True, False])
+@pytest.mark.parametrize("independent", [True, False])
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6))
-def test_only_fresh_rows_certify(shares_rows, seed):
+def test_only_fresh_rows_certify(independent, seed):
     """The first certificate's rows come from requests for its own anchor, after it was submitted."""
     hits = coin_table(8, 0.9, np.random.default_rng(seed))
     truth = truth_of(hits)
-    oracle = MaskOracle.of_table(hits, seed) if shares_rows else ArmsOracle(8, lambda a: float(truth[code_of(a)]), seed)
+    oracle = MaskOracle.of_table(hits, seed) if independent else ArmsOracle(8, lambda a: float(truth[code_of(a)]), seed)
     space, config = oracle.space(), SearchConfig(enumerate_below=1, max_anchor_size=3)
     beam = _Beam(space, config, Certifier(config))
     search = beam.find()
@@ -430,8 +430,3 @@ def test_selection_knows_enumerated_anchors_exactly():
     beam = beam_of({(0,): (400, 300), (1,): (400, 100)}, beam_size=1)
     beam.exact[(2,)] = 0.9
     assert beam.select([(0,), (1,), (2,)]) == ([(2,)], [])
-
-
-@pytest.mark.parametrize(("anchor", "predicate"), [((), 3), ((1, 4), 0), ((1, 4), 2), ((1, 4), 9)])
-def test_extend_keeps_the_order(anchor, predicate):
-    assert extend(anchor, predicate) == tuple(sorted((*anchor, predicate)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from torch_anchors.errors import ArgumentError
-from torch_anchors.search.protocol import SearchConfig, SearchResult, SearchSpace, Status, _is_count
+from torch_anchors.search.protocol import Proposals, SearchConfig, SearchResult, SearchSpace, Status, _is_count
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,7 @@ from torch_anchors.search.protocol import SearchConfig, SearchResult, SearchSpac
         ("max_rows_total", 0, "None or a whole number of at least 1"),
         ("beam_size", True, "a whole number of at least 1"),
         ("enumerate_below", -1, "a whole number of at least 0"),
+        ("n_spent", -1, "a whole number of at least 0"),
     ],
 )
 def test_a_setting_out_of_range_is_named_with_what_came(name, value, expected):
@@ -74,6 +75,7 @@ def test_the_defaults_are_those_of_the_reference():
         (Status.EMPTY_HOLDS, True),
         (Status.NOT_FOUND, False),
         (Status.ROW_BUDGET, False),
+        (Status.COUNTED, False),
     ],
 )
 def test_success_is_a_promise_kept(status, success):
@@ -86,5 +88,11 @@ def test_a_space_allows_everything_unless_told():
     space = SearchSpace(3, coverage=lambda anchor: 0.5 ** len(anchor))
     assert space.n_rows((0,)) is None
     assert space.compatible((0,), 1)
-    assert not space.shares_rows
+    assert not space.independent
     assert space.p_keep == 0.5
+    assert space.proposals is None
+    assert space.counted is None
+
+
+def test_proposals_know_nothing_shorter_unless_told():
+    assert Proposals({(0, 1): 0.9}, 0.4).shorter((0, 1)) == {}

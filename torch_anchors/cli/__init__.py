@@ -11,31 +11,40 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from torch_anchors.cli import console, image, table
+from torch_anchors.cli.interrupts import Terminated, ending_on_request
+from torch_anchors.cli.options import refuse_unknown
+from torch_anchors.cli.outcome import CANNOT, EXIT_STATUS, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED, Outcome
 from torch_anchors.errors import AnchorsError
 
-__all__ = ["main"]
-
-FOUND, NOT_FOUND, CANNOT = 0, 1, 2
-
-EXIT_STATUS = f"""exit status:
-  {FOUND}  an anchor that reaches the threshold was found for everything that was explained
-  {NOT_FOUND}  for something none was; the best one found is reported in its place
-  {CANNOT}  nothing was explained: an argument, a file or a model is not usable"""
+__all__ = ["CANNOT", "FAILED", "FOUND", "INTERRUPTED", "NOT_FOUND", "TERMINATED", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status of one run of the command; `arguments` are those of the process unless given."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    refuse_unknown(options.parser, unknown)
     try:
-        with console.notes_for_warnings():
-            all_found: bool = options.run(options)
+        with console.notes_for_warnings(), ending_on_request():
+            outcome: Outcome = options.run(options)
+    except KeyboardInterrupt as error:
+        word = "terminated" if isinstance(error, Terminated) else "interrupted"
+        console.complain("; ".join([word, *map(str, error.args)]))
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED  # as shells report it
     except (AnchorsError, ImportError, OSError) as error:
-        console.complain(str(error))
+        console.complain(console.reason(error))
         return CANNOT
-    except KeyboardInterrupt:
-        console.complain("interrupted")
-        return 130  # as shells report it
-    return FOUND if all_found else NOT_FOUND
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        console.complain(f"there is not enough memory ({console.reason(error)}); a smaller --max-rows may help")
+        return CANNOT
+    return outcome.status
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; PyTorch, which says so in its own words, is not imported to find out."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

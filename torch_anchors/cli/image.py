@@ -4,27 +4,44 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_anchors._extras import import_extra
-from torch_anchors.cli.console import say
-from torch_anchors.cli.options import share, value_or_word, whole_number
-from torch_anchors.cli.pictures import check_picture, distinct_names, pictures_in, read_picture
-from torch_anchors.errors import ArgumentError
+from torch_anchors.cli import console
+from torch_anchors.cli.drawings import check_drawing, save_figure
+from torch_anchors.cli.each import each_explained
+from torch_anchors.cli.interrupts import finished_first
+from torch_anchors.cli.json_files import JsonFile, json_file
+from torch_anchors.cli.options import (
+    add_shared_output_options,
+    add_trust_option,
+    share,
+    value_or_word,
+    whole_number,
+    word_of,
+)
+from torch_anchors.cli.outcome import Outcome
+from torch_anchors.cli.pictures import Picture, check_picture, distinct_names, pictures_in, read_picture
+from torch_anchors.cli.whole_files import check_outputs, remove_partials
+from torch_anchors.errors import AnchorsError, ArgumentError
 
 if TYPE_CHECKING:
     import torch
 
-    from torch_anchors.image import AnchorImage
+    from torch_anchors.images.anchor_image import AnchorImage
+    from torch_anchors.images.explanation import ImageExplanation
     from torch_anchors.models import LoadedModel
 
 SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid")
 FILLS = ("mean", "blur", "noise", "constant")
 METHODS = ("auto", "beam", "exact")
-SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+
+ENOUGH = 4
+"""Times the size that the model takes: larger pictures are read at a fraction of their size."""
 
 DESCRIPTION = """\
 Find an anchor of each picture: the superpixels that make the model say what it says. While they are
@@ -53,7 +70,7 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
         epilog=EXAMPLES + exit_status,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="picture to explain")
     _add_model_options(parser.add_argument_group("model"))
     _add_perturbation_options(parser.add_argument_group("perturbation"))
@@ -69,6 +86,7 @@ def _add_model_options(group: Any) -> None:
         help="efficientnet-lite0 (the default, which needs no download), timm:NAME, torchvision:NAME, "
         "or a TorchScript or torch.export file",
     )
+    add_trust_option(group)
     group.add_argument("--input-size", type=whole_number, metavar="N", help="height and width that it takes")
     three = {"type": float, "nargs": 3, "metavar": ("R", "G", "B")}
     group.add_argument("--mean", **three, help="of its input, on the scale 0..1 (a file: ImageNet's)")
@@ -86,7 +104,11 @@ def _add_model_options(group: Any) -> None:
 
 def _add_perturbation_options(group: Any) -> None:
     group.add_argument(
-        "--segments", choices=SEGMENTATIONS, default="slic", help="how superpixels are made (default: slic)"
+        "--segments",
+        type=word_of(SEGMENTATIONS),
+        choices=SEGMENTATIONS,
+        default="slic",
+        help="how superpixels are made (default: slic)",
     )
     group.add_argument("--n-segments", type=whole_number, metavar="N", help="about how many (slic, grid)")
     group.add_argument(
@@ -106,6 +128,7 @@ def _add_search_options(group: Any) -> None:
     )
     group.add_argument(
         "--method",
+        type=word_of(METHODS),
         choices=METHODS,
         default="auto",
         help="sample (beam), try all combinations (exact), or the latter if they are few (auto, the default)",
@@ -121,69 +144,164 @@ def _add_output_options(group: Any) -> None:
         metavar="PNG",
         help="where the explanation is drawn; a folder for several pictures (default: anchor-NAME.png)",
     )
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the explanations as data, too")
-    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_shared_output_options(group)
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Explain, draw and tell; whether an anchor was found for every picture."""
-    names, drawings = _checked(options)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Task:
+    """A picture to explain.
 
-    from torch_anchors.cli.words import cost_in_words, image_in_words
-    from torch_anchors.plots import plot_image
+    Args:
+        path: of its file; None for the one that comes with scikit-image.
+        name: what it is called in the data.
+        title: what it is called in sentences; with its path where another one has the same name.
+        drawing: where its explanation is drawn.
+    """
 
+    path: Path | None
+    name: str
+    title: str
+    drawing: Path
+
+
+def run(options: argparse.Namespace) -> Outcome:
+    """Explain, draw and tell, as far as that can be done."""
+    tasks, unreadable, outcome = _checked(options)
+    if tasks:
+        with outcome.told_when_it_stops():
+            _explain(tasks, unreadable, options, outcome)
+    outcome.say_failed()
+    return outcome
+
+
+def _explain(
+    tasks: list[_Task], unreadable: list[tuple[_Task, str]], options: argparse.Namespace, outcome: Outcome
+) -> None:
     device = _device(options.device)
     model = _model(options, device)
-    pictures = [model.fit(read_picture(path)) for path in options.paths] or [model.fit(_bundled())]
     explainer = _explainer(options, model, device)
-    tell = (lambda text: None) if options.quiet else say
-    tell(_plan(names, model, device, bundled=not options.paths))
-    found = explainer.explain_iter(
-        pictures,
-        threshold=options.threshold,
-        delta=options.delta,
-        method=options.method,
-        max_anchor_size=options.max_anchor_size,
-        progress=not options.quiet,
-    )
-    explanations = []
-    for name, drawing, explanation in zip(names, drawings, found, strict=True):
-        drawing.parent.mkdir(parents=True, exist_ok=True)
-        plot_image(explanation, model.class_names, path=drawing)
-        tell(image_in_words(explanation, name, model.class_names))
-        tell(cost_in_words(explanation, drawing))
-        explanations.append(explanation)
-    if options.json:
-        _write_json(options.json, names, explanations, model)
-    return all(explanation.success for explanation in explanations)
+    tell = (lambda text: None) if options.quiet else console.say
+    plan = [_plan(tasks, model, device)]
+    settings: dict[str, Any] = {
+        "threshold": options.threshold,
+        "delta": options.delta,
+        "method": options.method,
+        "max_anchor_size": options.max_anchor_size,
+    }
+    bars = console.has_bars() and not options.quiet
+
+    def load(task: _Task) -> Picture:
+        picture = _read(task, model)
+        while plan:  # told when there is something to explain
+            tell(plan.pop())
+        return picture
+
+    def together(pictures: Sequence[Any]) -> Iterator[ImageExplanation]:
+        return explainer.explain_iter(pictures, progress=bars, **settings)
+
+    def alone(picture: Picture) -> ImageExplanation:
+        return explainer.explain(picture, **settings)
+
+    with json_file(options.json, {"model": model.name}, "pictures") as data:
+        for task, why in unreadable:
+            data.add_failed({"name": task.name, "file": _file(task), "error": why})
+        for task, found in each_explained(tasks, load, together, alone):
+            if isinstance(found, AnchorsError):
+                outcome.fail(task.title, console.reason(found))
+                data.add_failed({"name": task.name, "file": _file(task), "error": console.reason(found)})
+                continue
+            with finished_first():
+                _record(task, found, model, data, tell)
+                outcome.explained(success=found.success)
 
 
-def _checked(options: argparse.Namespace) -> tuple[list[str], list[Path]]:
-    """What the pictures are called and where each explanation is drawn.
+def _record(
+    task: _Task, explanation: ImageExplanation, model: LoadedModel, data: JsonFile, tell: Callable[[str], None]
+) -> None:
+    """Draw an explanation, add it to the data, and tell it."""
+    from torch_anchors.cli.words import cost_in_words, image_in_words
+
+    save_figure(explanation.plot(model.class_names), task.drawing)
+    known = model.class_names or ()
+    label_name = known[explanation.label] if 0 <= explanation.label < len(known) else None
+    about = {"name": task.name, "file": _file(task), "drawing": str(task.drawing)}
+    data.add({**about, **explanation.to_dict(), "label_name": label_name})
+    tell(image_in_words(explanation, task.title, model.class_names))
+    tell(cost_in_words(explanation, task.drawing))
+
+
+def _file(task: _Task) -> str | None:
+    return None if task.path is None else str(task.path)
+
+
+def _read(task: _Task, model: LoadedModel) -> Picture:
+    """The picture as the model sees it."""
+    preprocess = model.preprocess
+    shorter = preprocess.resize if preprocess.resize is not None else min(preprocess.input_size)
+    return model.fit(_bundled() if task.path is None else read_picture(task.path, enough=ENOUGH * shorter))
+
+
+def _checked(options: argparse.Namespace) -> tuple[list[_Task], list[tuple[_Task, str]], Outcome]:
+    """What can be explained, and what cannot and why, as far as that is known before PyTorch is imported.
 
     Raises:
-        ArgumentError, ImportError: for all that can be known to be wrong before PyTorch is imported.
+        ArgumentError, ImportError: nothing can be.
     """
     backgrounds = pictures_in(options.background) if options.background else []
-    for path in [*options.paths, *backgrounds]:
+    for path in backgrounds:
         check_picture(path)
     if backgrounds and options.fill is not None:
         raise ArgumentError("--fill and --background exclude each other: both say what hidden superpixels show")
+    if options.std and not all(value > 0 for value in options.std):
+        raise ArgumentError(f"--std must be numbers above 0, got {' '.join(map(str, options.std))}")
     _segmentation_settings(options.segments, options.n_segments)
     import_extra("matplotlib.figure", "demo")
-    names = distinct_names(options.paths) or ["coffee"]
-    return names, _drawings(options.out, names)
+    tasks = _tasks(options)
+    outputs = [("--out", task.drawing) for task in tasks] + ([("--json", options.json)] if options.json else [])
+    read = [*options.paths, *backgrounds, Path(options.model), *([options.class_names] if options.class_names else [])]
+    check_outputs(outputs, read)
+    outcome = Outcome("picture", len(tasks), stops=len(tasks) == 1 or options.on_error == "raise")
+    reasons = [_unreadable(task, outcome) for task in tasks]
+    remove_partials(path for _, path in outputs)
+    readable = [task for task, why in zip(tasks, reasons, strict=True) if why is None]
+    return readable, [(task, why) for task, why in zip(tasks, reasons, strict=True) if why is not None], outcome
+
+
+def _unreadable(task: _Task, outcome: Outcome) -> str | None:
+    """Why the picture cannot be read, which is said; None where it can, or where that is not seen at once."""
+    try:
+        if task.path is not None:
+            check_picture(task.path)
+    except AnchorsError as error:
+        outcome.fail(task.title, console.reason(error))
+        return console.reason(error)
+    return None
+
+
+def _tasks(options: argparse.Namespace) -> list[_Task]:
+    """The pictures, each with a name and a drawing of its own."""
+    if not options.paths:
+        (drawing,) = _drawings(options.out, ["coffee"])
+        return [_Task(None, "coffee", "coffee", drawing)]
+    names = distinct_names(options.paths)
+    alike = Counter(path.stem.casefold() for path in options.paths)
+    titles = [
+        name if alike[path.stem.casefold()] == 1 else f"{name} ({path})"
+        for name, path in zip(names, options.paths, strict=True)
+    ]
+    return [_Task(*parts) for parts in zip(options.paths, names, titles, _drawings(options.out, names), strict=True)]
 
 
 def _explainer(options: argparse.Namespace, model: LoadedModel, device: torch.device) -> AnchorImage:
-    from torch_anchors.image import AnchorImage
+    from torch_anchors.images.anchor_image import AnchorImage
 
     backgrounds = pictures_in(options.background) if options.background else []
+    shown = [_read(_Task(path, path.stem, path.stem, path), model) for path in backgrounds]
     return AnchorImage(
         model.module,
         segmentation_fn=options.segments,
         segmentation_kwargs=_segmentation_settings(options.segments, options.n_segments),
-        images_background=[model.fit(read_picture(path)) for path in backgrounds] or None,
+        images_background=shown or None,
         seed=options.seed,
         fill="mean" if options.fill is None else options.fill,
         preprocess=model.preprocess,
@@ -200,11 +318,10 @@ def _bundled() -> Any:
 
 def _drawings(out: Path | None, names: list[str]) -> list[Path]:
     """Where each explanation is drawn."""
-    if out is not None and out.suffix:
+    if out is not None and out.suffix and not out.is_dir():
         if len(names) > 1:
             raise ArgumentError(f"--out must be a folder for {len(names)} pictures, got {out}")
-        if out.suffix.lower() not in SUFFIXES:
-            raise ArgumentError(f"--out must end in one of {', '.join(SUFFIXES)}, got {out}")
+        check_drawing(out)
         return [out]
     return [(out or Path()) / f"anchor-{name}.png" for name in names]
 
@@ -224,7 +341,7 @@ def _model(options: argparse.Namespace, device: torch.device) -> LoadedModel:
     """The model, with what the user knows better about its input and its classes."""
     from torch_anchors.models import load_image_model
 
-    model = load_image_model(options.model, device=device)
+    model = load_image_model(options.model, device=device, trust=options.trust)
     known: dict[str, Any] = {}
     if options.input_size:
         known["input_size"] = (options.input_size, options.input_size)
@@ -232,11 +349,16 @@ def _model(options: argparse.Namespace, device: torch.device) -> LoadedModel:
         known["mean"] = tuple(options.mean)
     if options.std:
         known["std"] = tuple(options.std)
-    names = model.class_names
-    if options.class_names:
-        names = tuple(options.class_names.read_text(encoding="utf-8").splitlines())
+    names = _class_names(options.class_names) if options.class_names else model.class_names
     preprocess = dataclasses.replace(model.preprocess, **known)
     return dataclasses.replace(model, preprocess=preprocess, class_names=names)
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"--class-names must be a text file in UTF-8, and {path} is not: {error}") from error
 
 
 def _device(name: str | None) -> torch.device:
@@ -250,18 +372,9 @@ def _device(name: str | None) -> torch.device:
         raise ArgumentError(f"--device {name} cannot be used here: {reason}") from error
 
 
-def _plan(names: list[str], model: LoadedModel, device: torch.device, *, bundled: bool) -> str:
-    what = f"{len(names)} pictures" if len(names) > 1 else names[0]
-    if bundled:
+def _plan(tasks: list[_Task], model: LoadedModel, device: torch.device) -> str:
+    what = f"{len(tasks)} pictures" if len(tasks) > 1 else tasks[0].title
+    if tasks[0].path is None:
         what = "coffee, a photograph that comes with scikit-image,"
     height, width = model.input_size
     return f"Explaining {what} with {model.name} on {device}, as it sees it: {width} x {height} pixels."
-
-
-def _write_json(path: Path, names: list[str], explanations: list[Any], model: LoadedModel) -> None:
-    pictures = []
-    for name, explanation in zip(names, explanations, strict=True):
-        label_name = model.class_names[explanation.label] if model.class_names else None
-        pictures.append({"name": name, **explanation.to_dict(), "label_name": label_name})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"model": model.name, "pictures": pictures}, indent=1) + "\n", encoding="utf-8")

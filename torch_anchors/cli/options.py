@@ -1,10 +1,13 @@
-"""Kinds of values that options take; argparse reports what they complain of."""
+"""Kinds of values that options take, and what was probably meant; argparse reports what they complain of."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TypeVar
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -31,6 +34,19 @@ def share(text: str) -> float:
     return number
 
 
+def word_of(words: Sequence[str]) -> Callable[[str], str]:
+    """A reader of options that are one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {', '.join(words)}){did_you_mean(text, words)}"
+            )
+        return text
+
+    return read
+
+
 def value_or_word(kind: Callable[[str], Value], *words: str) -> Callable[[str], Value | str]:
     """A reader of options that are one of a few words or a number of a kind."""
 
@@ -41,6 +57,51 @@ def value_or_word(kind: Callable[[str], Value], *words: str) -> Callable[[str], 
             return kind(text)
         except ValueError:
             expected = ", ".join(words)
-            raise argparse.ArgumentTypeError(f"expected {expected} or a number, got {text!r}") from None
+            raise argparse.ArgumentTypeError(
+                f"expected {expected} or a number, got {text!r}{did_you_mean(text, words)}"
+            ) from None
 
     return read
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """ "; did you mean grid?", or nothing where no known word is like the text."""
+    by_letters = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(text.lower(), by_letters, n=1)
+    return f"; did you mean {by_letters[close[0]]}?" if close else ""
+
+
+def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    """End the command as argparse does where there are options that it does not know, if there are any."""
+    if unknown:
+        known = re.findall(r"--[a-z][a-z-]*", parser.format_help())
+        hints = [did_you_mean(word.partition("=")[0], known) for word in unknown if word.startswith("-")]
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
+
+
+def add_shared_output_options(group: Any) -> None:
+    """What every command does in the same way with what it writes."""
+    group.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the explanations as data, too: .jsonl has a line for each as soon as it is known, other files are "
+        "one document, rewritten as it grows",
+    )
+    group.add_argument(
+        "--on-error",
+        type=word_of(("raise", "skip")),
+        choices=("raise", "skip"),
+        help="what happens when one of several cannot be explained: the others still are (skip, the default), or the "
+        "command stops (raise)",
+    )
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def add_trust_option(group: Any) -> None:
+    """The word that a file which can run code needs."""
+    group.add_argument(
+        "--trust",
+        action="store_true",
+        help="load a --model FILE although it can run code; only for files of people whom you trust",
+    )

@@ -1,8 +1,10 @@
-"""Pictures read from files."""
+"""Pictures read from files, in little memory however large they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,19 +12,31 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from torch_anchors._shapes import UInt8
-from torch_anchors.errors import ArgumentError
+from torch_anchors.errors import AnchorsError, ArgumentError
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
+MOST_PIXELS = 90_000_000
+"""Pixels of a picture that is decoded whole: about 700 megabytes at most, while it is."""
 
-def read_picture(path: Path) -> Picture:
+
+def read_picture(path: Path, *, enough: int | None = None) -> Picture:
     """The picture in red, green and blue, upright as the camera was held; transparent parts become white.
+
+    Args:
+        path: of the file.
+        enough: length that the shorter side needs at most. A picture that has a multiple of it is read at a fraction
+            of its size, in as much less memory.
 
     Raises:
         ArgumentError: as `check_picture`, or the file is damaged.
     """
     with _opened(path) as picture:
-        upright = ImageOps.exif_transpose(picture).convert("RGBA")
+        if enough:
+            picture.draft(None, (enough, enough))  # a JPEG is then decoded at a fraction of its size
+        _check_size(path, picture)
+        ImageOps.exif_transpose(picture, in_place=True)
+        upright = _shrunk(picture, enough).convert("RGBA")
         white = Image.new("RGBA", upright.size, "white")
         return np.array(Image.alpha_composite(white, upright).convert("RGB"))
 
@@ -31,11 +45,31 @@ def check_picture(path: Path) -> None:
     """Look at the beginning of the file only, so that many are checked at once before the work begins.
 
     Raises:
-        ArgumentError: there is no such file, or it holds no picture with at most 8 bits a channel.
+        ArgumentError: there is no such file, it holds no picture with at most 8 bits a channel, or a huge one.
     """
     with _opened(path) as picture:
         if picture.mode.startswith(("I", "F")):
             raise ArgumentError(f"{path} has more than 8 bits a channel; convert it to an ordinary PNG or JPEG")
+        if picture.format not in ("JPEG", "MPO"):
+            _check_size(path, picture)
+
+
+def _check_size(path: Path, picture: Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise ArgumentError(f"{path} has {width:,} x {height:,} pixels, {_remedy()}")
+
+
+def _remedy() -> str:
+    return f"more than are decoded here; scale it down to at most {MOST_PIXELS // 1_000_000} million pixels first"
+
+
+def _shrunk(picture: Image.Image, enough: int | None) -> Image.Image:
+    """The picture, or a whole fraction of it whose shorter side is still long enough."""
+    fraction = min(picture.size) // enough if enough else 1
+    if fraction < 2:
+        return picture
+    return (picture if picture.mode in ("L", "RGB") else picture.convert("RGBA")).reduce(fraction)
 
 
 @contextmanager
@@ -46,11 +80,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     if not path.exists():
         raise ArgumentError(f"there is no file {path}")
     try:
-        with Image.open(path) as picture:
-            yield picture
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # there is a limit of our own
+            with Image.open(path) as picture:
+                yield picture
+    except AnchorsError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ArgumentError(f"{path} has {_remedy()}") from error
     except UnidentifiedImageError as error:
         raise ArgumentError(f"{path} is not a picture, or of a format that Pillow cannot read") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # truncated, damaged, huge
+    except Exception as error:  # a truncated or damaged file may fail in any way, as each format has its own decoder
         raise ArgumentError(f"{path} cannot be read as a picture: {error}") from error
 
 
@@ -69,11 +109,27 @@ def pictures_in(folder: Path) -> list[Path]:
     return paths
 
 
-def distinct_names(paths: Iterable[Path]) -> list[str]:
-    """The names of the files without folder and suffix, numbered where one comes again."""
-    seen: dict[str, int] = {}
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """The names of the files without folder and suffix, numbered where one comes again.
+
+    No two of them differ only in capitals, or in how an accent is spelled: some systems take them for one.
+    """
+    own = {_key(path.stem) for path in paths}
+    taken: set[str] = set()
+    latest: dict[str, int] = {}
     names = []
     for path in paths:
-        seen[path.stem] = seen.get(path.stem, 0) + 1
-        names.append(path.stem if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}")
+        name, key = path.stem, _key(path.stem)
+        if key in taken:
+            n = latest.get(key, 1) + 1
+            while _key(f"{path.stem}-{n}") in own or _key(f"{path.stem}-{n}") in taken:
+                n += 1
+            latest[key] = n
+            name = f"{path.stem}-{n}"
+        taken.add(_key(name))
+        names.append(name)
     return names
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

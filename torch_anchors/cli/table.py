@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_anchors._extras import import_extra
-from torch_anchors.cli.console import listed, say
-from torch_anchors.cli.options import share, whole_number
-from torch_anchors.errors import ArgumentError
+from torch_anchors.cli import console
+from torch_anchors.cli.drawings import check_drawing, save_figure
+from torch_anchors.cli.each import each_explained
+from torch_anchors.cli.interrupts import finished_first
+from torch_anchors.cli.json_files import json_file
+from torch_anchors.cli.options import add_shared_output_options, add_trust_option, share, whole_number, word_of
+from torch_anchors.cli.outcome import Outcome
+from torch_anchors.cli.rows import Split, read_table, split_table
+from torch_anchors.cli.whole_files import check_outputs, remove_partials
+from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.words import listed
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
-    from torch_anchors.tabular import AnchorTabular
-    from torch_anchors.tabular_explanation import TabularExplanation
+    from torch_anchors.tables.anchor_tabular import AnchorTabular
+    from torch_anchors.tables.explanation import TabularExplanation
+    from torch_anchors.tables.schema import TableSchema
 
-HELD_BACK = 0.2
-"""Share of the rows on which a rule and the model are tried; the model is trained on the others."""
-
-MOST_CLASSES = 100
+SAMPLINGS = ("interventional", "conditional")
 
 DESCRIPTION = """\
 Find an anchor of rows of a table: conditions on its columns such that, where they hold, the model says
@@ -49,17 +53,24 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
         epilog=EXAMPLES + exit_status,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="table with a header, in CSV")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column that the model is to tell")
-    parser.add_argument("--row", type=int, nargs="+", default=[0], metavar="N", help="rows to explain (default: 0)")
+    parser.add_argument(
+        "--row",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="rows to explain, by their place in FILE: 0 is the first one below the header, -1 the last (default: 0); "
+        "rows without a TARGET count, and can be explained, too",
+    )
     parser.add_argument("--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out")
     _add_model_options(parser.add_argument_group("model"))
     _add_search_options(parser.add_argument_group("search"))
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="PNG", help="draw the rule of the first row")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the rules as data, too")
-    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    add_shared_output_options(group)
 
 
 def _add_model_options(group: Any) -> None:
@@ -67,15 +78,18 @@ def _add_model_options(group: Any) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="TorchScript file of a module that takes float rows (numbers, and codes of categories in sorted order)",
+        help="TorchScript or torch.export file of a module that takes float rows (numbers, and codes of categories in "
+        "sorted order) and returns a score for each class in sorted order, or one that is positive for the second",
     )
+    add_trust_option(group)
     group.add_argument("--epochs", type=whole_number, default=10, metavar="N", help="of training (default: 10)")
 
 
 def _add_search_options(group: Any) -> None:
     group.add_argument(
         "--sampling",
-        choices=("interventional", "conditional"),
+        type=word_of(SAMPLINGS),
+        choices=SAMPLINGS,
         default="interventional",
         help="whether the columns outside the rule are replaced independently of it (the default), or rows are "
         "taken from the table as they are",
@@ -88,129 +102,131 @@ def _add_search_options(group: Any) -> None:
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of training and sampling (default: 0)")
 
 
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """The table without its target, the class of each row, and which rows are trained on."""
+def run(options: argparse.Namespace) -> Outcome:
+    """Train, explain and tell, as far as that can be done."""
+    _check(options)
+    split = split_table(read_table(options), options)
+    several = len(split.asked) > 1
+    outcome = Outcome("row", len(split.asked), stops=not several or options.on_error == "raise")
+    with outcome.told_when_it_stops():
+        _explain(split, options, outcome)
+    outcome.say_failed()
+    return outcome
 
-    table: pd.DataFrame
-    classes: list[str]
-    target: torch.Tensor
-    train: torch.Tensor
-    held_back: torch.Tensor
 
-
-def run(options: argparse.Namespace) -> bool:
-    """Train, explain and tell; whether a rule was found for every row."""
+def _check(options: argparse.Namespace) -> None:
+    """Complains of what can be known to be wrong before the work begins."""
+    if options.seed < 0:
+        raise ArgumentError(f"--seed must be a whole number of at least 0, got {options.seed}")
     if options.out:
         import_extra("matplotlib.figure", "demo")
-    tell = (lambda text: None) if options.quiet else say
-    split = _split(_read(options), options)
-    explainer, encoded = _explainer(options, split)
-    tell(_model_in_words(options, explainer, split, encoded))
-    explanations = explainer.explain_batch(
-        split.table.iloc[options.row],
-        threshold=options.threshold,
-        delta=options.delta,
-        max_anchor_size=options.max_anchor_size,
-    )
-    for row, explanation in zip(options.row, explanations, strict=True):
-        tell(_rule_in_words(row, explanation, split, options))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        explanations[0].plot(options.out)
-        tell(f"Row {options.row[0]} is drawn in {options.out}.")
-    if options.json:
-        rules = [{"row": row, **one.to_dict()} for row, one in zip(options.row, explanations, strict=True)]
-        options.json.write_text(json.dumps({"classes": split.classes, "rules": rules}, indent=2), encoding="utf-8")
-    return all(explanation.success for explanation in explanations)
+        check_drawing(options.out)
+    if options.model and not options.model.exists():
+        raise ArgumentError(f"there is no file {options.model}")
+    outputs = [(name, path) for name, path in (("--out", options.out), ("--json", options.json)) if path]
+    check_outputs(outputs, [options.file, *([options.model] if options.model else [])])
+    remove_partials(path for _, path in outputs)
 
 
-def _read(options: argparse.Namespace) -> pd.DataFrame:
-    """The table without the rows that have no target and without the columns to leave out."""
-    pandas = import_extra("pandas", "demo")
-    if not options.file.exists():
-        raise ArgumentError(f"there is no file {options.file}")
-    try:
-        table: pd.DataFrame = pandas.read_csv(options.file, skipinitialspace=True)
-    except (ValueError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ArgumentError(f"{options.file} cannot be read as CSV: {error}") from error
-    for name, columns in (("--target", [options.target]), ("--drop", options.drop)):
-        unknown = [column for column in columns if column not in table.columns]
-        if unknown:
-            raise ArgumentError(f"{name} must name columns of the table ({listed(list(table.columns))}), got {unknown}")
-    return table.drop(columns=options.drop).dropna(subset=[options.target])
+def _explain(split: Split, options: argparse.Namespace, outcome: Outcome) -> None:
+    explainer, schema = _explainer(options, split)
+    tell: Callable[[str], None] = (lambda text: None) if options.quiet else console.say
+    tell(_model_in_words(options, explainer, split))
+    settings: dict[str, Any] = {
+        "threshold": options.threshold,
+        "delta": options.delta,
+        "max_anchor_size": options.max_anchor_size,
+    }
+
+    def load(row: int) -> int:
+        _check_categories(split.file.iloc[[row]], schema, options.target)
+        return row
+
+    def together(rows: Sequence[Any]) -> Iterator[TabularExplanation]:
+        return explainer.explain_iter(split.file.iloc[list(rows)], **settings)
+
+    def alone(row: int) -> TabularExplanation:
+        return explainer.explain(split.file.iloc[[row]], **settings)
+
+    with json_file(options.json, {"classes": split.classes}, "rules") as data:
+        for row, found in each_explained(split.asked, load, together, alone):
+            if isinstance(found, AnchorsError):
+                outcome.fail(f"row {row}", console.reason(found))
+                data.add_failed({"row": row, "error": console.reason(found)})
+                continue
+            with finished_first():
+                data.add({"row": row, **found.to_dict(), "label_name": split.called(found.label)})
+                tell(_rule_in_words(row, found, split, options))
+                if options.out and not outcome.n_explained:
+                    save_figure(found.plot(), options.out)
+                    tell(f"Row {row} is drawn in {options.out}.")
+                outcome.explained(success=found.success)
 
 
-def _split(table: pd.DataFrame, options: argparse.Namespace) -> _Split:
+def _check_categories(row: pd.DataFrame, schema: TableSchema, target: str) -> None:
+    """Complains of a row without a target that has what no row with one has, so that nothing is known of it."""
+    for column, code in zip(schema.columns, schema.encode(row)[0], strict=True):
+        if column.categories is not None and code >= len(column.categories):
+            value = row[column.name].iloc[0]
+            raise ArgumentError(f"its {column.name} is {value}, as in no row that has a {target}")
+
+
+def _explainer(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular, TableSchema]:
+    """The fitted explainer, and the columns of the table."""
     import torch
 
-    target = table[options.target].astype(str)
-    features = table.drop(columns=[options.target])
-    incomplete = [str(column) for column in features.columns if features[column].isna().any()]
-    if incomplete:
-        raise ArgumentError(f"the columns {listed(incomplete)} have missing values; fill them in, or --drop them")
-    classes = sorted(target.unique())
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        raise ArgumentError(
-            f"--target must have 2 to {MOST_CLASSES} classes, {options.target} has {len(classes)}; cut numbers into "
-            "classes first"
-        )
-    outside = [row for row in options.row if not -len(table) <= row < len(table)]
-    if outside:
-        rows = listed([str(row) for row in outside])
-        raise ArgumentError(f"--row must be between 0 and {len(table) - 1}, got {rows}")
-    codes = torch.tensor([classes.index(name) for name in target])
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(options.seed))
-    n_held_back = int(len(table) * HELD_BACK)
-    return _Split(features, classes, codes, order[n_held_back:], order[:n_held_back])
-
-
-def _explainer(options: argparse.Namespace, split: _Split) -> tuple[AnchorTabular, torch.Tensor]:
-    """The fitted explainer, and the whole table as the model reads it."""
-    import torch
-
-    from torch_anchors.models.files import load_file
+    from torch_anchors.cli.given_net import given_net
     from torch_anchors.models.table_net import train_table_net
-    from torch_anchors.table import TableSchema
-    from torch_anchors.tabular import AnchorTabular
+    from torch_anchors.tables.anchor_tabular import AnchorTabular
+    from torch_anchors.tables.schema import TableSchema
 
     schema = TableSchema.infer(split.table)
     encoded = torch.from_numpy(schema.encode(split.table)).float()
     if options.model:
-        if not options.model.exists():
-            raise ArgumentError(f"there is no file {options.model}")
-        model: torch.nn.Module = load_file(options.model, torch.device("cpu")).module
+        model: torch.nn.Module = given_net(options.model, encoded, schema.names, split.classes, trust=options.trust)
     else:
         model = train_table_net(
             schema.n_categories,
             encoded[split.train],
             split.target[split.train],
             n_classes=len(split.classes),
-            seed=options.seed,
+            seed=options.seed % 2**63,
             epochs=options.epochs,
         )
     categories = {i: column.categories for i, column in enumerate(schema.columns) if column.categories is not None}
     explainer = AnchorTabular(model, list(schema.names), categories, seed=options.seed, sampling=options.sampling)
-    return explainer.fit(split.table.iloc[split.train.numpy()]), encoded
+    return explainer.fit(split.table.iloc[split.train.numpy()]), schema
 
 
-def _model_in_words(options: argparse.Namespace, explainer: AnchorTabular, split: _Split, encoded: torch.Tensor) -> str:
-    """What the model is, and how often it is right on rows held back."""
-    import torch
-
-    with torch.inference_mode():
-        labels = explainer.predictor(encoded[split.held_back]).argmax(1)
-    right = float((labels == split.target[split.held_back]).float().mean())
+def _model_in_words(options: argparse.Namespace, explainer: AnchorTabular, split: Split) -> str:
+    """What the model is, which rows there are, and how often it is right on rows held back."""
     what = f"The model {options.model}" if options.model else f"A small network, trained on {len(split.train):,} rows,"
-    return (
-        f"{what} tells {options.target} ({listed(split.classes, 'or')}) right in {100 * right:.1f} % of "
-        f"{len(split.held_back):,} rows held back."
-    )
+    task = f"{options.target} ({listed(split.classes, 'or')})"
+    missing = len(split.file) - len(split.table)
+    rows = f" {missing:,} of {len(split.file):,} rows have no {options.target}; they are left out." if missing else ""
+    if not len(split.held_back):
+        return f"{what} tells {task}; the table is too short for rows to be held back.{rows}"
+    right = _share_right(explainer, split)
+    return f"{what} tells {task} right in {100 * right:.1f} % of {len(split.held_back):,} rows held back.{rows}"
 
 
-def _rule_in_words(row: int, explanation: TabularExplanation, split: _Split, options: argparse.Namespace) -> str:
+def _share_right(explainer: AnchorTabular, split: Split) -> float:
+    """How often the labels that are explained are the right ones on rows held back.
+
+    These are the explainer's own, so that a model of one score is read as it is when it is explained.
+    """
+    labels = explainer._model().labels_of_table(split.table.iloc[split.held_back.numpy()])
+    if (labels >= len(split.classes)).any():
+        raise ArgumentError(
+            f"the model returns the label {labels.max()}, and the table has the labels 0 to {len(split.classes) - 1}: "
+            f"{listed(split.classes)}"
+        )
+    return float((labels == split.target[split.held_back].numpy()).mean())
+
+
+def _rule_in_words(row: int, explanation: TabularExplanation, split: Split, options: argparse.Namespace) -> str:
     """What the model says of a row, the rule, and how the rule did on rows held back."""
-    label = split.classes[explanation.label]
+    label = split.called(explanation.label)
     low, high = explanation.precision_interval
     kind = "exactly" if low == high else f"{100 * low:.1f} to {100 * high:.1f} % with {100 * (1 - options.delta):g} %"
     kind = kind if low == high else f"{kind} confidence"
@@ -231,7 +247,7 @@ def _rule_in_words(row: int, explanation: TabularExplanation, split: _Split, opt
     )
 
 
-def _held_back_in_words(explanation: TabularExplanation, split: _Split) -> str:
+def _held_back_in_words(explanation: TabularExplanation, split: Split) -> str:
     rows = split.table.iloc[split.held_back.numpy()]
     applies = explanation.applies(rows)
     if not applies.any():

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from torch_anchors._shapes import Bool
-from torch_anchors.cli.console import listed
-from torch_anchors.explanation import ImageExplanation
-from torch_anchors.plots import LabelNames, explanation_label
+from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.search.protocol import Status
+from torch_anchors.words import LabelNames, listed
 
 _MANY = 4  # superpixels of which each is worth saying where it is
 
 
 def image_in_words(explanation: ImageExplanation, name: str, label_names: LabelNames) -> str:
     """What the model says of the picture, and what makes it say so."""
-    label = explanation_label(explanation, label_names)
+    label = explanation.called(label_names)
     return f"The model takes {name} for {label}. {_anchor(explanation)}"
 
 

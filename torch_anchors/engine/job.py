@@ -1,18 +1,37 @@
-"""One explanation under way."""
+"""One explanation on its way through the engine: the case that comes in, what is found, and the state between."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from torch_anchors.engine.ledger import Memory
 from torch_anchors.perturb.protocol import Sampler
-from torch_anchors.search.protocol import Anchor, EnumerateRequest, Reply, Request, Search, SearchResult
+from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
+
+if TYPE_CHECKING:
+    from torch_anchors.engine.replies import Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """An instance made ready to be explained. A wing's own cases add what their explanations show.
+
+    Args:
+        sampler: draws and renders its rows.
+        rng: its own random stream, so that it does not depend on what else is in a batch.
+        instance: what the sampler calls the instance.
+        label: the label to explain; None for the one that the predictor gives the instance.
+    """
+
+    sampler: Sampler
+    rng: np.random.Generator
+    instance: Any = None
+    label: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,61 +44,97 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What the engine found for one case.
+
+    Attributes:
+        result: what the search returned.
+        label: the label that was explained; `INVALID` where the predictor returned NaN for the instance itself.
+        examples: a few rows on which the anchor holds, hits first.
+        n_rows: rows of this case that were sent to the model, the instance itself included.
+        n_calls: forward passes in which they were; rows of other cases may have shared them.
+        seconds: from the admission of the case to the end of its search.
+    """
+
+    result: SearchResult
+    label: int
+    examples: Examples
+    n_rows: int
+    n_calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """The engine's own question at the beginning, where a search cannot begin without it: the instance's label."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExamplesRequest:
-    """What the engine itself asks at the end of a search: examples of hits and misses, and the explained label."""
+    """The engine's own question at the end of a search: examples of hits and misses, and the explained label."""
 
     anchor: Anchor
 
 
+AnyRequest = Request | AnswerRequest | ExamplesRequest
+
+
 @dataclass(slots=True, eq=False)
 class Job:
-    """One explanation: what it searches, how it draws, and what came out.
+    """The live state of one case; nobody but the engine sees it.
 
     Args:
-        search: the search, not yet started.
-        sampler: draws and renders its rows.
-        rng: its own random stream, so that it does not depend on what else is in a batch.
-        instance: what the sampler calls the instance.
-        label: the label to explain; None for the one that the predictor gives the instance.
+        number: the case's place among all that were admitted.
+        case: what is explained.
         n_examples: how many hits and how many misses to report.
-        tag: anything the caller wants to find again on the finished job.
+        first_slot: of the job's rows in the ledger, or an earlier one.
+        instance_is_first: whether that slot is the instance's own row, because the model is asked for its label.
+
+    Attributes:
+        label: the label to explain; None as long as only the device knows it.
+        memory: the rows drawn so far.
+        asks: requests that are not all answered yet.
+        error: of the model on this job's rows alone.
     """
 
-    search: Search
-    sampler: Sampler
-    rng: np.random.Generator
-    instance: Any = None
-    label: int | None = None
-    n_examples: int = 10
-    tag: Any = None
-
+    number: int
+    case: Case
+    n_examples: int
+    first_slot: int
+    instance_is_first: bool = False
+    label: int | None = field(init=False)
+    memory: Memory = field(init=False)
+    search: Search | None = None
+    asks: list[Ask] = field(default_factory=list)
     result: SearchResult | None = None
-    explained_label: int = -1
     examples: Examples | None = None
+    error: Exception | None = None
     n_rows: int = 0
     n_calls: int = 0
-    seconds: float = 0.0
-
-    memory: Memory = field(init=False)
-    first_slot: int = -1
-    asks: list[Ask] = field(default_factory=list)
-    _started: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.memory = Memory(remembers=self.sampler.shares_rows)
+        self.label = self.case.label
+        self.memory = Memory(self.case.sampler)
 
-    def start(self) -> tuple[Request, ...] | tuple[ExamplesRequest, ...]:
-        """The first requests; only for examples if the search knows its result without any row."""
-        self._started = time.perf_counter()
+    @property
+    def ready(self) -> bool:
+        """Whether every request has been answered."""
+        return all(ask.answered for ask in self.asks)
+
+    def begin(self, search: Search) -> tuple[AnyRequest, ...]:
+        """The first requests of its search; only for examples if the search knows its result without any row."""
+        self.search = search
         return self._advance(None)
 
-    def advance(self) -> tuple[Request, ...] | tuple[ExamplesRequest, ...]:
+    def advance(self) -> tuple[AnyRequest, ...]:
         """The requests that follow the replies to all earlier ones; none when everything is known."""
         if self.result is not None:
             return ()
         return self._advance(tuple(ask.reply for ask in self.asks if ask.reply is not None))
 
-    def _advance(self, replies: tuple[Reply, ...] | None) -> Any:
+    def _advance(self, replies: tuple[Reply, ...] | None) -> tuple[AnyRequest, ...]:
+        assert self.search is not None
         try:
             requests = next(self.search) if replies is None else self.search.send(replies)
             while not requests:  # a search may find that it has nothing to ask
@@ -87,46 +142,12 @@ class Job:
             return requests
         except StopIteration as stop:
             self.result = stop.value
-            return (ExamplesRequest(self.result.anchor),)
+            return (ExamplesRequest(stop.value.anchor),)
 
-    @property
-    def found(self) -> tuple[SearchResult, Examples]:
-        """The result and the examples of a finished job."""
-        if self.result is None or self.examples is None:
-            raise RuntimeError("The job is not finished.")
-        return self.result, self.examples
-
-    @property
-    def ready(self) -> bool:
-        """Whether every request has been answered."""
-        return all(ask.answered for ask in self.asks)
-
-    def finish(self) -> None:
-        """Closes the clock and forgets the rows."""
-        self.seconds = time.perf_counter() - self._started
-        self.memory = Memory(remembers=self.sampler.shares_rows)
-        self.asks = []
-
-
-@dataclass(slots=True, eq=False)
-class Ask:
-    """A request of a job together with the rows that answer it.
-
-    `slots` are the rows to look at: first the `n_fresh` drawn for this request, then older ones that also count.
-    `codes` describes the same rows. `last_slot` is the last that must be predicted before the answer.
-    """
-
-    job: Job
-    request: Request | ExamplesRequest
-    slots: NDArray[np.int64]
-    codes: Tensor | None
-    n_fresh: int
-    n_new: int
-    last_slot: int
-    reply: Reply | None = None
-    answered: bool = False
-
-    @property
-    def enumerates(self) -> bool:
-        """Whether every row of the anchor is wanted, each with its own answer."""
-        return isinstance(self.request, EnumerateRequest)
+    def found(self) -> Found:
+        """What came out of a finished job."""
+        assert self.result is not None
+        assert self.label is not None
+        assert self.examples is not None
+        seconds = time.perf_counter() - self.started
+        return Found(self.result, self.label, self.examples, self.n_rows, self.n_calls, seconds)

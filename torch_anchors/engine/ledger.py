@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Int, Shaped
-from torch_anchors.perturb.masks import holds, n_bytes
+from torch_anchors.perturb.protocol import IndependentSampler, Sampler
 from torch_anchors.search.protocol import Anchor
 
 
@@ -65,28 +67,27 @@ class Block:
     slots: NDArray[np.int64]
 
 
-@dataclass(slots=True)
 class Memory:
-    """The rows that one job has drawn, and for images where each distinct one is to be found.
+    """The rows that one job has drawn and, where equal codes are equal rows, the slot of each distinct one.
 
-    `remembers` says that equal codes are equal rows: then none gets a second slot, and rows drawn for an anchor count
-    for every larger anchor they satisfy.
+    Rows drawn for an anchor count for every larger anchor they satisfy where the sampler's predicates are independent.
     """
 
-    remembers: bool
-    blocks: list[Block] = field(default_factory=list)
-    slot_of: dict[bytes, int] = field(default_factory=dict)
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._blocks: list[Block] = []
+        self._slot_of: dict[bytes, int] = {}
 
     def split(self, codes: Shaped[Tensor, "rows width"], first: int) -> tuple[NDArray[np.int64], Tensor]:
         """Slots of the rows, and the codes of those that are new, whose slots are consecutive from `first`.
 
         A dictionary is the fastest exact index for the hundreds of codes of a round; it sees packed bytes only.
         """
-        if not self.remembers:
+        if not self._sampler.repeatable:
             return np.arange(first, first + codes.shape[0]), codes
-        start = first - len(self.slot_of)
+        start = first - len(self._slot_of)
         keys = np.ascontiguousarray(codes.numpy()).view(f"V{codes.shape[1]}").ravel().tolist()
-        slot_of = self.slot_of
+        slot_of = self._slot_of
         slots = np.array([slot_of.setdefault(key, start + len(slot_of)) for key in keys], dtype=np.int64)
         _, positions = np.unique(slots, return_index=True)
         new = positions[slots[positions] >= first]
@@ -94,30 +95,32 @@ class Memory:
 
     def add(self, anchor: Anchor, codes: Tensor, slots: NDArray[np.int64]) -> None:
         """Takes note of rows drawn for `anchor`."""
-        self.blocks.append(Block(anchor, codes, slots))
+        self._blocks.append(Block(anchor, codes, slots))
 
-    def pool(self, anchor: Anchor, n_predicates: int) -> tuple[NDArray[np.int64], Tensor] | None:
-        """Slots and codes of all rows so far that are draws of `anchor`; None where rows are not shared."""
-        if not self.remembers:
-            return None
-        members = set(anchor)
-        slots, codes = [np.zeros(0, dtype=np.int64)], [np.zeros((0, n_bytes(n_predicates)), dtype=np.uint8)]
-        for block in self.blocks:
-            if members.issuperset(block.anchor):
-                packed = block.codes.numpy()
-                held = holds(packed, anchor, n_predicates)
-                slots.append(block.slots[held])
-                codes.append(packed[held, : n_bytes(n_predicates)])
-        return np.concatenate(slots), torch.from_numpy(np.concatenate(codes))
+    def pool(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
+        """Slots and codes of all rows so far that are draws of `anchor`, repeated where a row was drawn again."""
+        blocks = [block for block in self._blocks if set(block.anchor) <= set(anchor)]
+        return self._satisfying(anchor, blocks)
 
-    def known(self, anchor: Anchor, n_predicates: int) -> tuple[NDArray[np.int64], Tensor | None]:
+    def known(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
         """Slots and codes of rows already predicted that satisfy `anchor`, to show as examples."""
-        if not self.remembers:
-            blocks = [block for block in self.blocks if block.anchor == anchor]
-            if not blocks:
+        if self._sampler.repeatable and self._sampler.independent:
+            if not self._slot_of:
                 return np.zeros(0, dtype=np.int64), None
-            return np.concatenate([b.slots for b in blocks]), torch.cat([b.codes for b in blocks])
-        slots = np.fromiter(self.slot_of.values(), dtype=np.int64, count=len(self.slot_of))
-        codes = np.frombuffer(b"".join(self.slot_of), dtype=np.uint8).reshape(len(self.slot_of), -1)
-        held = holds(codes, anchor, n_predicates)
-        return slots[held], torch.from_numpy(codes[held])
+            slots = np.fromiter(self._slot_of.values(), dtype=np.int64, count=len(self._slot_of))
+            codes = np.frombuffer(bytearray().join(self._slot_of), dtype=np.uint8).reshape(len(self._slot_of), -1)
+            return self._satisfying(anchor, [Block((), torch.from_numpy(codes), slots)])
+        blocks = [block for block in self._blocks if self._sampler.independent or block.anchor == anchor]
+        return self._satisfying(anchor, blocks)
+
+    def _satisfying(self, anchor: Anchor, blocks: Sequence[Block]) -> tuple[NDArray[np.int64], Tensor | None]:
+        """The rows of `blocks` on which `anchor` holds: all of them where rows are drawn for one anchor only."""
+        if not any(block.slots.size for block in blocks):
+            return np.zeros(0, dtype=np.int64), None
+        slots, codes = [block.slots for block in blocks], [block.codes for block in blocks]
+        if self._sampler.independent:
+            sampler = cast(IndependentSampler, self._sampler)
+            held = [np.flatnonzero(sampler.holds(part.numpy(), anchor)) for part in codes]
+            slots = [part[own] for part, own in zip(slots, held, strict=True)]
+            codes = [part[torch.from_numpy(own)] for part, own in zip(codes, held, strict=True)]
+        return np.concatenate(slots), torch.cat(codes)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torch_anchors._locks import Lock
 from torch_anchors._shapes import Int, Shaped
+from torch_anchors.engine.eval_mode import eval_mode
+from torch_anchors.engine.max_rows import is_out_of_memory
+from torch_anchors.engine.repeats import RepeatCheck
 from torch_anchors.errors import (
     AnchorsError,
     AnchorsWarning,
@@ -49,6 +53,8 @@ class Predictor:
         preprocess: applied to the rows on the device before the cast.
         autocast: dtype of ``torch.autocast`` around the call, such as ``torch.bfloat16``; None for none.
         channels_last: memory format of image rows; None to follow the module's own convolution weights.
+        check_repeats: whether some rows of the first batches are predicted twice, to learn whether the model repeats
+            its answers; see `repeats`.
 
     Raises:
         ArgumentError: the model is not callable, or `device` is not where the module's parameters are.
@@ -63,6 +69,7 @@ class Predictor:
         preprocess: Callable[[Tensor], Tensor] | None = None,
         autocast: torch.dtype | None = None,
         channels_last: bool | None = None,
+        check_repeats: bool = False,
     ) -> None:
         if not callable(model):
             raise ArgumentError(
@@ -84,7 +91,8 @@ class Predictor:
         self.memory_format = _memory_format(model, channels_last)
         self.class_names: list[Any] = []
         self._warned = False
-        self._in_session = False
+        self._naming = Lock()
+        self._repeat_check = RepeatCheck() if check_repeats else None
         # TorchScript that has run with gradients before cannot run in inference mode.
         modules = model.modules() if isinstance(model, nn.Module) else ()
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)
@@ -95,25 +103,22 @@ class Predictor:
         """Whether batches should come in few sizes: kernels and compiled modules are chosen by shape."""
         return self.device.type != "cpu" or hasattr(self.model, "_orig_mod")
 
+    @property
+    def repeats(self) -> bool:
+        """Whether equal rows get equal labels, as far as is known."""
+        return self._repeat_check is None or self._repeat_check.repeats
+
+    @property
+    def row_dtype(self) -> torch.dtype:
+        """Type of the rows that the model takes; of the tensors that its rows are made from, if it takes arrays."""
+        return self.dtype if isinstance(self.dtype, torch.dtype) else torch.from_numpy(np.zeros(0, self.dtype)).dtype
+
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Eval mode and no gradients for the time of the block; every submodule's training flag is restored.
-
-        Sessions may be nested; the outermost one does the work, which for hundreds of submodules is noticeable.
-        """
-        outermost = not self._in_session
-        modules = self.model.modules() if outermost and isinstance(self.model, nn.Module) else ()
-        training = [module for module in modules if module.training]
-        self._in_session = True
-        try:
-            for module in training:
-                _set_training(module, False)
-            with self._without_grad():
-                yield
-        finally:
-            for module in training:
-                _set_training(module, True)
-            self._in_session = not outermost
+        """Eval mode and no gradients for the time of the block; see `eval_mode`. Sessions may be nested."""
+        eval_ = eval_mode(self.model) if isinstance(self.model, nn.Module) else nullcontext()
+        with eval_, self._without_grad():
+            yield
 
     def __call__(self, rows: Shaped[Tensor, "rows ..."]) -> Int[Tensor, " rows"]:
         """Labels (N,) int64 on the device for rows (N, ...); `INVALID` where the output has a NaN.
@@ -123,7 +128,18 @@ class Predictor:
             PredictorReturnTypeError: no labels can be read from what came back, or `preprocess` returned no tensor.
         """
         with self.session():
-            return self.labels(self.forward(self.prepare(rows)), rows.shape[0])
+            return self.labels_of_prepared(self.prepare(rows))
+
+    def labels_of_prepared(self, prepared: Tensor) -> Int[Tensor, " rows"]:
+        """Labels of prepared rows; some of the first are asked for twice, where the model's repeating is checked."""
+        labels = self._labels_once(prepared)
+        check = self._repeat_check
+        if check is not None and not check.done:
+            check.compare(prepared, labels, self._labels_once, same_shape=self.static_shapes)
+        return labels
+
+    def _labels_once(self, prepared: Tensor) -> Int[Tensor, " rows"]:
+        return self.labels(self.forward(prepared), prepared.shape[0])
 
     def prepare(self, rows: Tensor) -> Tensor:
         """Rows as the model takes them: preprocessed, in its dtype and memory format."""
@@ -215,8 +231,9 @@ class Predictor:
 
     def _codes(self, names: list[Any]) -> list[int]:
         """A label for each name: its place among all names so far, to which new ones are added in their order."""
-        self.class_names += sorted(set(names) - set(self.class_names), key=str)
-        code = {name: i for i, name in enumerate(self.class_names)}
+        with self._naming:
+            self.class_names += sorted(set(names) - set(self.class_names), key=str)
+            code = {name: i for i, name in enumerate(self.class_names)}
         return [code[name] for name in names]
 
     def label_of(self, label: int | np.integer | str) -> int:
@@ -251,14 +268,6 @@ class Predictor:
             )
 
 
-def _set_training(module: nn.Module, mode: bool) -> None:
-    """``module.training = mode``, which for a module in Python takes ten times as long."""
-    if "training" in vars(module):
-        vars(module)["training"] = mode
-    else:  # a TorchScript module
-        module.training = mode
-
-
 @contextmanager
 def _wrapped(name: str, rows: Tensor) -> Iterator[None]:
     """Adds to a failure of the user's code what it was called with, once."""
@@ -271,13 +280,6 @@ def _wrapped(name: str, rows: Tensor) -> Iterator[None]:
             f"The {name} raised {type(error).__name__}: {error} (called with rows of shape {tuple(rows.shape)}, "
             f"{rows.dtype}, on {rows.device})."
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that a device has no memory left."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype:

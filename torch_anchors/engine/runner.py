@@ -9,32 +9,34 @@ device one batch is computed while the searches fed by the one before decide.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors.engine.batch import BatchPredictor
-from torch_anchors.engine.batch_size import BatchSize
-from torch_anchors.engine.counting import Answers, count
-from torch_anchors.engine.job import Ask, ExamplesRequest, Job
+from torch_anchors._shapes import Int
+from torch_anchors.engine.forward_pass import ForwardPass
+from torch_anchors.engine.job import AnswerRequest, AnyRequest, Case, ExamplesRequest, Found, Job
 from torch_anchors.engine.ledger import Ledger
-from torch_anchors.engine.predictor import Predictor, is_out_of_memory
-from torch_anchors.engine.row_queue import RowQueue
-from torch_anchors.errors import PredictorCallError
-from torch_anchors.perturb.protocol import Order
-from torch_anchors.search.protocol import Request, SampleRequest
+from torch_anchors.engine.max_rows import MaxRows
+from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.repeats import NotRepeatable
+from torch_anchors.engine.replies import Answers, Ask, count, kind_of
+from torch_anchors.engine.row_queue import Piece, RowQueue
+from torch_anchors.errors import AnchorsError
+from torch_anchors.perturb.protocol import IndependentSampler, Order
+from torch_anchors.search.protocol import EnumerateRequest, Request, SampleRequest, Search
 
-logger = logging.getLogger(__name__)
+SomeCase = TypeVar("SomeCase", bound=Case)
 
-
-Requests = Sequence[Request | ExamplesRequest]
+Searches = Callable[[Sequence[SomeCase], Sequence[int | None]], Iterable[Search]]
+"""Starts the searches of some cases, given the label of each, or None as long as only the device knows it."""
 
 
 @dataclass(slots=True)
@@ -57,145 +59,224 @@ class Load:
         return self.n_rows / self.capacity if self.capacity else 1.0
 
 
-class Runner:
-    """Drives jobs to their end.
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[SomeCase]):
+    """A case, by its place among all cases, and what was found for it."""
+
+    place: int
+    case: SomeCase
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A case, by its place, on whose rows alone the model fails."""
+
+    place: int
+    error: Exception
+
+
+class Runner(Generic[SomeCase]):
+    """Drives cases to their end.
 
     Args:
         predictor: labels rows.
-        batch_size: rows of a batch; found while working if it is "auto".
-        max_active: most jobs under way at once, which bounds memory.
-        max_ahead: how many jobs may be finished before the oldest one is, which bounds what an ordered consumer
+        max_rows: rows of a batch; found while working if it is "auto".
+        searches: starts the searches of cases.
+        answers_first: whether `searches` needs the labels of the instances. They are then predicted ahead.
+        n_examples: how many hits and how many misses of each anchor to report.
+        max_active: most searches under way at once, which bounds memory.
+        max_ahead: how many cases may be finished before the oldest one is, which bounds what an ordered consumer
             has to hold back.
     """
 
     def __init__(
-        self, predictor: Predictor, batch_size: BatchSize, max_active: int = 256, max_ahead: int = 256
+        self,
+        predictor: Predictor,
+        max_rows: MaxRows,
+        searches: Searches[SomeCase],
+        *,
+        answers_first: bool = False,
+        n_examples: int = 10,
+        max_active: int = 256,
+        max_ahead: int = 256,
     ) -> None:
         self.predictor = predictor
-        self.batch_size = batch_size
+        self.max_rows = max_rows
         self.max_active = max_active
         self.max_ahead = max_ahead
         self.load = Load()
+        self._searches = searches
+        self._answers_first = answers_first
+        self._n_examples = n_examples
+        self._relies_on_repeats = predictor.repeats
         self._ledger = Ledger(predictor.device)
         self._queue = RowQueue()
         self._n_admitted = 0
-        self._active: dict[Job, int] = {}  # in order of admission, with the number of each
+        self._jobs: dict[Job, None] = {}  # all that are not finished, in the order of their numbers
+        self._unanswered: list[Job] = []  # whose instance's label is awaited
+        self._waiting: deque[tuple[Job, Search]] = deque()  # whose search may begin
+        self._active: dict[Job, None] = {}  # whose search is under way
         self._open: list[Ask] = []
         self._flying: deque[Answers] = deque()
         self._depth = 2 if predictor.device.type == "cuda" else 1
-        self._batches = BatchPredictor(predictor)
+        self._forward = ForwardPass(predictor)
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """The jobs, each as soon as it is finished, in any order; see `waves`."""
-        for wave in self.waves(jobs):
-            yield from wave
+    def waves(self, groups: Iterable[Sequence[SomeCase]]) -> Iterator[list[Finished[SomeCase] | Failed]]:
+        """The cases as soon as they are finished, in any order, those together that finish together.
 
-    def waves(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
-        """The jobs as soon as they are finished, in any order, those together that finish together.
+        Cases of a group are labelled, and their searches started, together. Nothing stays changed between two waves:
+        the model is in eval mode only while the runner works. A case on whose rows the model fails, without those of
+        others in the batch, is finished with that error.
 
-        Nothing stays changed between two of them: the model is in eval mode only while the runner works. An error
-        of the model ends the iteration; jobs finished before it have been yielded.
+        Raises:
+            NotRepeatable: the model does not repeat its answers, and samplers rely on it. Make new cases whose samplers
+                do not.
         """
-        waiting = iter(jobs)
+        coming = iter(groups)
         more = True
-        while more or self._active:
-            more = more and self._admit(waiting)
+        while more or self._jobs:
+            more = more and self._admit(coming)
             with self.predictor.session():
                 finished = self._turn()
+            if self._relies_on_repeats and not self.predictor.repeats:
+                raise NotRepeatable
             if finished:
                 yield finished
 
     # ------------------------------------------------------------------------------------------------- admission
 
-    def _admit(self, waiting: Iterator[Job]) -> bool:
-        """Starts jobs until two batches are queued; whether more may come."""
-        orders: list[tuple[Job, Requests]] = []
-        n_expected = self._queue.n_rows
+    def _admit(self, coming: Iterator[Sequence[SomeCase]]) -> bool:
+        """Begins searches until two batches are queued; whether more cases may come."""
+        orders: list[tuple[Job, Sequence[AnyRequest]]] = []
+        n_expected, more = self._queue.n_rows, True
         while self._has_room(n_expected):
-            job = next(waiting, None)
-            if job is None:
-                self._order(orders)
-                return False
-            self.batch_size.start(job.sampler.row_shape(), self.predictor.device, self.predictor.static_shapes)
-            self._active[job] = self._n_admitted
-            self._n_admitted += 1
-            requests = job.start()
-            orders.append((job, requests))
-            n_expected += sum(_most_rows(job, request) for request in requests)
+            if self._waiting:
+                job, search = self._waiting.popleft()
+                self._active[job] = None
+                requests = job.begin(search)
+                orders.append((job, requests))
+                n_expected += sum(_most_rows(job, request) for request in requests)
+                continue
+            if self._unanswered:
+                break
+            group = next(coming, None)
+            if group is None:
+                more = False
+                break
+            self._take_in(group)
         self._order(orders)
-        return True
+        return more
 
     def _has_room(self, n_expected: int) -> bool:
         if not self._active:
             return True
-        ahead = self._n_admitted - next(iter(self._active.values()))
-        return len(self._active) < self.max_active and ahead < self.max_ahead and n_expected < 2 * self.batch_size.n
+        number = self._waiting[0][0].number if self._waiting else self._n_admitted
+        ahead = number - next(iter(self._jobs)).number
+        return len(self._active) < self.max_active and ahead < self.max_ahead and n_expected < 2 * self.max_rows.n
+
+    def _take_in(self, group: Sequence[SomeCase]) -> None:
+        """Makes jobs of cases, and starts their searches or first asks for the labels of their instances."""
+        jobs = []
+        for case in group:
+            self.max_rows.start(case.sampler.row_shape(), self.predictor.device, self.predictor.static_shapes)
+            jobs.append(Job(self._n_admitted, case, self._n_examples, self._ledger.n_reserved))
+            self._jobs[jobs[-1]] = None
+            self._n_admitted += 1
+        unknown = [job for job in jobs if job.label is None] if self._answers_first else []
+        for job in unknown:
+            self._enter_instance(job)
+            job.asks = [self._enter(job, AnswerRequest(), None)]
+            self._open += job.asks
+        if unknown:
+            self._unanswered = jobs
+        else:
+            self._start_searches(jobs)
+
+    def _start_searches(self, jobs: Sequence[Job]) -> None:
+        cases = [cast(SomeCase, job.case) for job in jobs]
+        with torch.inference_mode(False):  # what is learned for these cases may be kept for others
+            searches = list(self._searches(cases, [job.label for job in jobs]))
+        self._waiting.extend(zip(jobs, searches, strict=True))
 
     # --------------------------------------------------------------------------------------------------- ordering
 
-    def _order(self, orders: Sequence[tuple[Job, Requests]]) -> None:
+    def _order(self, orders: Sequence[tuple[Job, Sequence[AnyRequest]]]) -> None:
         """Draws the rows of new requests, all requests of one sampler at once, and queues those not yet known."""
         by_sampler: dict[int, list[tuple[Job, int, Request]]] = {}
         for job, requests in orders:
             for i, request in enumerate(requests):
-                if not isinstance(request, ExamplesRequest):
-                    by_sampler.setdefault(id(job.sampler), []).append((job, i, request))
+                if isinstance(request, (SampleRequest, EnumerateRequest)):
+                    by_sampler.setdefault(id(job.case.sampler), []).append((job, i, request))
         drawn: dict[tuple[Job, int], Tensor] = {}
         for group in by_sampler.values():
-            codes = group[0][0].sampler.draw([Order(request, job.rng, job.instance) for job, _, request in group])
+            sampler = group[0][0].case.sampler
+            codes = sampler.draw([Order(request, job.case.rng, job.case.instance) for job, _, request in group])
             drawn.update({(job, i): rows for (job, i, _), rows in zip(group, codes, strict=True)})
         for job, requests in orders:
-            if job.first_slot < 0:
+            if job.label is None and not job.asks:
                 self._enter_instance(job)
             job.asks = [self._enter(job, request, drawn.get((job, i))) for i, request in enumerate(requests)]
             self._open += job.asks
 
     def _enter_instance(self, job: Job) -> None:
-        """Gives the job its first slot: the instance itself, whose label is explained unless one was given."""
-        job.first_slot = self._ledger.n_reserved
-        if job.label is None:
-            codes = job.sampler.instance_code(job.instance)
-            if job.memory.remembers:
-                job.memory.split(codes, job.first_slot)
-            self._enqueue(job, codes)
+        """Gives the job its first slot: the instance itself, whose label is explained."""
+        job.first_slot, job.instance_is_first = self._ledger.n_reserved, True
+        codes = job.case.sampler.instance_code(job.case.instance)
+        job.memory.split(codes, job.first_slot)
+        self._enqueue(job, codes)
 
-    def _enter(self, job: Job, request: Request | ExamplesRequest, codes: Tensor | None) -> Ask:
+    def _enter(self, job: Job, request: AnyRequest, codes: Tensor | None) -> Ask:
         """Registers a request: rows not seen before are queued, and all that count for it are listed."""
-        n_predicates = job.sampler.n_predicates(job.instance)
-        if codes is None:
-            slots, rows = job.memory.known(request.anchor, n_predicates)
-            if rows is not None and slots.size > 1 and slots[0] == job.first_slot:
-                slots, rows = slots[1:], rows[1:]  # the instance itself is no example
-            return Ask(job, request, slots, rows, 0, 0, self._last(job, slots))
+        kind = kind_of(job, request)
+        if isinstance(request, AnswerRequest):
+            slots = np.array([job.first_slot])
+            return kind(job, request, slots, None, 0, 0, job.first_slot)
+        if isinstance(request, ExamplesRequest):
+            return self._enter_examples(job, request)
+        assert codes is not None, "rows were drawn for every other request"
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:
             self._enqueue(job, unknown)
         n_fresh, rows = slots.size, None
         if isinstance(request, SampleRequest):
-            older = job.memory.pool(request.anchor, n_predicates)
-            job.memory.add(request.anchor, codes, slots)
-            if older is not None:
-                # Codes may carry a background's number after the mask; the pool is about masks.
-                packed = codes[:, : older[1].shape[1]]
-                slots, rows = np.concatenate([slots, older[0]]), torch.cat([packed, older[1]])
-        return Ask(job, request, slots, rows, n_fresh, unknown.shape[0], self._last(job, slots))
+            if job.case.sampler.independent:
+                older_slots, older = job.memory.pool(request.anchor)
+                slots, rows = (
+                    (slots, codes)
+                    if older is None
+                    else (np.concatenate([slots, older_slots]), torch.cat([codes, older]))
+                )
+            job.memory.add(request.anchor, codes, slots[:n_fresh])
+        return kind(job, request, slots, rows, n_fresh, unknown.shape[0], self._last(job, slots))
+
+    def _enter_examples(self, job: Job, request: ExamplesRequest) -> Ask:
+        """Looks the examples up among the rows that were predicted; where there are none, nothing is asked."""
+        slots, rows = job.memory.known(request.anchor)
+        if job.instance_is_first and rows is not None and slots.size > 1 and slots[0] == job.first_slot:
+            slots, rows = slots[1:], rows[1:]  # the instance itself is no example
+        ask = kind_of(job, request)(job, request, slots, rows, 0, 0, self._last(job, slots))
+        if job.label is not None and not slots.size:
+            ask.read(0, 0, np.array([job.label], dtype=np.float64))
+            ask.answered = True
+        return ask
 
     def _last(self, job: Job, slots: NDArray[np.int64]) -> int:
         """The last slot that must be written before rows `slots` can be compared with the explained label."""
         return max(int(slots.max(initial=-1)), -1 if job.label is not None else job.first_slot)
 
     def _enqueue(self, job: Job, codes: Tensor) -> None:
-        oldest = next(iter(self._active)).first_slot  # jobs get their first slots in the order of their admission
+        oldest = next(iter(self._jobs)).first_slot  # jobs get their first slots in the order of their admission
         self._ledger.reserve(codes.shape[0], oldest)
         self._queue.push(job, codes)
 
     # --------------------------------------------------------------------------------------------------- working
 
-    def _turn(self) -> list[Job]:
+    def _turn(self) -> list[Finished[SomeCase] | Failed]:
         """Sends batches until the device is busy, awaits the oldest answers, and lets searches go on."""
         self._answer()
         while self._queue.n_rows and len(self._flying) < self._depth:
-            if self._flying and self._queue.n_rows < self.batch_size.n:
+            if self._flying and self._queue.n_rows < self.max_rows.n:
                 break  # a part of a batch waits for company while the device has work
             self._launch()
             self._answer()
@@ -206,6 +287,7 @@ class Runner:
     def _answer(self) -> None:
         """Starts the counting of every open request whose rows have all been predicted."""
         written = self._ledger.n_written
+        self._open = [ask for ask in self._open if not ask.answered]
         known = [ask for ask in self._open if ask.last_slot < written]
         if known:
             self._open = [ask for ask in self._open if ask.last_slot >= written]
@@ -213,27 +295,20 @@ class Runner:
 
     def _launch(self) -> None:
         """Predicts the head of the queue, or less of it next time if that does not fit into memory."""
-        size = self.batch_size.n
+        size = self.max_rows.n
         pieces = self._queue.take(size)
         n_rows = sum(piece.codes.shape[0] for piece in pieces)
         started = time.perf_counter()
         try:
-            labels = self._batches.labels(pieces, n_rows, self.batch_size.padded(n_rows))
-            if self.batch_size.tuning:
+            labels = self._predicted(pieces)
+            if self.max_rows.tuning:
                 labels[:1].cpu()  # the time of a batch is known only when it is done; a few times per model
         except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            if n_rows == 1:
-                raise PredictorCallError(
-                    "The device has not enough memory for a forward pass of one single row. Use a smaller image, "
-                    "half precision (autocast=torch.bfloat16) or another device."
-                ) from error
+            self.max_rows.survive(error, n_rows)
             self._queue.give_back(pieces)
-            self._batches.forget_buffers()
-            self.batch_size.shrink(n_rows)
+            self._forward.forget_buffers()
             return
-        self.batch_size.record(n_rows, time.perf_counter() - started)
+        self.max_rows.record(n_rows, time.perf_counter() - started)
         self._ledger.write(labels)
         self.load.add(n_rows, size)
         for piece in pieces:
@@ -241,26 +316,56 @@ class Runner:
         for job in {piece.job for piece in pieces}:
             job.n_calls += 1
 
-    def _go_on(self) -> list[Job]:
-        """Advances every search that has all its answers; the jobs that are finished."""
-        orders: list[tuple[Job, Requests]] = []
-        finished: list[Job] = []
+    def _predicted(self, pieces: Sequence[Piece]) -> Int[Tensor, " rows"]:
+        """Labels of the pieces' rows; rows of a case that failed have none.
+
+        Where the model fails, it is asked for each piece alone, to find whose fault it is.
+        """
+        n_rows = sum(piece.codes.shape[0] for piece in pieces)
+        if any(piece.job.error is not None for piece in pieces) and len(pieces) > 1:
+            return torch.cat([self._predicted([piece]) for piece in pieces])
+        if pieces[0].job.error is None:
+            try:
+                return self._forward.labels(pieces, n_rows, self.max_rows.padded(n_rows))
+            except AnchorsError as error:
+                if len({piece.job for piece in pieces}) > 1:
+                    return torch.cat([self._predicted([piece]) for piece in pieces])
+                pieces[0].job.error = error
+        return torch.full((n_rows,), INVALID, dtype=torch.int64, device=self.predictor.device)
+
+    def _go_on(self) -> list[Finished[SomeCase] | Failed]:
+        """Advances every search that has all its answers; the cases that are finished."""
+        finished = [self._finished(job) for job in [job for job in self._jobs if job.error is not None]]
+        if self._unanswered and all(job.ready for job in self._unanswered):
+            answered, self._unanswered = self._unanswered, []
+            self._start_searches(answered)
+        orders: list[tuple[Job, Sequence[AnyRequest]]] = []
         for job in [job for job in self._active if job.ready]:
             requests = job.advance()
             if requests:
                 orders.append((job, requests))
             else:
-                job.finish()
-                del self._active[job]
-                finished.append(job)
+                finished.append(self._finished(job))
         self._order(orders)
         return finished
 
+    def _finished(self, job: Job) -> Finished[SomeCase] | Failed:
+        """Forgets a job whose case is finished."""
+        del self._jobs[job]
+        self._active.pop(job, None)
+        if job in self._unanswered:
+            self._unanswered.remove(job)
+        if job.error is not None:
+            self._open = [ask for ask in self._open if ask.job is not job]
+            return Failed(job.number, job.error)
+        return Finished(job.number, cast(SomeCase, job.case), job.found())
 
-def _most_rows(job: Job, request: Request | ExamplesRequest) -> int:
+
+def _most_rows(job: Job, request: AnyRequest) -> int:
     """Rows that a request may queue."""
-    if isinstance(request, ExamplesRequest):
-        return 0
     if isinstance(request, SampleRequest):
         return request.n
-    return job.sampler.n_backgrounds << (job.sampler.n_predicates(job.instance) - len(request.anchor))
+    if isinstance(request, EnumerateRequest):
+        sampler = cast(IndependentSampler, job.case.sampler)
+        return sampler.n_backgrounds << (sampler.n_predicates - len(request.anchor))
+    return 0

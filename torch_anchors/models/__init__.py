@@ -16,7 +16,9 @@ __all__ = ["DEFAULT_MODEL", "IMAGENET_MEAN", "IMAGENET_STD", "LoadedModel", "Pre
 DEFAULT_MODEL = efficientnet_lite0.NAME
 
 
-def load_image_model(name: str = DEFAULT_MODEL, *, device: torch.device | str = "cpu") -> LoadedModel:
+def load_image_model(
+    name: str = DEFAULT_MODEL, *, device: torch.device | str = "cpu", trust: bool = False
+) -> LoadedModel:
     """The image classifier of that name, on the device, with its preprocessing and class names.
 
     Args:
@@ -26,9 +28,11 @@ def load_image_model(name: str = DEFAULT_MODEL, *, device: torch.device | str = 
             about its preprocessing: ImageNet's mean and deviation are assumed, at 224 x 224 where the file
             does not fix a size. Where that is wrong, replace the `preprocess` of the result.
         device: where the network's weights are put.
+        trust: load a file although it can run code: both kinds of files hold a program, and reading one may already
+            run what somebody put in. Only for files of people whom you trust.
 
     Raises:
-        ArgumentError: there is no such model or file, or its weights cannot be had.
+        ArgumentError: there is no such model or file, its weights cannot be had, or it needs trust.
         ImportError: the package that defines the model is not installed.
 
     Example:
@@ -47,7 +51,7 @@ def load_image_model(name: str = DEFAULT_MODEL, *, device: torch.device | str = 
     path = Path(name).expanduser()
     if not path.is_file():
         raise _unknown(name)
-    return files.load_file(path, device)
+    return files.load_file(path, device, trust=trust)
 
 
 def _unknown(name: str) -> ArgumentError:
@@ -55,9 +59,22 @@ def _unknown(name: str) -> ArgumentError:
 
     names = {known: f"torchvision:{known}" for known in models.list_models(module=models)}
     names[DEFAULT_MODEL] = DEFAULT_MODEL
-    close = difflib.get_close_matches(name, names, n=1)
+    if ":" in name:
+        names = {known: known for known in (f"{zoo}:{name.partition(':')[2]}" for zoo in ("timm", "torchvision"))}
+    names.update((found, found) for found in _files_beside(name))
+    close = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
     hint = f" Did you mean {names[close[0]]}?" if close else ""
     return ArgumentError(
         f"There is no model and no file called {name!r}.{hint} Expected {DEFAULT_MODEL}, timm:NAME, "
         "torchvision:NAME, or the path of a TorchScript or torch.export file."
     )
+
+
+def _files_beside(name: str) -> list[str]:
+    """What files there are in the folder that a path is in, spelled as the path is."""
+    folder, slash, _ = name.rpartition("/")
+    try:
+        found = sorted(path.name for path in Path(folder + slash or ".").expanduser().iterdir() if path.is_file())
+    except (OSError, ValueError):
+        return []
+    return [folder + slash + file for file in found if slash or Path(file).suffix in files.SUFFIXES]

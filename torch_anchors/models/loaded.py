@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,15 @@ from torchvision.transforms.v2 import functional as F
 
 from torch_anchors._shapes import Float, Shaped, UInt8
 from torch_anchors.errors import ArgumentError
-from torch_anchors.pixels import hwc, to_chw
+from torch_anchors.images.pixels import hwc, to_chw
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean red, green and blue of ImageNet's photographs on the scale 0..1: what most networks subtract."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviations that go with `IMAGENET_MEAN`."""
+
+_LONGEST = 16
+"""How many times as long as wide a picture is resized; of a longer one only the middle is, which the crop keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Preprocess:
         size = tuple(pixels.shape[-2:])
         if size == self.input_size:
             return pixels
+        pixels = self._middle(pixels)
+        size = tuple(pixels.shape[-2:])
         shorter = self.resize if self.resize is not None else min(self.input_size)
         # At least the crop's size, whatever the shape of the image: a crop never gets an empty margin.
         scale = max(shorter / min(size), *(new / old for new, old in zip(self.input_size, size, strict=True)))
@@ -72,6 +78,17 @@ class Preprocess:
             antialias=True,
         )
         return F.center_crop(resized, list(self.input_size)).clamp(0, 255)  # bicubic floats overshoot
+
+    def _middle(
+        self, pixels: Shaped[Tensor, "*rows channels height width"]
+    ) -> Shaped[Tensor, "*rows channels middle_height middle_width"]:
+        """The pixels without the ends of a very long picture, which would take gigabytes and are cropped anyway."""
+        longest = math.ceil(min(pixels.shape[-2:]) * _LONGEST * max(self.input_size) / min(self.input_size))
+        for axis in (-2, -1):
+            length = pixels.shape[axis]
+            if length > longest:
+                pixels = pixels.narrow(axis, (length - longest) // 2, longest)
+        return pixels
 
     def normalize(
         self, pixels: Shaped[Tensor, "rows channels height width"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torchvision.transforms import InterpolationMode
 
 from torch_anchors._extras import import_extra
 from torch_anchors.errors import ArgumentError
+from torch_anchors.models.downloads import loaded_in_time
 from torch_anchors.models.loaded import LoadedModel, Preprocess
 
 
@@ -22,10 +26,15 @@ def load_timm(name: str, device: torch.device) -> LoadedModel:
         ImportError: timm is not installed.
     """
     timm = import_extra("timm", "demo")
-    if not timm.is_model(name.partition(".")[0]):  # what follows a dot chooses among sets of weights
+    base, dot, _ = name.partition(".")  # what follows a dot chooses among sets of weights
+    if not timm.is_model(base):
         raise _unknown("timm", name, timm.list_models())
+    if dot and name not in (trained := timm.list_pretrained(f"{base}.*")):
+        raise _unknown("timm", name, trained)
     try:
-        network = timm.create_model(name, pretrained=True)
+        network = loaded_in_time(
+            lambda: timm.create_model(name, pretrained=True), _hub_address(), lambda: _in_hub_cache(timm, name)
+        )
     except Exception as error:  # a download may fail in many ways that have no common type
         raise _no_weights("timm", name, error) from error
     config = timm.data.resolve_model_data_config(network)
@@ -38,6 +47,22 @@ def load_timm(name: str, device: torch.device) -> LoadedModel:
         interpolation=InterpolationMode(config["interpolation"]),
     )
     return LoadedModel(f"timm:{name}", network.eval().to(device), preprocess, _timm_names(timm, network))
+
+
+def _hub_address() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def _in_hub_cache(timm: Any, name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    config = timm.get_pretrained_cfg(name)
+    files = ("model.safetensors", "pytorch_model.bin")
+    return bool(config.hf_hub_id) and any(
+        isinstance(try_to_load_from_cache(config.hf_hub_id, file), str) for file in files
+    )
 
 
 def _timm_names(timm: Any, network: Any) -> tuple[str, ...] | None:
@@ -60,8 +85,15 @@ def load_torchvision(name: str, device: torch.device) -> LoadedModel:
     if name not in known:
         raise _unknown("torchvision", name, known)
     weights: Any = models.get_model_weights(name)["DEFAULT"]
+    address = urlsplit(weights.url)
+    cached = Path(torch.hub.get_dir(), "checkpoints", Path(address.path).name)
+    watched = sys.stderr.isatty()  # else nobody would see a bar
     try:
-        network = models.get_model(name, weights=weights)
+        network = loaded_in_time(
+            lambda: models.get_model(name, weights=weights, progress=watched),
+            f"{address.scheme}://{address.netloc}",
+            cached.exists,
+        )
     except Exception as error:  # a download may fail in many ways that have no common type
         raise _no_weights("torchvision", name, error) from error
     transform = weights.transforms()
@@ -83,7 +115,8 @@ def _unknown(zoo: str, name: str, known: Iterable[str]) -> ArgumentError:
 
 
 def _no_weights(zoo: str, name: str, error: Exception) -> ArgumentError:
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return ArgumentError(
-        f"The weights of {zoo}:{name} are not in {zoo}'s cache, and downloading them failed: {error}. "
+        f"The weights of {zoo}:{name} are not in {zoo}'s cache, and downloading them failed: {reason}. "
         "Connect to the network once, or use efficientnet-lite0, whose weights come with the installation."
     )

@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors.search.protocol import Request
+from torch_anchors.search.protocol import Anchor, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +32,18 @@ class Sampler(Protocol):
     """Draws the perturbed rows of one or many instances.
 
     A row travels as a *code*, one row of a (n, width) tensor from which `render` makes what the model sees: the
-    packed keep-mask of an image (`perturb.masks`), or the feature values themselves of a table.
+    packed keep-mask of an image, or the values themselves of a table's row. Only the sampler knows what is in a code.
     """
 
-    shares_rows: bool
-    """Whether predicates are independent and a code determines its row (images). Then a job remembers its rows, rows
-    drawn for one anchor count for larger ones, and codes are uint8 on the CPU, a packed mask first."""
+    independent: bool
+    """Whether a row drawn for an anchor is also a draw of every larger anchor that it satisfies. The sampler is then a
+    `MaskSampler`-like one: see `IndependentSampler`."""
 
-    n_backgrounds: int
-    """Equally likely rows of one mask; they are consecutive in an enumeration. 1 for tables."""
+    repeatable: bool
+    """Whether equal codes are equal rows, so that none need be predicted twice. Codes are then uint8 on the CPU."""
 
     dtype: torch.dtype
     """Type of a rendered row."""
-
-    def n_predicates(self, instance: Any) -> int:
-        """Predicates of the instance, K."""
-        ...
 
     def draw(self, orders: Sequence[Order]) -> list[Tensor]:
         """Codes of the rows of each order, one (n, width) tensor an order, in one batched operation."""
@@ -66,4 +63,32 @@ class Sampler(Protocol):
 
     def render(self, codes: Tensor, out: Tensor | None = None) -> Tensor:
         """Rows (n, *row_shape) on the device for codes (n, width); written into `out` when given."""
+        ...
+
+
+@runtime_checkable
+class IndependentSampler(Sampler, Protocol):
+    """A sampler whose predicates hold independently of each other, so that a row tells which of them it satisfies.
+
+    Its codes are uint8 on the CPU, one line a row.
+    """
+
+    n_backgrounds: int
+    """Equally likely rows of one mask; they are consecutive in an enumeration."""
+
+    @property
+    def n_predicates(self) -> int:
+        """Predicates of the instance, K."""
+        ...
+
+    def keep(self, codes: Tensor) -> Tensor:
+        """Which predicates hold in each row, (n, K) bool on the device of `codes`."""
+        ...
+
+    def n_kept(self, codes: Tensor) -> NDArray[np.int64]:
+        """In how many of the rows each predicate holds, (K,), on the host."""
+        ...
+
+    def holds(self, codes: NDArray[np.uint8], anchor: Anchor) -> NDArray[np.bool_]:
+        """In which of the rows (n, width) all predicates of `anchor` hold, on the host."""
         ...

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from torch_anchors.search.bounds import log_wealth_below, lower_bound, upper_bound
+from torch_anchors.search.budget import BudgetSpent
 from torch_anchors.search.certify import UNTESTED_SHARE, Certifier
-from torch_anchors.search.evidence import Asking, BudgetSpent, Evidence, extend
 from torch_anchors.search.exact import TOLERANCE, best_superset, exact_result
 from torch_anchors.search.protocol import (
     Anchor,
+    Asking,
+    SampleRequest,
     Search,
     SearchConfig,
     SearchResult,
@@ -28,6 +30,7 @@ from torch_anchors.search.protocol import (
     Status,
     Step,
 )
+from torch_anchors.search.tallies import Tallies, Tally, extend
 
 FIRST_LOOK = 12
 """Rows of a candidate before it may be judged. A random 12 of 12 hits has chance 0.002 at a precision of 0.6."""
@@ -37,7 +40,7 @@ SELECTION_CAP = 4
 
 
 @dataclass(slots=True)
-class _Beam(Evidence):
+class _Beam(Tallies):
     """The search itself. `order` tells in which order the predicates of an anchor were added."""
 
     order: dict[Anchor, Anchor] = field(default_factory=dict)
@@ -58,7 +61,7 @@ class _Beam(Evidence):
 
     def first_n(self) -> int:
         """Rows of the empty anchor that show about `FIRST_LOOK` rows of each predicate."""
-        wanted = math.ceil(FIRST_LOOK / self.space.p_keep) if self.space.shares_rows else FIRST_LOOK
+        wanted = math.ceil(FIRST_LOOK / self.space.p_keep) if self.space.independent else FIRST_LOOK
         return min(max(wanted, self.config.round_rows), self.config.batch_size)
 
     def children(self, parents: Sequence[Anchor]) -> list[Anchor]:
@@ -80,7 +83,7 @@ class _Beam(Evidence):
         """
         config, children = self.config, self.children(parents)
         arms = self.arms(parents, children)
-        if self.space.shares_rows:
+        if self.space.independent:
             # Extensions of a parent that has rows enough from smaller anchors have not been counted yet.
             yield from self.sample([arm for arm in arms if self.n_drawn(arm) >= config.min_samples_start], 0)
         while True:
@@ -100,7 +103,7 @@ class _Beam(Evidence):
 
     def arms(self, parents: Sequence[Anchor], children: Sequence[Anchor]) -> Sequence[Anchor]:
         """What to draw rows of in order to learn about `children`: their parents if these share rows."""
-        return parents if self.space.shares_rows else children
+        return parents if self.space.independent else children
 
     def try_ready(self, candidates: Sequence[Anchor], *, at_last: bool) -> Asking[Anchor | None]:
         """Submits the promising candidates, best first, until one is accepted."""
@@ -158,7 +161,7 @@ class _Beam(Evidence):
 
     def informants(self, candidates: Sequence[Anchor], parents: Sequence[Anchor]) -> list[Anchor]:
         """The arms whose rows tell about `candidates`."""
-        if not self.space.shares_rows:
+        if not self.space.independent:
             return [c for c in candidates if c not in self.exact]
         return [p for p in parents if any(set(p) < set(c) for c in candidates)]
 
@@ -207,11 +210,30 @@ class _Beam(Evidence):
         hits, n = np.array([self.counts(anchor) for anchor in anchors]).T
         return anchors[int(np.argmax(lower_bound(hits, n, self.config.delta)))]
 
+    def last_resort(self, status: Status) -> Asking[tuple[Anchor, Status]]:
+        """The anchor to show when none was accepted, and how the search then ended.
+
+        Rows are drawn for it, as those that it was chosen by speak too well of it; they may even certify it.
+        """
+        if not self.tallies and not self.exact:
+            self.tallies[()] = Tally()  # not one row was allowed
+        anchor = self.fallback()
+        n = self.budget.at_most(self.config.batch_size)
+        if n == 0 or anchor in self.exact:
+            return anchor, status
+        certificate = self.certifier.submit(anchor)
+        (reply,) = yield from self.count([SampleRequest(anchor, n)])
+        certificate.add(reply.n, reply.n_hits)
+        self.tested[anchor] = certificate
+        if certificate.accepted:
+            status = Status.CERTIFIED if anchor else Status.EMPTY_HOLDS
+        return anchor, status
+
     def path(self, anchor: Anchor) -> Asking[tuple[Step, ...]]:
         """The partial anchors from the empty one to `anchor`, with the estimates at hand."""
         order = self.order.get(anchor, anchor)
         prefixes = [tuple(sorted(order[:size])) for size in range(len(order))]
-        if self.space.shares_rows:
+        if self.space.independent:
             yield from self.sample(prefixes, 0)
         else:
             prefixes = [prefix for prefix in prefixes if prefix in self.tallies]
@@ -266,7 +288,7 @@ def beam_search(space: SearchSpace, config: SearchConfig) -> Search:
         accepted += [a for a, p in beam.exact.items() if p >= config.threshold - TOLERANCE]
         found, status = max(accepted, key=beam.rank, default=None), Status.ROW_BUDGET
     if found is None:
-        found = beam.fallback()
+        found, status = yield from beam.last_resort(status)
     else:
         status = Status.CERTIFIED if found else Status.EMPTY_HOLDS
     path = yield from beam.path(found)

@@ -114,6 +114,12 @@ def bounds_of(n_hits: int, n: int, alpha_low: float, alpha_high: float) -> tuple
     return float(lower_bound(n_hits, n, alpha_low)), float(upper_bound(n_hits, n, alpha_high))
 
 
+def standard_error(n_hits: int, n: int) -> float:
+    """Standard error of a share of `n` rows, smoothed by a pseudo hit and a pseudo miss so that it is never 0."""
+    smoothed = (n_hits + 1) / (n + 2)
+    return math.sqrt(smoothed * (1 - smoothed) / max(n, 1))
+
+
 def kl_bernoulli(p: Numbers, q: Numbers) -> NDArray[np.float64]:
     """Kullback-Leibler divergence of Bernoulli(p) from Bernoulli(q), in nats."""
     p, q = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from torch_anchors.search.bounds import bounds_of, hits_to_accept, kl_of, log_wealth_of
+from torch_anchors.search.bounds import bounds_of, hits_to_accept, kl_of, log_wealth_of, standard_error
 from torch_anchors.search.protocol import Anchor, SearchConfig
 
 ACCEPTANCE_SHARE = 0.95
@@ -73,8 +73,7 @@ class Certificate:
     @property
     def _optimistic(self) -> float:
         """The precision one standard error above the estimate (smoothed by a pseudo hit and a pseudo miss)."""
-        estimate = (self.n_hits + 1) / (self.n + 2)
-        return min(self.precision + math.sqrt(estimate * (1 - estimate) / self.n), 1.0) if self.n else 1.0
+        return min(self.precision + standard_error(self.n_hits, self.n), 1.0) if self.n else 1.0
 
     @property
     def _rows_to_accept(self) -> float:

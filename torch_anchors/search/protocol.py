@@ -6,9 +6,10 @@ A search is a generator. It yields a tuple of requests, is sent one reply for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,26 +80,47 @@ class Status(str, Enum):
     CERTIFIED = "certified"
     EXACT = "exact"
     EMPTY_HOLDS = "empty anchor holds"
+    COUNTED = "counted on the training rows only"
     NOT_FOUND = "no anchor reached the threshold"
     ROW_BUDGET = "row budget spent"
 
 
 @dataclass(frozen=True, slots=True)
+class Proposals:
+    """Anchors that a cheap guess of the model thinks worth certifying, before any row is drawn.
+
+    `guesses` are the proposed anchors and the precision that each is expected to have. `empty_precision` is the
+    precision of the empty anchor. `shorter(anchor)` gives a proposed anchor without one condition, without two, and
+    so on to a single condition, with the precision that each is expected to have.
+    """
+
+    guesses: Mapping[Anchor, float]
+    empty_precision: float
+    shorter: Callable[[Anchor], Mapping[Anchor, float]] = lambda anchor: {}
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """The anchors that a search may form.
+    """The anchors that a search may form, and what is known of them beforehand.
 
     `n_predicates` is K. `coverage(anchor)` is P(anchor holds). `n_rows(anchor)` is the number of distinct rows that
     satisfy the anchor, or None when it is not finite or a row cannot be repeated. `compatible(anchor, predicate)`
     tells whether the predicate may be added (two bounds on one feature may contradict each other or say the same).
-    `p_keep` is the chance that a predicate outside the anchor holds in a row, for the weights of enumerated masks.
+    `independent` says that a row drawn for an anchor is also a draw of every larger anchor that it satisfies; `p_keep`
+    is then the chance that a predicate outside the anchor holds in a row, for the weights of enumerated masks.
+
+    What only some spaces have: `proposals()` gives anchors to begin with, and `counted()` the result itself where it
+    can be counted without drawing a row.
     """
 
     n_predicates: int
     coverage: Callable[[Anchor], float]
     n_rows: Callable[[Anchor], int | None] = lambda anchor: None
     compatible: Callable[[Anchor, int], bool] = lambda anchor, predicate: True
-    shares_rows: bool = False
+    independent: bool = False
     p_keep: float = 0.5
+    proposals: Callable[[], Proposals] | None = None
+    counted: Callable[[], SearchResult] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +136,8 @@ class SearchConfig:
         stop_on_first: return the first anchor that is certified, without trying to shorten it.
         max_anchor_size: most predicates in the anchor; None for no bound.
         min_samples_start: rows drawn for each selected anchor before its extensions may be given up.
-        max_rows_total: most rows sent to the model in the whole search; None for no bound.
+        max_rows_total: most rows sent to the model for the whole explanation; None for no bound.
+        n_spent: rows that were sent before the search began: the instance's own, if its label was asked for.
         max_rows_candidate: most rows spent on certifying one candidate.
         enumerate_below: enumerate a candidate's rows, rather than sample them, when they are at most this many.
         round_rows: rows that a round may ask for without costing noticeably more; hundreds on a GPU.
@@ -129,6 +152,7 @@ class SearchConfig:
     max_anchor_size: int | None = None
     min_samples_start: int = 100
     max_rows_total: int | None = None
+    n_spent: int = 0
     max_rows_candidate: int = 1000
     enumerate_below: int = 64
     round_rows: int = 16
@@ -147,6 +171,7 @@ class SearchConfig:
         for name in ("max_anchor_size", "max_rows_total"):
             value = getattr(self, name)
             require(name, value is None or _is_count(value), "None or a whole number of at least 1")
+        require("n_spent", _is_count(self.n_spent, least=0), "a whole number of at least 0")
         require("enumerate_below", _is_count(self.enumerate_below, least=0), "a whole number of at least 0")
 
 
@@ -192,3 +217,7 @@ class SearchResult:
 
 Search = Generator[tuple[Request, ...], tuple[Reply, ...], SearchResult]
 """A search under way: ``requests = next(search)``, then ``requests = search.send(replies)`` until StopIteration."""
+
+Found = TypeVar("Found")
+Asking = Generator[tuple[Request, ...], tuple[Reply, ...], Found]
+"""A part of a search: asks for rows, and returns what it found."""

@@ -1,0 +1,121 @@
+"""Whether a model answers the same when it is asked again: what it is asked, and when it is told off."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from torch_anchors.engine.predictor import INVALID
+from torch_anchors.engine.repeats import N_COMPARED, TIES, RepeatCheck
+from torch_anchors.errors import AnchorsWarning
+
+ROWS = torch.arange(20.0).reshape(10, 2)
+
+
+def sums(rows: Tensor) -> Tensor:
+    return rows.sum(1).long()
+
+
+def compare(check: RepeatCheck, rows: Tensor, predict: Callable[[Tensor], Tensor], same_shape: bool = False) -> None:
+    """Compares what `predict` says first and then again."""
+    check.compare(rows, predict(rows), predict, same_shape=same_shape)
+
+
+def wrong_about(n_wrong: int) -> Callable[[Tensor], Tensor]:
+    """A model that the second time gives the last `n_wrong` rows another label."""
+    calls: list[int] = []
+
+    def predict(rows: Tensor) -> Tensor:
+        calls.append(len(rows))
+        labels = sums(rows)
+        if len(calls) > 1:
+            labels[len(labels) - n_wrong :] += 1
+        return labels
+
+    return predict
+
+
+@pytest.mark.parametrize("same_shape", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 9, 64, 100])
+def test_a_model_that_repeats_its_answers_is_believed(n: int, same_shape: bool) -> None:
+    check = RepeatCheck()
+    assert (check.repeats, check.done) == (True, False)
+    compare(check, torch.rand(n, 2) * 100, sums, same_shape)
+    assert (check.repeats, check.n_differing) == (True, 0)
+    assert check.n_compared == min((n + 1) // 2, N_COMPARED)
+    assert check.done == (n >= 2 * N_COMPARED - 1)
+
+
+def test_every_other_row_is_asked_for_again_in_reversed_order() -> None:
+    asked: list[list[float]] = []
+
+    def predict(rows: Tensor) -> Tensor:
+        asked.append(rows[:, 0].tolist())
+        return sums(rows)
+
+    RepeatCheck().compare(ROWS, sums(ROWS), predict, same_shape=False)
+    assert asked == [[16, 12, 8, 4, 0]]
+    RepeatCheck().compare(ROWS[:7], sums(ROWS[:7]), predict, same_shape=True)
+    assert asked[1] == [12, 8, 4, 0, 12, 8, 4]  # as many as at first
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 31, 64, 500])
+def test_where_shapes_are_prepared_for_the_second_batch_is_as_large_as_the_first(n: int) -> None:
+    sizes: list[int] = []
+
+    def predict(rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return sums(rows)
+
+    rows = torch.rand(n, 2)
+    RepeatCheck().compare(rows, sums(rows), predict, same_shape=True)
+    assert sizes == [n]
+
+
+def test_a_few_rows_at_a_time_are_enough_in_the_end() -> None:
+    check, n_batches = RepeatCheck(), 0
+    while not check.done:
+        compare(check, ROWS, sums)
+        n_batches += 1
+    assert n_batches == -(-N_COMPARED // 5)
+    assert check.repeats
+
+
+@pytest.mark.parametrize("same_shape", [False, True])
+def test_answers_that_depend_on_chance_are_found_out(same_shape: bool) -> None:
+    rng, check = torch.Generator().manual_seed(0), RepeatCheck()
+    with pytest.warns(AnchorsWarning, match=r"gave \d+ of 32 rows another label.*switch its dropout off"):
+        compare(check, torch.rand(80, 2), lambda rows: torch.randint(2, (len(rows),), generator=rng), same_shape)
+    assert not check.repeats
+    assert check.done
+    assert check.n_differing > TIES
+
+
+@pytest.mark.parametrize("same_shape", [False, True])
+def test_answers_that_depend_on_the_company_are_found_out(same_shape: bool) -> None:
+    """Labels relative to the batch's first row, as batch statistics would make them."""
+    check = RepeatCheck()
+    with pytest.warns(AnchorsWarning, match="depend on the other rows of a batch, pass max_rows=1"):
+        compare(check, ROWS, lambda rows: sums(rows - rows[:1]), same_shape)
+    assert not check.repeats
+
+
+def test_a_tie_that_rounding_decides_is_forgiven_and_told_from_many() -> None:
+    check = RepeatCheck()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compare(check, ROWS, wrong_about(TIES))
+    assert (check.repeats, check.n_differing) == (True, TIES)
+    with pytest.warns(AnchorsWarning, match="gave 2 of 10 rows another label"):
+        compare(check, ROWS, wrong_about(1))  # one more in another batch
+    assert not check.repeats
+
+
+def test_a_row_without_a_label_both_times_is_the_same_answer() -> None:
+    check = RepeatCheck()
+    compare(check, ROWS, lambda rows: torch.full((len(rows),), INVALID))
+    assert check.n_differing == 0

@@ -1,0 +1,199 @@
+"""Explanations of images: their words, pictures and files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.images.explained import SEGMENTS, explanation_of
+from torch_anchors.search.protocol import Status
+
+# ------------------------------------------------------------------------------------------------------- words
+
+
+def test_words_of_a_certified_anchor() -> None:
+    assert str(explanation_of()) == (
+        "While superpixels 0 and 2 of 3 are shown, the model answers label 5 with precision at least 0.951 with 90 % "
+        "confidence (the estimate is 0.980), whatever the other superpixels show; that covers 25 % of all perturbed "
+        "images. "
+        "It took 1,234 model rows in 17 calls and 0.46 s."
+    )
+
+
+def test_words_of_a_single_superpixel_with_a_named_label() -> None:
+    words = str(explanation_of(features=(1,), names=("superpixel 1",), label_name="espresso", n_rows=1, n_calls=1))
+    assert "While superpixel 1 of 3 is shown, the model answers espresso with" in words
+    assert "It took 1 model row in 1 call and" in words
+
+
+def test_words_of_three_superpixels_and_an_exact_precision() -> None:
+    words = str(explanation_of(features=(0, 1, 2), status=Status.EXACT, precision=1.0, precision_interval=(1.0, 1.0)))
+    assert "While superpixels 0, 1 and 2 of 3 are shown" in words
+    assert "precision 1.000 (exact)" in words
+
+
+def test_an_anchor_of_all_superpixels_says_how_little_that_is() -> None:
+    all_of_them = explanation_of(features=(0, 1, 2))
+    assert "That is all of them, which says no more than" in all_of_them.remark
+    assert all_of_them.remark in str(all_of_them)
+    assert all_of_them.to_dict()["remark"] == all_of_them.remark
+    for other in (explanation_of(), explanation_of(features=(0, 1, 2), status=Status.NOT_FOUND)):
+        assert other.remark == ""
+        assert "all of them" not in str(other)
+
+
+def test_words_of_an_empty_anchor_that_holds() -> None:
+    words = str(explanation_of(features=(), names=(), status=Status.EMPTY_HOLDS, coverage=1.0))
+    assert "whichever of the 3 superpixels are shown: no superpixel is needed" in words
+    assert "images_background" in words
+    assert explanation_of(status=Status.EMPTY_HOLDS).success
+
+
+def test_no_advice_to_do_what_was_done() -> None:
+    meta = {"params": {"images_background": True}}
+    words = str(explanation_of(features=(), names=(), status=Status.EMPTY_HOLDS, meta=meta))
+    assert "no superpixel is needed" in words
+    assert "images_background" not in words
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(Status.NOT_FOUND, "No anchor reached the threshold"), (Status.ROW_BUDGET, "A larger max_rows_total")],
+)
+@pytest.mark.parametrize("features", [(), (1,)])
+def test_words_of_a_failure_say_what_to_do(status: Status, advice: str, features: tuple[int, ...]) -> None:
+    explanation = explanation_of(status=status, features=features)
+    words = str(explanation)
+    assert advice in words
+    assert not explanation.success
+    assert ("No superpixels were found that keep label 5" in words) is (not features)
+    assert "  " not in words
+    assert "{" not in words
+
+
+def test_a_short_representation_for_notebooks() -> None:
+    assert repr(explanation_of(label_name="cat")) == (
+        "ImageExplanation(anchor=['superpixel 0', 'superpixel 2'], label='cat', precision=0.980 [0.951, 0.998], "
+        "coverage=0.250, status='certified')"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- values
+
+
+def test_pictures_have_the_layout_of_the_image() -> None:
+    image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+    explanation = explanation_of(image)
+    mask = np.isin(SEGMENTS, (0, 2))
+    np.testing.assert_array_equal(explanation.mask, mask)
+    np.testing.assert_array_equal(explanation.anchor, np.where(mask[..., None], image, 0))
+    hit, miss = explanation.examples
+    assert (hit.label, hit.hit, miss.label, miss.hit) == (5, True, 2, False)
+    np.testing.assert_array_equal(hit.image, np.where((SEGMENTS != 1)[..., None], image, 9))
+    np.testing.assert_array_equal(miss.image, np.where((SEGMENTS != 2)[..., None], image, 0))
+    assert hit.image.dtype == explanation.anchor.dtype == np.uint8
+
+
+@pytest.mark.parametrize("image", [torch.rand(3, 2, 3), torch.rand(2, 3, dtype=torch.float64), np.ones((2, 3, 1))])
+def test_tensors_stay_tensors_and_arrays_arrays(image: Any) -> None:
+    for picture in (explanation_of(image).anchor, explanation_of(image).examples[0].image):
+        assert type(picture) is type(image)
+        assert picture.shape == image.shape
+        assert picture.dtype == image.dtype
+
+
+def test_the_dictionary_survives_json(tmp_path: Path) -> None:
+    explanation = explanation_of()
+    text = explanation.to_json(tmp_path / "anchor.json")
+    assert json.loads(text) == explanation.to_dict() == json.loads((tmp_path / "anchor.json").read_text())
+    found = json.loads(text)
+    assert found["anchor"] == [0, 2]
+    assert found["status"] == "certified"
+    assert found["success"] is True
+    assert found["precision_interval"] == [0.9512, 0.9979]
+    assert found["path"][1] == {"anchor": [2], "precision": 0.8, "coverage": 0.5, "n": 60}
+    assert found["segments"] == SEGMENTS.tolist()
+    assert found["n_superpixels"] == 3
+    assert found["meta"]["params"] == {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}
+
+
+def test_raw_has_one_entry_for_each_partial_anchor() -> None:
+    raw = explanation_of().raw
+    assert raw["feature"] == [2, 0]
+    assert raw["precision"] == raw["mean"] == [0.8, 0.98]
+    assert raw["coverage"] == [0.5, 0.25]
+    assert raw["all_precision"] == 0.5
+    assert raw["num_preds"] == 1234
+    (examples,) = raw["examples"]
+    assert [len(examples[key]) for key in ("covered_true", "covered_false")] == [1, 1]
+
+
+def test_an_explanation_is_frozen_and_can_be_pickled() -> None:
+    explanation = explanation_of()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        explanation.precision = 1.0  # type: ignore[misc]
+    again = pickle.loads(pickle.dumps(explanation))
+    assert again.to_dict() == explanation.to_dict()
+    np.testing.assert_array_equal(again.anchor, explanation.anchor)
+
+
+def test_superpixels_are_kept_in_few_bytes_and_given_as_int64() -> None:
+    explanation = explanation_of()
+    assert explanation.label_map.dtype == np.uint8
+    assert explanation.segments.dtype == np.int64
+    np.testing.assert_array_equal(explanation.segments, SEGMENTS)
+    assert explanation.n_superpixels == 3
+
+
+def test_the_references_data() -> None:
+    explanation = explanation_of()
+    data = explanation.data
+    assert list(data) == ["anchor", "segments", "precision", "coverage", "raw"]
+    np.testing.assert_array_equal(data["anchor"], explanation.anchor)
+    np.testing.assert_array_equal(data["segments"], SEGMENTS)
+    assert (data["precision"], data["coverage"]) == (0.98, 0.25)
+    assert data["raw"]["instance"] is data["raw"]["instances"][0] is explanation.image
+    (examples,) = data["raw"]["examples"]
+    hit, miss = explanation.examples
+    np.testing.assert_array_equal(examples["covered_true"][0], hit.image)
+    np.testing.assert_array_equal(examples["covered_false"][0], miss.image)
+    assert examples["uncovered_true"] == examples["uncovered_false"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline", "figures"),
+    [
+        (
+            {},
+            "“cat”, as long as these 2 of 3 superpixels stay visible",
+            "Precision at least 0.951 with 90 % con",
+        ),
+        ({"features": (1,)}, "“cat”, as long as this one of 3 superpixels stays visible", "coverage 0.25;"),
+        ({"features": (), "status": Status.EMPTY_HOLDS}, "“cat”, whatever is hidden", "(the estimate is 0.980)"),
+        ({"status": Status.NOT_FOUND}, "“cat”: no anchor reached the threshold of 0.95", "The best one found has pre"),
+        ({"status": Status.ROW_BUDGET}, "“cat”: the row budget was spent before an anchor was certified", "The best"),
+        ({"status": Status.EXACT, "precision_interval": (0.98, 0.98)}, "“cat”, as long as", "Precision 0.980 (exact)"),
+    ],
+)
+def test_the_words_over_the_picture(changes: dict[str, Any], headline: str, figures: str) -> None:
+    explanation = explanation_of(**changes)
+    first, second = (text.get_text() for text in explanation.plot({5: "cat"}).texts)
+    assert first.startswith(headline)
+    assert figures in second
+    assert second.endswith("1234 perturbed pictures in 0.5 s")
+
+
+def test_a_plot_is_saved_and_calls_the_label_by_its_name(tmp_path: Path) -> None:
+    explanation = explanation_of(label_name="espresso")
+    figure = explanation.plot(path=tmp_path / "anchor.svg")
+    assert "<svg" in (tmp_path / "anchor.svg").read_text()
+    assert figure.texts[0].get_text().startswith("“espresso”, as long as")
+    assert explanation.plot([*"abcdef"]).texts[0].get_text().startswith("“f”, as long as")
+    assert explanation.plot([*"abcdef"]).axes[-1].xaxis.label.get_text() == "“c”"  # the miss

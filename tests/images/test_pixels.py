@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from torch_anchors.errors import ArgumentError
+from torch_anchors.images.pixels import Layout, copied, hwc, scale_image, to_chw
+
+RNG = np.random.default_rng(0)
+UINT8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+FLOAT = RNG.random((5, 7, 3), dtype=np.float32)
+
+READABLE = {
+    "uint8 array": UINT8,
+    "float array": FLOAT,
+    "double array": FLOAT.astype(np.float64),
+    "grey array": UINT8[..., 0],
+    "one-channel array": UINT8[..., :1],
+    "non-contiguous array": UINT8[::-1, ::2],
+    "uint8 tensor": torch.from_numpy(UINT8).permute(2, 0, 1),
+    "half tensor": torch.from_numpy(FLOAT).permute(2, 0, 1).half(),
+    "bfloat16 tensor": torch.from_numpy(FLOAT).permute(2, 0, 1).bfloat16(),
+    "grey tensor": torch.from_numpy(FLOAT[..., 0].copy()),
+    "PIL RGB": Image.fromarray(UINT8),
+    "PIL L": Image.fromarray(UINT8[..., 0]),
+}
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_the_tensor_and_the_array_hold_the_same_pixels_in_their_order(name):
+    image = READABLE[name]
+    tensor, array = to_chw(image), hwc(image)
+    assert tensor.dtype == torch.float32
+    assert tensor.device.type == "cpu"
+    channels_last = array if array.ndim == 3 else array[..., None]
+    assert np.array_equal(tensor.permute(1, 2, 0).numpy(), channels_last.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_restoring_gives_back_the_layout_type_and_values(name):
+    image = READABLE[name]
+    restored = Layout.of(image).restore(to_chw(image))
+    expected = np.asarray(image) if isinstance(image, Image.Image) else image
+    assert type(restored) is type(expected)
+    assert restored.dtype == expected.dtype
+    assert restored.shape == expected.shape
+    equal = torch.equal if isinstance(expected, torch.Tensor) else np.array_equal
+    assert equal(restored, expected)
+
+
+def test_values_keep_their_scale():
+    assert to_chw(UINT8).max() == UINT8.max()
+    assert to_chw(FLOAT * 500 - 7).min() == (FLOAT * 500 - 7).min()
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_the_layout_tells_whether_pixels_are_bytes(name):
+    assert Layout.of(READABLE[name]).in_bytes is bool(to_chw(READABLE[name]).max() > 1)
+
+
+def test_restoring_uint8_rounds_and_clips():
+    pixels = torch.tensor([[[-3.0, 0.4, 0.6, 254.7, 300.0]]])
+    assert Layout.of(UINT8[..., 0]).restore(pixels).tolist() == [[0, 0, 1, 255, 255]]
+    assert Layout.of(torch.zeros(1, 2, 2, dtype=torch.uint8)).restore(pixels).tolist() == [[[0, 0, 1, 255, 255]]]
+
+
+def test_the_user_s_image_is_never_written_to():
+    for image in (FLOAT.copy(), torch.from_numpy(FLOAT[..., 0].copy())):
+        before = image.copy() if isinstance(image, np.ndarray) else image.clone()
+        to_chw(image).add_(1)
+        assert (image == before).all()
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_a_copy_is_the_same_and_shares_no_memory(name):
+    image = READABLE[name]
+    image = image.copy() if hasattr(image, "copy") else image.clone()
+    other = copied(image)
+    assert type(other) is type(image)
+    if isinstance(image, Image.Image):
+        assert other.mode == image.mode
+        image.putpixel((0, 0), 0 if image.mode == "L" else (0, 0, 0))
+        assert np.array_equal(np.asarray(other), np.asarray(READABLE[name]))
+        return
+    assert other.dtype == image.dtype
+    image[...] = 0
+    assert (other == READABLE[name]).all()
+    assert (other != 0).any()
+
+
+def test_a_copy_of_a_tensor_is_on_the_cpu_without_a_gradient(device):
+    other = copied(torch.rand(3, 4, 4, device=device, requires_grad=True))
+    assert other.device.type == "cpu"
+    assert not other.requires_grad
+
+
+def test_a_tensor_that_requires_a_gradient_is_detached(device):
+    image = torch.rand(3, 4, 4, device=device, requires_grad=True)
+    assert not to_chw(image).requires_grad
+    assert hwc(image).shape == (4, 4, 3)
+
+
+UNREADABLE = {
+    "RGBA array": (np.zeros((5, 6, 4), np.uint8), r"image\[\.\.\., :3\]"),
+    "RGBA tensor": (torch.zeros(4, 5, 6), r"image\[:3\]"),
+    "PIL RGBA": (Image.new("RGBA", (5, 6)), r'image\.convert\("RGB"\)'),
+    "PIL palette": (Image.new("P", (5, 6)), r'image\.convert\("RGB"\)'),
+    "PIL LA": (Image.new("LA", (5, 6)), r'image\.convert\("RGB"\)'),
+    "array channels first": (np.zeros((3, 9, 8)), r"transpose\(1, 2, 0\)"),
+    "tensor channels last": (torch.zeros(9, 8, 3), r"permute\(2, 0, 1\)"),
+    "array batch": (np.zeros((1, 9, 8, 3)), r"image\[0\]"),
+    "tensor batch": (torch.zeros(1, 3, 9, 8), r"image\[0\]"),
+    "two channels": (np.zeros((9, 8, 2)), r"got \(9, 8, 2\)"),
+    "one dimension": (np.zeros(9), r"got \(9,\)"),
+    "empty": (np.zeros((0, 8, 3)), r"got \(0, 8, 3\)"),
+    "empty tensor": (torch.zeros(3, 0, 4), r"got \(3, 0, 4\)"),
+    "int64 array": (np.zeros((9, 8), np.int64), r'astype\("uint8"\)'),
+    "bool array": (np.zeros((9, 8), bool), r'astype\("float32"\)'),
+    "int64 tensor": (torch.zeros(3, 9, 8, dtype=torch.int64), r"image\.float\(\)"),
+    "NaN": (np.full((4, 4), np.nan), "NaN or infinity"),
+    "infinity": (torch.full((3, 4, 4), torch.inf), "NaN or infinity"),
+    "list": ([[0.0, 1.0]], "got list"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_an_unreadable_image_is_refused_by_name_with_the_remedy(name):
+    image, remedy = UNREADABLE[name]
+    with pytest.raises(ArgumentError, match=f"^photograph must .*{remedy}"):
+        to_chw(image, name="photograph")
+
+
+def test_the_layout_and_the_array_refuse_what_the_tensor_refuses():
+    for function in (Layout.of, hwc):
+        with pytest.raises(ArgumentError, match=r"image\[\.\.\., :3\]"):
+            function(np.zeros((5, 6, 4), np.uint8))
+
+
+finite = st.floats(-1e6, 1e6, width=32)
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float64, hnp.array_shapes(max_dims=3), elements=finite), finite, st.floats(0.5, 1e3, width=32))
+def test_a_scaled_image_spans_the_scale_in_the_order_of_its_values(image, low, spread):
+    scaled = scale_image(image, (low, low + spread))
+    slack = 1e-9 * (1 + abs(low) + spread)
+    assert scaled.min() == low
+    assert scaled.max() == pytest.approx(low + spread if image.min() < image.max() else low, abs=slack)
+    order = np.argsort(image, axis=None, kind="stable")
+    assert (np.diff(scaled.ravel()[order]) >= -slack).all()
+
+
+def test_scaling_is_linear_and_takes_whole_numbers():
+    assert scale_image(np.array([[0, 51, 255]], dtype=np.uint8), (0, 1)).tolist() == [[0.0, 0.2, 1.0]]
+    assert scale_image(np.array([-1.0, 0.0, 1.0])).tolist() == [0.0, 127.5, 255.0]
+    assert scale_image(FLOAT).dtype == np.float32
+
+
+@pytest.mark.parametrize("scale", [(1, 0), (0, 0), (0, float("inf")), (0.0,), (0, 1, 2)])
+def test_a_scale_that_is_not_two_ascending_numbers_is_refused(scale):
+    with pytest.raises(ArgumentError, match="scale must be two finite numbers"):
+        scale_image(FLOAT, scale)
+
+
+def test_scaling_refuses_what_has_no_range():
+    with pytest.raises(ArgumentError, match="at least one pixel"):
+        scale_image(np.zeros((0, 3)))
+    with pytest.raises(ArgumentError, match="NaN"):
+        scale_image(np.array([0.0, np.nan]))

@@ -1,0 +1,38 @@
+"""The additive model against models that are additive."""
+
+import pytest
+import torch
+
+from torch_anchors.tables.propose.surrogate import Surrogate
+
+
+def additive_labels(binned, seed):
+    weight = torch.randn(binned.shape[1], 4, generator=torch.Generator().manual_seed(seed))
+    return (weight[torch.arange(binned.shape[1]), binned].sum(1) > 0).long()
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_an_additive_model_is_learned(device, inference):
+    binned = torch.randint(0, 4, (3000, 5), generator=torch.Generator().manual_seed(0)).to(device)
+    with torch.inference_mode(inference):
+        labels = additive_labels(binned.cpu(), 1).to(device)
+        surrogate = Surrogate.fit(binned, labels, [4] * 5, 2)
+        sums = surrogate.weight[binned + surrogate.offset].sum(1) + surrogate.intercept
+    assert (sums.argmax(1) == labels).float().mean() > 0.97
+    torch.testing.assert_close(sums[:, 0], -sums[:, 1], rtol=0.02, atol=0.1)
+
+
+def test_unseen_bins_have_no_weight():
+    binned = torch.tensor([[0, 0], [1, 2], [0, 2], [1, 0]] * 50)
+    surrogate = Surrogate.fit(binned, binned[:, 0], [2, 3], 2)
+    assert surrogate.offset.tolist() == [0, 3]
+    unseen = [2, 4, 6]  # the spare bin of column 0, bin 1 and the spare bin of column 1
+    assert surrogate.weight[unseen].abs().max() == 0
+    assert surrogate.weight[:2, 1].abs().min() > 1
+
+
+def test_a_label_that_never_comes_is_thought_unlikely():
+    binned = torch.randint(0, 2, (500, 3), generator=torch.Generator().manual_seed(0))
+    surrogate = Surrogate.fit(binned, binned[:, 0], [2] * 3, 3)
+    sums = surrogate.weight[binned + surrogate.offset].sum(1) + surrogate.intercept
+    assert sums[:, 2].max() < -2

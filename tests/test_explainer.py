@@ -1,0 +1,392 @@
+"""The one path from instances to explanations: what a wing is asked, and what it need not care for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.anchor_series import AnchorSeries, SeriesExplanation
+from torch_anchors import explainer as explainer_module
+from torch_anchors.engine.job import Case
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.runner import Finished
+from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
+from torch_anchors.explainer import READERS, Explainer, ahead, version
+from torch_anchors.search.protocol import SearchSpace
+from torch_anchors.settings import ExplainSettings
+
+
+def test_the_version_is_known() -> None:
+    assert version()[0].isdigit() or version() == "unknown"
+
+
+def test_a_source_tree_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(explainer_module, "installed_version", fail)
+    assert version() == "unknown"
+
+
+# ---------------------------------------------------------------------------------------------------- a wing's part
+
+
+def peak(rows: Tensor) -> Tensor:
+    """1 where the series has its peak, 0 where it is flat there; no label at all where it is negative there."""
+    scores = torch.stack([torch.full((len(rows),), 6.0), rows[:, 2]], dim=1)
+    return torch.where((rows[:, 2] < 0)[:, None], torch.nan, scores)
+
+
+def series_of(number: int, height: float = 9.0) -> np.ndarray:
+    series = np.random.default_rng(number).random(12).astype(np.float32)
+    series[2] = height
+    return series
+
+
+class Recording(AnchorSeries):
+    """A wing that keeps what it is asked."""
+
+    def __init__(self, predictor: Any = peak, **settings: Any) -> None:
+        self.made: list[list[Case]] = []
+        self.searched: list[tuple[list[Case], list[int | None]]] = []
+        self.told: list[list[Finished]] = []
+        super().__init__(predictor, n_segments=6, seed=0, **settings)
+
+    def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[Case]:
+        self.made.append(super().cases(instances, question))
+        return self.made[-1]
+
+    def spaces(self, cases: Sequence[Case], labels: Sequence[int | None], settings: Any) -> list[SearchSpace]:
+        self.searched.append((list(cases), list(labels)))
+        return super().spaces(cases, labels, settings)
+
+    def explanations(self, finished: Sequence[Finished], settings: ExplainSettings) -> Iterator[SeriesExplanation]:
+        self.told.append(list(finished))
+        return super().explanations(finished, settings)
+
+
+class AnswersFirst(Recording):
+    answers_first = True
+
+
+@pytest.mark.parametrize("together", [1, 4, 100])
+def test_instances_are_made_ready_together_and_their_searches_begun_together(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recording, "together", together)
+    explainer = Recording()
+    found = explainer.explain_batch([series_of(n) for n in range(10)])
+    assert [one.features for one in found] == [(1,)] * 10
+    sizes = [min(together, 10 - first) for first in range(0, 10, together)]
+    assert [len(group) for group in explainer.made] == sizes
+    assert [cases for cases, _ in explainer.searched] == explainer.made
+    assert {label for _, labels in explainer.searched for label in labels} == {None}
+    assert sorted(one.place for wave in explainer.told for one in wave) == list(range(10))
+
+
+def test_a_wing_may_need_the_answers_first() -> None:
+    explainer = AnswersFirst()
+    explainer.explain_batch([series_of(0), series_of(1, height=1.0), series_of(2)])
+    assert [label for _, labels in explainer.searched for label in labels] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("wing", [Recording, AnswersFirst])
+def test_a_given_label_is_that_of_every_case(wing: type[Recording]) -> None:
+    explainer = wing()
+    found = explainer.explain_batch([series_of(0), series_of(1, height=-1.0)], label=1)
+    assert [one.label for one in found] == [1, 1]
+    assert [label for _, labels in explainer.searched for label in labels] == [1, 1]
+    assert [case.label for group in explainer.made for case in group] == [None, None]  # a wing need not care
+
+
+@pytest.mark.parametrize("wing", [Recording, AnswersFirst])
+@pytest.mark.parametrize("together", [1, 5])
+def test_an_instance_without_a_label_is_named_and_no_search_of_a_wing_is_bothered(
+    wing: type[Recording], together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recording, "together", together)
+    explainer = wing()
+    given = [series_of(n, height=-1.0 if n == 2 else 9.0) for n in range(5)]
+    with pytest.raises(PredictorReturnTypeError, match=r"NaN for the sequence itself; .*number 2 of those") as caught:
+        explainer.explain_batch(given)
+    finished = caught.value.finished
+    assert {0, 1} <= set(finished) <= {0, 1, 3, 4}
+    assert {one.features for one in finished.values()} == {(1,)}
+    assert all(one.place != 2 for wave in explainer.told for one in wave)
+
+
+class Picky(Recording):
+    """A wing that cannot make every series ready."""
+
+    def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[Case]:
+        if any(len(series) != 12 for series in instances):
+            raise ArgumentError("series must have 12 steps.")
+        return super().cases(instances, question)
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+@pytest.mark.parametrize("together", [1, 4])
+def test_what_cannot_be_explained_may_be_left_out(
+    together: int, n_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Picky, "together", together)
+    given = [series_of(0), series_of(1)[:5], series_of(2), series_of(3, height=-1.0), series_of(4)]
+    with pytest.warns(AnchorsWarning, match="left out: ") as caught:
+        found = Picky().explain_batch(given, on_error="skip", n_workers=n_workers)
+    told = [str(warning.message) for warning in caught]
+    assert len(told) == 2
+    assert re.search(r"series must have 12 steps\. \(It was sequence number 1 of those given", told[0])
+    assert re.search(r"NaN for the sequence itself; .*\(It was sequence number 3 of those given", told[1])
+    expected = Picky().explain_batch([given[0], given[2], given[4]])
+    assert [one.to_dict()["path"] for one in found] == [one.to_dict()["path"] for one in expected]
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_what_cannot_be_made_ready_ends_the_work_when_its_turn_comes(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Picky, "together", together)
+    given = [series_of(0), series_of(1), series_of(2)[:5], series_of(3)]
+    stream = Picky().explain_iter(given)
+    assert [next(stream).features for _ in range(2)] == [(1,), (1,)]
+    with pytest.raises(ArgumentError, match=r"12 steps\. \(It was sequence number 2 of those given, from 0\.\)"):
+        next(stream)
+    with pytest.raises(ArgumentError, match=r"^series must have 12 steps\.$"):
+        Picky().explain(given[2])
+
+
+def test_what_all_explanations_have_in_common() -> None:
+    explainer = Recording()
+    explanation = explainer.explain(series_of(0), 0.9, delta=0.05, method="beam", max_rows_total=5000)
+    (finished,) = explainer.told[0]
+    found = finished.found
+    for name in ("precision", "precision_interval", "coverage", "status", "path"):
+        assert getattr(explanation, name) == getattr(found.result, name)
+    assert (explanation.n_rows, explanation.n_calls) == (found.n_rows, found.n_calls)
+    assert explanation.seconds == found.seconds > 0
+    assert (explanation.features, explanation.label, explanation.label_name) == (found.result.anchor, 1, None)
+    assert (explanation.threshold, explanation.delta) == (0.9, 0.05)
+    params = explanation.meta["params"]
+    assert {name: params[name] for name in ("seed", "n_segments", "max_rows")} == {
+        "seed": 0,
+        "n_segments": 6,
+        "max_rows": "auto",
+    }
+    assert (params["threshold"], params["method"], params["max_rows_total"]) == (0.9, "beam", 5000)
+    assert not {"series", "progress", "n_workers"} & set(params)
+    assert {key: explanation.meta[key] for key in ("name", "type", "explanations", "version")} == {
+        "name": "Recording",
+        "type": ["blackbox"],
+        "explanations": ["local"],
+        "version": version(),
+    }
+    assert "threshold" not in explainer.meta["params"]
+
+
+def test_the_latest_label_is_that_of_explain() -> None:
+    explainer = Recording()
+    assert explainer.instance_label is None
+    explainer.explain_batch([series_of(0)])
+    assert explainer.instance_label is None
+    explainer.explain(series_of(0))
+    assert explainer.instance_label == 1
+    with pytest.raises(PredictorReturnTypeError):
+        explainer.explain(series_of(0, height=-1.0))
+    assert explainer.instance_label == 1
+    explainer.explain(series_of(0, height=1.0))
+    assert explainer.instance_label == 0
+
+
+def test_labels_may_be_named() -> None:
+    def predict(rows: np.ndarray) -> np.ndarray:
+        return np.where(rows[:, 2] > 6, "peak", "flat")
+
+    class Named(Recording):
+        def __init__(self) -> None:
+            super().__init__(predict)
+            self._wrap = partial(Predictor, dtype=np.float32)
+            self.reset_predictor(predict)
+
+    explainer = Named()
+    explanation = explainer.explain(series_of(0))
+    assert explanation.label_name == "peak"
+    assert explainer.explain(series_of(0), label="flat").label_name == "flat"
+    assert explainer.label_of("peak") == explanation.label
+    assert explainer.label_of(5) == 5
+    with pytest.raises(ArgumentError, match=r"label must be a number or a class name .* got 'hill'"):
+        explainer.explain(series_of(0), label="hill")
+
+
+def test_another_predictor_starts_afresh(unchecked: None) -> None:
+    explainer = Recording()
+    assert explainer.predictor is peak
+    explainer.explain(series_of(0))
+    first = explainer._max_rows
+    flat = lambda rows: (rows[:, 11] > 100).long()  # noqa: E731
+    explainer.reset_predictor(flat)
+    assert explainer.predictor is flat
+    assert explainer._max_rows is not first
+    assert explainer.explain(series_of(0)).label == 0
+    with pytest.raises(ArgumentError, match=r"predictor must be a torch\.nn\.Module or a callable"):
+        explainer.reset_predictor("resnet")
+    assert explainer.predictor is flat
+
+
+@pytest.mark.parametrize(("max_rows", "n", "tuning"), [("auto", 512, True), (33, 33, False)])
+def test_a_wing_may_say_with_how_many_rows_to_begin(
+    max_rows: int | str, n: int, tuning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recording, "first_max_rows", 512)
+    explainer = Recording()
+    explainer.max_rows = max_rows
+    explainer.reset_predictor(peak)
+    assert (explainer._max_rows.n, explainer._max_rows.tuning) == (n, tuning)
+    monkeypatch.setattr(Recording, "first_max_rows", 0)
+    assert not Recording()._max_rows.tuning  # the shape of a row will tell
+
+
+@pytest.mark.parametrize(("asked", "device", "n_workers"), [(None, "cpu", 0), (None, "cuda", READERS), (2, "cpu", 2)])
+def test_workers_make_instances_ready_where_the_cpu_has_time(
+    asked: int | None, device: str, n_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    explainer = Recording()
+    monkeypatch.setattr(explainer, "_explained", lambda *a, **k: seen.append((k["total"], k["n_workers"])) or iter(()))
+    explainer._predictor.device = torch.device(device)
+    explainer.explain_iter([1, 2, 3], n_workers=asked)
+    explainer.explain_iter(iter([1, 2, 3]), n_workers=asked)
+    assert seen == [(3, n_workers), (None, n_workers)]
+
+
+def test_one_explanation_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def reading(items: Iterable[Any], prepare: Any, *, together: int, n_workers: int) -> Iterator[Any]:
+        seen.append(n_workers)
+        return ahead(items, prepare, together=together, n_workers=n_workers)
+
+    monkeypatch.setattr(explainer_module, "ahead", reading)
+    explainer = Recording()
+    monkeypatch.setattr(type(explainer._predictor), "static_shapes", True)
+    explainer.explain(series_of(0))
+    explainer.explain_batch([series_of(0)], n_workers=3)
+    assert seen == [0, 3]
+
+
+def test_what_a_wing_must_add_is_abstract() -> None:
+    assert Explainer.__abstractmethods__ == {"instances", "cases", "spaces", "explanations"}
+    with pytest.raises(TypeError, match="abstract"):
+        Explainer(peak, wrap=len, max_rows=1, seed=0, params={})  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(("every", "n_rounds"), [(1, 2), (10_000, 0)])
+def test_a_verbose_search_tells_what_it_does(every: int, n_rounds: int, capsys: pytest.CaptureFixture[str]) -> None:
+    explainer = Recording()
+    explainer.explain(series_of(0), verbose=True, verbose_every=every, method="beam")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("anchor (1,): exact, precision 1.000")
+    assert all(line.startswith(f"round {n}, ") for n, line in enumerate(lines[:-1], start=1))
+    assert (len(lines) - 1 >= n_rounds) if n_rounds else len(lines) == 1
+    explainer.explain(series_of(0), method="beam")
+    assert capsys.readouterr() == ("", "")
+
+
+# --------------------------------------------------------------------------------------- models that are not so simple
+
+
+class Dice:
+    """A model whose answers depend on chance where the series is flat at its peak."""
+
+    def __init__(self) -> None:
+        self.chance = torch.Generator().manual_seed(0)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        throws = torch.rand(len(rows), generator=self.chance) < 0.5
+        return ((rows[:, 2] > 6) | throws).long()
+
+
+class Checking(Recording):
+    """A wing whose predictors are asked twice, and whose samplers heed what comes of it."""
+
+    def __init__(self, predictor: Any) -> None:
+        super().__init__(predictor)
+        self._wrap = partial(Predictor, check_repeats=True)
+        self.reset_predictor(predictor)
+
+    def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[Case]:
+        cases = super().cases(instances, question)
+        for case in cases:
+            case.sampler.repeatable = self._predictor.repeats
+        return cases
+
+
+def test_instances_under_way_begin_anew_where_a_model_does_not_repeat_itself() -> None:
+    explainer, n_read = Checking(Dice()), 0
+
+    def given() -> Iterator[np.ndarray]:
+        nonlocal n_read
+        for number in range(6):
+            n_read += 1
+            yield series_of(number)
+
+    with pytest.warns(AnchorsWarning, match="another label when it was asked again") as caught:
+        found = explainer.explain_batch(given(), method="beam", threshold=0.9)
+    assert len(caught) == 1
+    assert n_read == 6
+    assert [one.features for one in found] == [(1,)] * 6
+    assert not explainer._predictor.repeats
+    assert {case.sampler.repeatable for case in explainer.made[0]} == {True}
+    assert {case.sampler.repeatable for group in explainer.made[-6:] for case in group} == {False}
+    n_made = len(explainer.made)
+    explainer.explain(series_of(7), method="beam", threshold=0.9)  # who knows it begins once
+    assert len(explainer.made) == n_made + 1
+
+
+def test_a_model_that_repeats_itself_is_asked_twice_at_first_only() -> None:
+    n_asked = 0
+
+    def counting(rows: Tensor) -> Tensor:
+        nonlocal n_asked
+        n_asked += len(rows)
+        return peak(rows)
+
+    explainer = Checking(counting)
+    first = explainer.explain_batch([series_of(n) for n in range(6)], method="beam")
+    n_first = n_asked - sum(one.n_rows for one in first)
+    assert 0 < n_first <= 100
+    second = explainer.explain_batch([series_of(n) for n in range(6, 12)], method="beam")
+    assert n_asked - n_first == sum(one.n_rows for one in [*first, *second])
+    assert len(explainer.made) == 12
+
+
+@pytest.mark.parametrize("wing", [Recording, AnswersFirst])
+def test_a_model_that_fails_on_one_instance_spares_the_others(wing: type[Recording]) -> None:
+    def delicate(rows: Tensor) -> Tensor:
+        if (rows[:, 0] == 0.5).any():
+            raise ZeroDivisionError("cannot look at this")
+        return peak(rows)
+
+    given = [series_of(n) for n in range(5)]
+    for step in (0, 1):  # a whole segment, so that hiding it does not help
+        given[2][step] = 0.5
+    expected = [one.to_dict()["path"] for one in wing().explain_batch([*given[:2], *given[3:]])]
+    with pytest.warns(
+        AnchorsWarning, match=r"ZeroDivisionError: cannot look at this.*sequence number 2 of those given"
+    ):
+        found = wing(delicate).explain_batch(given, on_error="skip")
+    assert [one.to_dict()["path"] for one in found] == expected
+    with pytest.raises(PredictorCallError, match=r"cannot look at this.*sequence number 2 of those given") as caught:
+        wing(delicate).explain_batch(given)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert {0, 1} <= set(caught.value.finished) <= {0, 1, 3, 4}
+    with pytest.raises(PredictorCallError, match=r"cannot look at this \(called with rows of shape") as caught:
+        wing(delicate).explain(given[2])
+    assert "number" not in str(caught.value)

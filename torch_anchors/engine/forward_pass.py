@@ -1,0 +1,87 @@
+"""One forward pass: rows of many jobs rendered side by side and predicted together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby
+
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Int, Shaped
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.row_queue import Piece
+from torch_anchors.perturb.protocol import Sampler
+
+
+class ForwardPass:
+    """Predicts the rows of a batch, which are rendered into buffers that are used again for the next one."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._buffers: dict[tuple[tuple[int, ...], torch.dtype], Tensor] = {}
+
+    def forget_buffers(self) -> None:
+        """Gives the memory of the buffers back."""
+        self._buffers.clear()
+
+    def labels(self, pieces: Sequence[Piece], n_rows: int, padded: int) -> Int[Tensor, " rows"]:
+        """Labels (n_rows,) of the pieces' rows, in their order, from as few forward passes as shapes allow.
+
+        Rows of one shape are one pass. Images of different sizes are rendered apart, and are one pass together if
+        `preprocess` brings them to one size. Where the predictor wants few shapes, a pass is padded to `padded` rows.
+        """
+        by_kind: dict[tuple[tuple[int, ...], torch.dtype], list[int]] = {}
+        for i, piece in enumerate(pieces):
+            by_kind.setdefault((piece.job.case.sampler.row_shape(), piece.job.case.sampler.dtype), []).append(i)
+        # Images of ever new sizes must not leave a buffer each behind.
+        self._buffers = {kind: buffer for kind, buffer in self._buffers.items() if kind in by_kind}
+        size = padded if self._predictor.static_shapes else n_rows
+        if len(by_kind) == 1:
+            return self._predictor(self._render(pieces, size))[:n_rows]
+        ends = list(accumulate(piece.codes.shape[0] for piece in pieces))
+        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+        for members in by_kind.values():
+            group = [pieces[i] for i in members]
+            rows = self._predictor.prepare(self._render(group, sum(piece.codes.shape[0] for piece in group)))
+            spans = [torch.arange(ends[i] - pieces[i].codes.shape[0], ends[i]) for i in members]
+            places = torch.cat(spans).to(rows.device, non_blocking=True)
+            by_shape.setdefault(rows.shape[1:], []).append((places, rows))
+        labels = torch.empty(n_rows, dtype=torch.int64, device=self._predictor.device)
+        for same in by_shape.values():
+            rows = torch.cat([rows for _, rows in same])
+            batch = _padded(rows, size) if self._predictor.static_shapes else rows
+            found = self._predictor.labels_of_prepared(batch)
+            labels[torch.cat([places for places, _ in same])] = found[: rows.shape[0]]
+        return labels
+
+    def _render(self, pieces: Sequence[Piece], size: int) -> Shaped[Tensor, "rows ..."]:
+        """A tensor of `size` rows that begins with those of the pieces, which all have one shape.
+
+        What is left behind them from earlier batches is as good a padding as any.
+        """
+        sampler = pieces[0].job.case.sampler
+        key = (sampler.row_shape(), sampler.dtype)
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.shape[0] < size:
+            self._buffers[key] = buffer = sampler.empty(size).zero_()
+        position = 0
+        for run_sampler, codes in _runs(pieces):
+            end = position + codes.shape[0]
+            run_sampler.render(codes, out=buffer[position:end])
+            position = end
+        return buffer[:size]
+
+
+def _runs(pieces: Sequence[Piece]) -> Iterator[tuple[Sampler, Tensor]]:
+    """The codes of consecutive pieces of one sampler together."""
+    for _, run in groupby(pieces, key=lambda piece: id(piece.job.case.sampler)):
+        same = list(run)
+        yield same[0].job.case.sampler, same[0].codes if len(same) == 1 else torch.cat([piece.codes for piece in same])
+
+
+def _padded(rows: Shaped[Tensor, "rows ..."], size: int) -> Shaped[Tensor, "size ..."]:
+    """`rows`, followed by zeros up to `size`."""
+    if rows.shape[0] >= size:
+        return rows
+    return torch.cat([rows, rows.new_zeros((size - rows.shape[0], *rows.shape[1:]))])

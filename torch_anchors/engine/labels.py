@@ -1,0 +1,35 @@
+"""Labels of many rows at once, where labels are all that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Int, Shaped
+from torch_anchors.engine.max_rows import MaxRows
+from torch_anchors.engine.predictor import Predictor
+
+
+def labels_of(
+    predictor: Predictor,
+    render: Callable[[Tensor], Tensor],
+    codes: Shaped[Tensor, "rows width"],
+    max_rows: MaxRows,
+) -> Int[Tensor, " rows"]:
+    """The predictor's labels of the rows that `render` makes of `codes`.
+
+    `max_rows` says how many go into a forward pass, and shrinks where they do not fit into memory.
+    """
+    labels, first = [torch.zeros(0, dtype=torch.int64, device=predictor.device)], 0
+    with predictor.session():
+        while first < len(codes):
+            part = codes[first : first + max(max_rows.n, 1)]
+            try:
+                labels.append(predictor(render(part)))
+            except Exception as error:
+                max_rows.survive(error, len(part))
+                continue
+            first += len(part)
+    return torch.cat(labels).clone()  # usable outside inference mode

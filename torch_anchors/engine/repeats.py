@@ -1,0 +1,80 @@
+"""Whether a model answers the same when it is asked the same again, in another order and company.
+
+An answer may depend on chance (dropout that stays on, sampling inside the model) or on the other rows of its batch
+(batch statistics). Rows of such a model must be predicted anew each time they are drawn: a certificate from
+remembered answers would be about one throw of the dice.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Int, Shaped
+from torch_anchors.errors import AnchorsWarning
+
+N_COMPARED = 32
+"""Rows whose answers are compared; once for a predictor, on its first batches."""
+TIES = 1
+"""Answers that may differ: two scores may be so close that rounding decides, which depends on a batch's size."""
+
+
+class NotRepeatable(Exception):
+    """The model turned out not to repeat its answers while these were taken for granted."""
+
+
+@dataclass(slots=True)
+class RepeatCheck:
+    """Asks a model for some rows of its first batches a second time.
+
+    Attributes:
+        repeats: whether the answers were the same so far.
+        n_compared: rows compared so far.
+        n_differing: rows whose two answers differed.
+    """
+
+    repeats: bool = True
+    n_compared: int = 0
+    n_differing: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether enough was compared."""
+        return not self.repeats or self.n_compared >= N_COMPARED
+
+    def compare(
+        self,
+        rows: Shaped[Tensor, "rows ..."],
+        labels: Int[Tensor, " rows"],
+        predict: Callable[[Tensor], Tensor],
+        *,
+        same_shape: bool,
+    ) -> None:
+        """Predicts every other row of a batch again, in reversed order and without the rows between.
+
+        Args:
+            rows: of the batch, as the model takes them.
+            labels: what it said of them.
+            predict: from rows to labels.
+            same_shape: whether the second batch must have as many rows as the first, because kernels or compiled code
+                are chosen by shape; some rows are then in it several times.
+        """
+        again = torch.arange(0, len(rows), 2, device=rows.device).flip(0)[:N_COMPARED]
+        asked = again.repeat(2 + len(rows) // len(again))[: len(rows)] if same_shape else again
+        second = predict(rows.index_select(0, asked))[: len(again)]
+        self.n_differing += int((second != labels.index_select(0, again.to(labels.device))).sum())
+        self.n_compared += len(again)
+        if self.n_differing > TIES:
+            self.repeats = False
+            warnings.warn(
+                f"The predictor gave {self.n_differing} of {self.n_compared} rows another label when it was asked "
+                "again, in another order. It is explained as a model whose answers vary: every row is predicted anew, "
+                "nothing is enumerated, and precision is the share of fresh answers. If it should not vary, switch "
+                "its dropout off or fix its seed; if labels depend on the other rows of a batch, pass max_rows=1.",
+                AnchorsWarning,
+                stacklevel=2,
+            )

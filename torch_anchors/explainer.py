@@ -1,0 +1,298 @@
+"""The one path from instances to explanations, for every kind of instance.
+
+A wing (images, tables, your own) says how its instances are made ready, what is searched, and what an explanation
+shows. Everything between is here: seeds and settings, admission ahead of the model, labels that are no labels, order,
+progress, interruption.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any, ClassVar, Generic, TypeVar
+
+from torch import nn
+
+from torch_anchors._locks import PerThread
+from torch_anchors.delivery import Outlet, Progress, Source, ahead, collected, say
+from torch_anchors.engine.job import Case
+from torch_anchors.engine.max_rows import MaxRows
+from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.repeats import NotRepeatable
+from torch_anchors.engine.runner import Failed, Finished, Load, Runner
+from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
+from torch_anchors.explanation import Explanation
+from torch_anchors.search.choose import choose
+from torch_anchors.search.narrate import narrated
+from torch_anchors.search.protocol import Search, SearchResult, SearchSpace, Status
+from torch_anchors.seeds import checked_seed
+from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
+
+SomeCase = TypeVar("SomeCase", bound=Case)
+Explained = TypeVar("Explained", bound=Explanation)
+
+NO_LABEL = (
+    "The predictor returned NaN for the {unit} itself; there is no label to explain. Leave it out, or pass the label "
+    "to explain."
+)
+
+READERS = 4
+"""Threads that make instances ready beside a GPU."""
+
+
+class Explainer(ABC, Generic[SomeCase, Explained]):
+    """What all explainers share; a wing adds the four methods that are abstract here, and its public parameters.
+
+    Args:
+        predictor: the model, as the wing's user gave it.
+        wrap: makes a `Predictor` of it, and of those that `reset_predictor` is given.
+        max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
+        seed: same seed, same explanation. None draws one from the system.
+        params: what `meta` says of the explainer.
+    """
+
+    unit: ClassVar[str] = "instance"
+    """What a progress bar counts."""
+    together: int = 1
+    """How many instances are best made ready in one call of `cases`."""
+    answers_first: ClassVar[bool] = False
+    """Whether `spaces` needs the labels of the instances."""
+    first_max_rows: ClassVar[int] = 0
+    """The first size of a forward pass that "auto" tries; 0 to choose it by the shape of a row."""
+
+    def __init__(
+        self,
+        predictor: nn.Module | Callable[[Any], Any],
+        *,
+        wrap: Callable[[Any], Predictor],
+        max_rows: int | str,
+        seed: int | None,
+        params: dict[str, Any],
+    ) -> None:
+        self.max_rows = max_rows
+        self._seed = checked_seed(seed)
+        self._wrap = wrap
+        self._latest_label = PerThread()
+        self.reset_predictor(predictor)
+        self.meta: dict[str, Any] = {
+            "name": type(self).__name__,
+            "type": ["blackbox"],
+            "explanations": ["local"],
+            "params": {"seed": seed, **params, "max_rows": max_rows},
+            "version": version(),
+        }
+
+    # ------------------------------------------------------------------------------------------ what a wing adds
+
+    @abstractmethod
+    def instances(self, given: Any) -> tuple[Iterable[Any], int | None]:
+        """The single instances of what `explain_batch` was given, and how many they are if that is known."""
+
+    @abstractmethod
+    def cases(self, instances: Sequence[Any], question: Any) -> list[SomeCase]:
+        """Some instances made ready: checked, and each with its sampler and its random stream."""
+
+    @abstractmethod
+    def spaces(
+        self, cases: Sequence[SomeCase], labels: Sequence[int | None], settings: ExplainSettings
+    ) -> Iterable[SearchSpace]:
+        """What is searched for each of some cases that were made ready together; labels as `answers_first` says."""
+
+    @abstractmethod
+    def explanations(self, finished: Sequence[Finished[SomeCase]], settings: ExplainSettings) -> Iterable[Explained]:
+        """The explanation of each of some cases that finished together; see `common`."""
+
+    # ------------------------------------------------------------------------------------------------ what all do
+
+    @property
+    def predictor(self) -> nn.Module | Callable[[Any], Any]:
+        """The model that is explained, as it was given."""
+        return self._predictor.model
+
+    def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
+        """Explains `predictor` from now on, with all other settings as they are."""
+        self._predictor = self._wrap(predictor)
+        first = self.first_max_rows if self.max_rows == "auto" else 0
+        self._max_rows = MaxRows(self.max_rows, n=first, tuning=first > 0)
+
+    @property
+    def instance_label(self) -> int | None:
+        """The label of the latest explanation that `explain` gave in this thread; None before the first."""
+        label: int | None = self._latest_label.value
+        return label
+
+    def explain_one(self, instance: Any, question: OneQuestion) -> Explained:
+        """The explanation of one instance."""
+        (explanation,) = collected(self._explained([instance], question, total=1, n_workers=0))
+        self._latest_label.value = explanation.label
+        return explanation
+
+    def explain_many(self, given: Any, question: ManyQuestion) -> list[Explained]:
+        """The explanations of many instances, in their order.
+
+        If the work is interrupted, by an error or from the keyboard, all that is finished is the exception's
+        ``finished``: explanations by the number of their instance.
+        """
+        return collected(self._explained_many(given, question))
+
+    def explain_each(self, given: Any, question: ManyQuestion) -> Iterator[Explained]:
+        """The explanations of many instances, in their order, each as soon as it and all before it are finished.
+
+        If the work is interrupted, those finished and not handed out are the exception's ``finished``.
+        """
+        numbered = self._explained_many(given, question)
+        return (explanation for _, explanation in numbered)
+
+    def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
+        n_workers = question.n_workers
+        if n_workers is None:
+            n_workers = 0 if self._predictor.device.type == "cpu" else READERS
+        instances, total = self.instances(given)
+        return self._explained(instances, question, total=total, n_workers=n_workers)
+
+    def common(self, found: Finished[SomeCase], settings: ExplainSettings) -> dict[str, Any]:
+        """The fields that explanations of all kinds have, but for the words."""
+        result, label = found.found.result, found.found.label
+        return {
+            "features": result.anchor,
+            "precision": result.precision,
+            "precision_interval": result.precision_interval,
+            "coverage": result.coverage,
+            "status": result.status,
+            "label": label,
+            "label_name": self._predictor.name_of(label),
+            "threshold": settings.threshold,
+            "delta": settings.delta,
+            "n_rows": found.found.n_rows,
+            "n_calls": found.found.n_calls,
+            "seconds": found.found.seconds,
+            "path": result.path,
+            "meta": {**self.meta, "params": {**self.meta["params"], **settings.params()}},
+        }
+
+    def label_of(self, label: int | str) -> int:
+        """The label that a user means by its number or its name."""
+        return self._predictor.label_of(label)
+
+    def _explained(
+        self, instances: Iterable[Any], question: OneQuestion, *, total: int | None, n_workers: int
+    ) -> Iterator[tuple[int, Explained]]:
+        """Explanations with their numbers. What is wrong with the question itself is raised at once."""
+        label = None if question.label is None else self.label_of(question.label)
+        return self._delivered(Source(instances), question, label, total, n_workers)
+
+    def _delivered(
+        self, source: Source[Any], question: OneQuestion, label: int | None, total: int | None, n_workers: int
+    ) -> Iterator[tuple[int, Explained]]:
+        """Runs until every instance is done; those under way run again where the model turns out not to repeat itself.
+
+        Instances that cannot be made ready, and those on which the model fails, go to the outlet as their errors.
+        """
+        outlet = Outlet[Explained](question.on_error if isinstance(question, ManyQuestion) else "raise")
+        prepare = partial(self._made_ready, question=question, label=label)
+        with outlet.kept(), Progress(shown=question.progress, total=total, unit=self.unit) as progress:
+            while True:
+                groups = ahead(source, prepare, together=self.together, n_workers=n_workers)
+                try:
+                    for n, load in self._run(groups, outlet, question):
+                        progress.advance(n, load.n_rows, load.fill)
+                        for number, explanation in outlet.ready():
+                            source.done(number)
+                            yield number, explanation
+                    return
+                except NotRepeatable:
+                    source.rewind()
+
+    def _run(
+        self, groups: Iterable[list[tuple[int, SomeCase | Exception]]], outlet: Outlet[Explained], question: OneQuestion
+    ) -> Iterator[tuple[int, Load]]:
+        """Explains the cases of some groups; yields how many more are in the outlet, and the load so far."""
+        numbers: list[int] = []
+
+        def cases() -> Iterator[list[SomeCase]]:
+            for group in groups:
+                for number, made in group:
+                    if isinstance(made, Exception):
+                        outlet.add(number, self._named(made, number, question))
+                ready = [(number, made) for number, made in group if not isinstance(made, Exception)]
+                numbers.extend(number for number, _ in ready)
+                yield [made for _, made in ready]
+
+        runner = Runner[SomeCase](
+            self._predictor,
+            self._max_rows,
+            partial(self._searches, settings=question),
+            answers_first=self.answers_first,
+            n_examples=question.n_covered_ex,
+        )
+        for wave in runner.waves(cases()):
+            for place, made in self._explain_wave(wave, question):
+                number = numbers[place]
+                outlet.add(number, self._named(made, number, question) if isinstance(made, Exception) else made)
+            yield len(wave), runner.load
+        yield 0, runner.load
+
+    def _made_ready(
+        self, numbered: Sequence[tuple[int, Any]], question: OneQuestion, label: int | None
+    ) -> list[tuple[int, SomeCase | Exception]]:
+        """The instances made ready, or the error of each that cannot be; with the label to explain if one was given."""
+        numbers, instances = [number for number, _ in numbered], [instance for _, instance in numbered]
+        try:
+            cases = self.cases(instances, question)
+        except ArgumentError as error:
+            if len(numbered) == 1:
+                return [(numbers[0], error)]
+            return [made for one in numbered for made in self._made_ready([one], question, label)]
+        if label is not None:
+            cases = [replace(case, label=label) for case in cases]
+        return list(zip(numbers, cases, strict=True))
+
+    def _searches(
+        self, cases: Sequence[SomeCase], labels: Sequence[int | None], settings: ExplainSettings
+    ) -> Iterator[Search]:
+        given = settings.config(self._predictor.device)
+        for case, label, space in zip(cases, labels, self.spaces(cases, labels, settings), strict=True):
+            config = replace(given, n_spent=int(case.label is None))
+            search = _nothing() if label == INVALID else choose(settings.method, space, config)
+            yield narrated(search, say, settings.verbose_every) if settings.verbose else search
+
+    def _explain_wave(
+        self, wave: Sequence[Finished[SomeCase] | Failed], settings: ExplainSettings
+    ) -> Iterator[tuple[int, Explained | Exception]]:
+        """The explanation of each case, by its place; the error where the model failed or gave no label to explain."""
+        explainable = []
+        for one in wave:
+            if isinstance(one, Failed):
+                yield one.place, one.error
+            elif one.found.label == INVALID:
+                yield one.place, PredictorReturnTypeError(NO_LABEL.format(unit=self.unit))
+            else:
+                explainable.append(one)
+        places = [one.place for one in explainable]
+        yield from zip(places, self.explanations(explainable, settings), strict=True)
+
+    def _named(self, error: Exception, number: int, question: OneQuestion) -> Exception:
+        """The error with the number of the instance that it is about, where there are several."""
+        if not isinstance(question, ManyQuestion):
+            return error
+        named = type(error)(f"{error} (It was {self.unit} number {number} of those given, from 0.)")
+        named.__cause__ = error.__cause__
+        return named
+
+
+def _nothing() -> Search:
+    """The search for an instance that has no label to explain."""
+    yield from ()
+    return SearchResult((), 0.0, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0)
+
+
+def version() -> str:
+    """The installed version of the package."""
+    try:
+        return installed_version("torch-anchors")
+    except PackageNotFoundError:  # run from a source tree
+        return "unknown"

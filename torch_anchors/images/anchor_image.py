@@ -1,0 +1,247 @@
+"""AnchorImage: which superpixels of an image keep the model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from torch_anchors._shapes import Int, Shaped
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.runner import Finished
+from torch_anchors.errors import ArgumentError
+from torch_anchors.explainer import Explainer
+from torch_anchors.images.cases import ImageCase, ImagePreparer, instances_of
+from torch_anchors.images.examples import ExampleRows
+from torch_anchors.images.explanation import ImageExplanation
+from torch_anchors.images.fills import resolve_fill
+from torch_anchors.images.pixels import hwc, scale_image
+from torch_anchors.perturb.mask_sampler import check_p_sample
+from torch_anchors.search.protocol import SearchSpace
+from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, takes
+
+
+@dataclass(frozen=True)
+class _OneImage:
+    """What `AnchorImage.explain` takes first.
+
+    Args:
+        image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image; uint8 or floating point.
+        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1).
+    """
+
+    image: Any = field(metadata=NO_SETTING)
+    p_sample: float = 0.5
+
+
+@dataclass(frozen=True)
+class _ManyImages:
+    """What `AnchorImage.explain_batch` and `explain_iter` take first.
+
+    Args:
+        images: any iterable of images as for `explain`, of any sizes, or of (image, target) pairs; a tensor
+            (N, C, H, W) or an array (N, H, W, C); or a ``DataLoader`` of batches of either.
+        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1).
+    """
+
+    images: Any = field(metadata=NO_SETTING)
+    p_sample: float = 0.5
+
+
+@dataclass(frozen=True)
+class ImageQuestion(OneQuestion, _OneImage):
+    """The parameters of `AnchorImage.explain`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_p_sample(self.p_sample)
+
+
+@dataclass(frozen=True)
+class ImagesQuestion(ManyQuestion, _ManyImages):
+    """The parameters of `AnchorImage.explain_batch` and `AnchorImage.explain_iter`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_p_sample(self.p_sample)
+
+
+class AnchorImage(Explainer[ImageCase, ImageExplanation]):
+    """Explains an image classifier: the superpixels that keep its answer, whatever the others show.
+
+    Ribeiro, Singh and Guestrin, "Anchors: High-Precision Model-Agnostic Explanations" (AAAI 2018). The precision of
+    a returned anchor is certified: the chance that it is below `threshold` is at most `delta`.
+
+    Args:
+        predictor: an ``nn.Module``, which gets (N, C, H, W) tensors on its device, in eval and inference mode, or a
+            callable; see `Predictor`. A callable gets tensors too, or (N, H, W, C) arrays if `dtype` is a NumPy type.
+        image_shape: (H, W, C) that images must have; None to take any.
+        dtype: type of the values that the predictor gets, a torch dtype or a NumPy type.
+        segmentation_fn: "slic", "felzenszwalb", "quickshift", "grid", "slic_torch", a callable from an image to a
+            label map (H, W), or a ready label map.
+        segmentation_kwargs: settings of a built-in segmentation, over `DEFAULT_SEGMENTATION_KWARGS`.
+        images_background: images of which each perturbed row shows one in place of absent superpixels.
+        seed: same seed, same explanation. None draws one from the system when the explainer is made.
+        fill: what stands in for an absent superpixel without `images_background`: "mean" (its mean colour), "blur",
+            "noise", "constant", a value, or a callable; see `torch_anchors.images.fills`.
+        preprocess: from perturbed pixels to what the predictor takes, on the device, such as torchvision's
+            ``weights.transforms()``. It gets rows of the image's own type: a uint8 image is perturbed in uint8.
+        device: where rows are made; None for the module's device, or the CPU.
+        max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
+        autocast: dtype of ``torch.autocast`` around the predictor; None for none.
+        channels_last: memory format of the rows; None to follow the module's own convolution weights.
+
+    Raises:
+        ArgumentError: an argument cannot be used; the message says which, and what to do.
+
+    Example:
+        >>> explainer = AnchorImage(lambda x: (x[:, 0, :4].mean((1, 2)) > 0.5).long(), seed=0, segmentation_fn="grid",
+        ...                         segmentation_kwargs={"rows": 2, "cols": 2}, fill=0.0)
+        >>> explainer.explain(torch.ones(3, 8, 8)).features
+        (0, 1)
+    """
+
+    unit = "image"
+
+    def __init__(
+        self,
+        predictor: nn.Module | Callable[[Any], Any],
+        image_shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | type[np.generic] | np.dtype = torch.float32,
+        segmentation_fn: str | Callable[[NDArray[Any]], Any] | NDArray[Any] | Tensor = "slic",
+        segmentation_kwargs: dict[str, Any] | None = None,
+        images_background: Any = None,
+        seed: int | None = None,
+        *,
+        fill: str | float | Sequence[float] | Callable[..., Any] = "mean",
+        preprocess: Callable[[Tensor], Tensor] | None = None,
+        device: torch.device | str | None = None,
+        max_rows: int | str = "auto",
+        autocast: torch.dtype | None = None,
+        channels_last: bool | None = None,
+    ) -> None:
+        if image_shape is not None and (not isinstance(image_shape, Sequence) or len(image_shape) not in (2, 3)):
+            raise ArgumentError(f"image_shape must be (H, W, C), (H, W) or None, got {image_shape!r}.")
+        self.image_shape = None if image_shape is None else tuple(image_shape)
+        self.segmentation_fn = segmentation_fn
+        self.segmentation_kwargs = segmentation_kwargs
+        self._fill = resolve_fill(fill, images_background)
+        super().__init__(
+            predictor,
+            wrap=partial(
+                Predictor,
+                dtype=dtype,
+                device=device,
+                preprocess=preprocess,
+                autocast=autocast,
+                channels_last=channels_last,
+                check_repeats=True,
+            ),
+            max_rows=max_rows,
+            seed=seed,
+            params={
+                "image_shape": self.image_shape,
+                "segmentation_fn": segmentation_fn if isinstance(segmentation_fn, str) else "custom",
+                "segmentation_kwargs": segmentation_kwargs,
+                "custom_segmentation": not isinstance(segmentation_fn, str),
+                "images_background": images_background is not None,
+                "fill": fill if isinstance(fill, (str, int, float)) else "custom",
+            },
+        )
+
+    def generate_superpixels(self, image: Any) -> Int[np.ndarray, "height width"]:
+        """Label map (H, W) of the image's superpixels, 0 .. K-1."""
+        return self._preparer().segment(image)
+
+    def overlay_mask(
+        self,
+        image: Any,
+        segments: Int[np.ndarray, "height width"],
+        mask_features: Sequence[int],
+        scale: tuple[float, float] = (0, 255),
+    ) -> Shaped[np.ndarray, "height width *channels"]:
+        """The image, scaled to `scale`, with only the superpixels `mask_features` shown and 0 elsewhere."""
+        pixels = scale_image(hwc(image), scale)
+        shown = np.isin(segments, np.asarray(mask_features, dtype=np.int64))
+        return np.where(shown if pixels.ndim == 2 else shown[..., None], pixels, np.zeros_like(pixels))
+
+    @takes(ImageQuestion)
+    def explain(self, question: ImageQuestion) -> ImageExplanation:
+        """The explanation of one image.
+
+        Raises:
+            ArgumentError: an argument cannot be used.
+            PredictorCallError, PredictorReturnTypeError: the predictor failed, or returned no labels.
+        """
+        return self.explain_one(question.image, question)
+
+    @takes(ImagesQuestion)
+    def explain_batch(self, question: ImagesQuestion) -> list[ImageExplanation]:
+        """The explanations of `images`, in their order; each is what `explain` gives for the image alone.
+
+        The rows of all images share the forward passes, so that the batches are full. If the work is interrupted, by an
+        error or from the keyboard, all finished explanations are the exception's ``finished``, by the image's number.
+        """
+        return self.explain_many(question.images, question)
+
+    @takes(ImagesQuestion)
+    def explain_iter(self, question: ImagesQuestion) -> Iterator[ImageExplanation]:
+        """The explanations of `images`, in their order, each as soon as it is ready, in bounded memory.
+
+        The images are read a little ahead of the explanations.
+        """
+        return self.explain_each(question.images, question)
+
+    # ------------------------------------------------------------------------------------------------- the wing
+
+    @property
+    def together(self) -> int:  # type: ignore[override]
+        """How many images are best made ready in one call of `cases`."""
+        return self._preparer().together
+
+    def instances(self, given: Any) -> tuple[Iterator[Any], int | None]:
+        """The single images of `given`, and how many they are if that is known."""
+        total = len(given) if isinstance(given, (Sequence, np.ndarray, Tensor)) else None
+        return instances_of(given), total
+
+    def cases(self, instances: Sequence[Any], question: ImageQuestion | ImagesQuestion) -> list[ImageCase]:
+        """The images, checked, segmented and filled."""
+        return self._preparer()(instances, question.p_sample)
+
+    def spaces(
+        self, cases: Sequence[ImageCase], labels: Sequence[int | None], settings: ExplainSettings
+    ) -> list[SearchSpace]:
+        """All sets of superpixels of each image."""
+        return [case.sampler.space() for case in cases]
+
+    def explanations(
+        self, finished: Sequence[Finished[ImageCase]], settings: ExplainSettings
+    ) -> Iterator[ImageExplanation]:
+        """What was found for each image."""
+        for one in finished:
+            case, features = one.case, one.found.result.anchor
+            segments = case.sampler.segments
+            yield ImageExplanation(
+                **self.common(one, settings),
+                names=tuple(f"superpixel {k}" for k in features),
+                image=case.image,
+                label_map=segments.astype(np.min_scalar_type(int(segments.max()))),
+                layout=case.layout,
+                rows=ExampleRows.of(one.found.examples, case.sampler, in_bytes=case.layout.in_bytes),
+            )
+
+    def _preparer(self) -> ImagePreparer:
+        return ImagePreparer(
+            self._predictor,
+            self.segmentation_fn,
+            self.segmentation_kwargs,
+            self._fill,
+            self.image_shape,
+            self._seed,
+        )

@@ -1,0 +1,134 @@
+"""Images made ready for a search: everything that does not need the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors.engine.job import Case
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.errors import ArgumentError
+from torch_anchors.images.fills import FillFunction
+from torch_anchors.images.pixels import Layout, copied, hwc, to_chw
+from torch_anchors.images.sampler import ImageSampler
+from torch_anchors.images.segmentation import segment, segment_batch, unit_range
+from torch_anchors.perturb.mask_sampler import check_p_sample
+from torch_anchors.seeds import stream
+
+SEGMENTED_TOGETHER = 16
+"""Images in one call of the batched segmentation: its working memory is several megabytes an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageCase(Case):
+    """An image with its superpixels, its fill and its random stream."""
+
+    sampler: ImageSampler
+    image: Any
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePreparer:
+    """Checks, segments and fills images, as `AnchorImage` was told to."""
+
+    predictor: Predictor
+    segmentation_fn: Any
+    segmentation_kwargs: dict[str, Any] | None
+    fill: FillFunction
+    image_shape: tuple[int, ...] | None
+    seed: int
+
+    @property
+    def together(self) -> int:
+        """How many images are best prepared in one call."""
+        return SEGMENTED_TOGETHER if self._segments_together else 1
+
+    @property
+    def _segments_together(self) -> bool:
+        return isinstance(self.segmentation_fn, str) and self.segmentation_fn == "slic_torch"
+
+    def __call__(self, images: Sequence[Any], p_sample: float) -> list[ImageCase]:
+        """The images, ready to be explained; each is what it would be alone."""
+        check_p_sample(p_sample)
+        pixels = [to_chw(image) for image in images]
+        for own in pixels:
+            self._check_shape(*own.shape)
+        segmented = self._segmented(images, pixels)
+        return [self._case(*one, p_sample) for one in zip(images, pixels, segmented, strict=True)]
+
+    def segment(self, image: Any) -> NDArray[np.int64]:
+        """Label map (H, W) of one image."""
+        return segment(hwc(image), self.segmentation_fn, self.segmentation_kwargs)
+
+    def _check_shape(self, channels: int, height: int, width: int) -> None:
+        shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
+        if self.image_shape is not None and self.image_shape not in shapes:
+            raise ArgumentError(
+                f"image must have the image_shape given to AnchorImage, {self.image_shape} (H, W, C), "
+                f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."
+            )
+
+    def _segmented(self, images: Sequence[Any], pixels: Sequence[Tensor]) -> list[NDArray[np.int64]]:
+        """Label maps of the images; "slic_torch" makes those of one size together, on the predictor's device."""
+        if not self._segments_together:
+            return [self.segment(image) for image in images]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, own in enumerate(pixels):
+            by_size.setdefault(tuple(own.shape), []).append(i)
+        labels: dict[int, NDArray[np.int64]] = {}
+        for members in by_size.values():
+            stacked = torch.stack([to_chw(unit_range(hwc(images[i]))) for i in members])
+            found = segment_batch(stacked.to(self.predictor.device), self.segmentation_kwargs).cpu().numpy()
+            labels.update(zip(members, found, strict=True))
+        return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
+
+    def _case(self, image: Any, pixels: Tensor, segments: NDArray[np.int64], p_sample: float) -> ImageCase:
+        layout = Layout.of(image)
+        predictor = self.predictor
+        rng = stream(self.seed, pixels.numpy().tobytes(), segments.tobytes())
+        sampler = ImageSampler(
+            pixels,
+            segments,
+            self.fill,
+            rng=rng,
+            p_sample=p_sample,
+            repeatable=predictor.repeats,
+            device=predictor.device,
+            dtype=self._row_dtype(layout),
+            channels_last=predictor.preprocess is None and predictor.memory_format is torch.channels_last,
+        )
+        return ImageCase(sampler=sampler, rng=rng, image=copied(image), layout=layout)
+
+    def _row_dtype(self, layout: Layout) -> torch.dtype:
+        """Type of perturbed rows: what the predictor takes or, before `preprocess`, the image's own."""
+        if self.predictor.preprocess is not None:
+            return torch.uint8 if layout.in_bytes else torch.float32
+        return self.predictor.row_dtype
+
+
+def instances_of(images: Any) -> Iterator[Any]:
+    """The single images of a data set or any iterable of images, of (image, target) pairs, or of batches of either."""
+    single = isinstance(images, (np.ndarray, Tensor)) and images.ndim != 4
+    if single or not (isinstance(images, Iterable) or hasattr(images, "__getitem__")):
+        shape = f" of shape {tuple(images.shape)}" if single else ""
+        raise ArgumentError(
+            "images must be several: an iterable of images, a tensor (N, C, H, W) or an array (N, H, W, C), got "
+            f"{type(images).__name__}{shape}. For one image call explain(image)."
+        )
+    return _unbatched(images)
+
+
+def _unbatched(images: Any) -> Iterator[Any]:
+    for item in images:
+        first = item[0] if isinstance(item, (tuple, list)) and len(item) else item
+        if getattr(first, "ndim", 0) == 4:
+            yield from first
+        else:
+            yield first

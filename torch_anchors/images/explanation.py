@@ -1,0 +1,175 @@
+"""The explanation of an image: superpixels, and the pictures that show what they do."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torch_anchors._shapes import Bool, Int, UInt
+from torch_anchors.explanation import Explanation
+from torch_anchors.images.examples import Example, ExampleRows
+from torch_anchors.images.picture import draw_image
+from torch_anchors.images.pixels import Layout, hwc, to_chw
+from torch_anchors.search.protocol import Status
+from torch_anchors.words import LabelNames, listed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class ImageExplanation(Explanation):
+    """Superpixels that, while they are shown, keep the model's label whatever the others show.
+
+    Attributes:
+        image: the explained image as it was given, copied.
+        label_map: superpixel of each pixel (H, W), in as few bytes as will do; see `segments`.
+        layout: how the user's image was laid out.
+        rows: what the examples are composed from.
+    """
+
+    image: Any
+    label_map: UInt[np.ndarray, "height width"]
+    layout: Layout
+    rows: ExampleRows
+
+    @property
+    def segments(self) -> Int[np.ndarray, "height width"]:
+        """Superpixel of each pixel (H, W), 0 .. K-1."""
+        return self.label_map.astype(np.int64)
+
+    @property
+    def n_superpixels(self) -> int:
+        """Number of superpixels, K."""
+        return int(self.label_map.max()) + 1
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "height width"]:
+        """Which pixels belong to the anchor, (H, W)."""
+        return np.isin(self.label_map, self.features)
+
+    @property
+    def anchor(self) -> Any:
+        """The image with only the anchor shown and zeros elsewhere, in the layout and on the scale of the input."""
+        return self.restore(np.where(self.mask, to_chw(self.image).numpy(), 0.0))
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """Perturbed images that show the anchor, hits first, with the model's labels; composed when asked for."""
+        rows, pixels, segments = self.rows, to_chw(self.image).numpy(), self.segments
+        images = (self.restore(rows.compose(i, pixels, segments)) for i in range(len(rows)))
+        labelled = zip(images, rows.labels.tolist(), rows.hits.tolist(), strict=True)
+        return tuple(Example(image, label, hit) for image, label, hit in labelled)
+
+    def restore(self, pixels: NDArray[np.floating]) -> Any:
+        """Pixels (C, H, W) in the layout and type of the user's image."""
+        return self.layout.restore(torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The entries of the reference's ``data``."""
+        return {
+            "anchor": self.anchor,
+            "segments": self.segments,
+            "precision": self.precision,
+            "coverage": self.coverage,
+            "raw": self.raw,
+        }
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The entries of the reference's ``raw``."""
+        hits = [example.image for example in self.examples if example.hit]
+        misses = [example.image for example in self.examples if not example.hit]
+        examples = {
+            "covered_true": hits,
+            "covered_false": misses,
+            "uncovered_true": [],
+            "uncovered_false": [],
+        }
+        return {
+            **self._raw_numbers(),
+            "examples": [examples],
+            "instance": self.image,
+            "instances": [self.image],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Explanation.to_dict`, with the label map."""
+        return {**super().to_dict(), "n_superpixels": self.n_superpixels, "segments": self.segments.tolist()}
+
+    def plot(self, label_names: LabelNames = None, *, path: str | Path | None = None) -> Figure:
+        """Figure of the photograph, its superpixels, the anchor, and a few hits and misses. Needs matplotlib.
+
+        Args:
+            label_names: the name of each class.
+            path: where the figure is also saved; the suffix chooses the format.
+        """
+        return draw_image(
+            hwc(self.image),
+            self.segments,
+            self.features,
+            self.examples,
+            headline=self._headline(label_names),
+            figures=self._figures(),
+            label_names=label_names,
+            path=path,
+        )
+
+    def _headline(self, label_names: LabelNames) -> str:
+        label = textwrap.shorten(self.called(label_names), 48, placeholder="…")
+        n_kept, n_superpixels = len(self.features), self.n_superpixels
+        if self.success and n_kept == 0:
+            return f"{label}, whatever is hidden"
+        if self.success:
+            these, stay = ("this one", "stays") if n_kept == 1 else (f"these {n_kept}", "stay")
+            return f"{label}, as long as {these} of {n_superpixels} superpixels {stay} visible"
+        if self.status is Status.ROW_BUDGET:
+            return f"{label}: the row budget was spent before an anchor was certified"
+        return f"{label}: no anchor reached the threshold of {self.threshold:g}"
+
+    def _figures(self) -> str:
+        precision = self._precision_words()
+        found = precision[0].upper() + precision[1:] if self.success else f"The best one found has {precision}"
+        return f"{found}, coverage {self.coverage:.2g}; {self.n_rows} perturbed pictures in {self.seconds:.1f} s"
+
+    @property
+    def remark(self) -> str:
+        """Says so where every superpixel is needed: that is the picture itself."""
+        if not self.success or len(self.features) < self.n_superpixels:
+            return ""
+        return (
+            "That is all of them, which says no more than that the model answers so for the picture itself. Other "
+            "superpixels (segmentation_fn, fewer n_segments) or another fill may tell more."
+        )
+
+    def __str__(self) -> str:
+        what, n = self.label_words, self.n_superpixels
+        if self.status is Status.EMPTY_HOLDS:
+            first = (
+                f"The model answers {what} whichever of the {n} superpixels are shown: no superpixel is needed, with "
+                f"{self._precision_words()}."
+            )
+            advice = (
+                "Fills of the image's own colours may give it away; images_background with other pictures ask a "
+                "harder question."
+            )
+            asked = self.meta.get("params", {}).get("images_background", False)
+            return " ".join([first, *([] if asked else [advice]), self._cost_words()])
+        if not self.features:
+            first = f"No superpixels were found that keep {what}: without any, it has {self._precision_words()}."
+            return f"{first} {self._remedy('segments')} {self._cost_words()}"
+        numbers = listed(self.features)
+        one = len(self.features) == 1
+        shown = f"superpixel {numbers} of {n} is shown" if one else f"superpixels {numbers} of {n} are shown"
+        first = (
+            f"While {shown}, the model answers {what} with {self._precision_words()}, "
+            f"whatever the other superpixels show; that covers {100 * self.coverage:.3g} % of all perturbed images."
+        )
+        return " ".join(part for part in (first, self.remark, self._remedy("segments"), self._cost_words()) if part)

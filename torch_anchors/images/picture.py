@@ -1,0 +1,186 @@
+"""Picture of an image's anchor."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_anchors import plot_style as style
+from torch_anchors._extras import import_extra
+from torch_anchors._shapes import Bool, Float, Int, Shaped
+from torch_anchors.images.examples import Example
+from torch_anchors.images.pixels import hwc
+from torch_anchors.plot_style import Axes, Figure
+from torch_anchors.words import LabelNames, label_name
+
+N_EXAMPLES = 6
+"""Perturbed copies that a page has room for."""
+
+
+def draw_image(
+    photograph: Shaped[np.ndarray, "height width *channels"],
+    segments: Int[np.ndarray, "height width"],
+    anchor: Sequence[int],
+    examples: Sequence[Example],
+    *,
+    headline: str = "",
+    figures: str = "",
+    label_names: LabelNames = None,
+    path: str | Path | None = None,
+) -> Figure:
+    """A figure of the photograph, its superpixels, the anchor alone, and perturbed copies with their labels.
+
+    Args:
+        photograph: what is explained.
+        segments: superpixel of each pixel.
+        anchor: the superpixels that must stay visible.
+        examples: perturbed copies, of which a few are shown.
+        headline: what was found, in one line.
+        figures: how sure that is, in a smaller one.
+        label_names: what each label is called, by its number.
+        path: where the figure is also saved; the suffix chooses the format (``.png``, ``.pdf``, ``.svg``).
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ArgumentError: matplotlib cannot write a file of that kind.
+    """
+    shades = _Shades.of(photograph)
+    shown, mask = shades(photograph), np.isin(segments, anchor)
+    hits, misses = _chosen_examples(examples)
+    page = _Page.for_images(shown.shape[0] / shown.shape[1], with_examples=bool(hits or misses))
+
+    page.write_headline(headline, figures)
+    page.panel(0, "Photograph").imshow(shown)
+    _draw_superpixels(page.panel(1, "Superpixels"), shown, segments, mask)
+    _draw_anchor(page.panel(2, "Anchor alone"), shown, mask)
+    for place, example in enumerate([*hits, *misses]):
+        title = {0: "Label kept" if hits else "Label changed", len(hits): "Label changed"}.get(place, "")
+        axes = page.thumbnail(place, title, style.HIT if example.hit else style.MISS)
+        axes.imshow(shades(hwc(example.image)))
+        name = textwrap.shorten(label_name(example.label, label_names), 20, placeholder="…")
+        axes.set_xlabel(name, loc="left", fontsize=8.5, color=style.INK, labelpad=3)
+    return style.saved(page.figure, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shades:
+    """Pixel values as they are shown: RGB in [0, 1], all pictures of a page on the photograph's scale."""
+
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, photograph: Shaped[np.ndarray, "height width *channels"]) -> _Shades:
+        least, greatest = float(photograph.min()), float(photograph.max())
+        if photograph.dtype == np.uint8 or (least >= 0 and 1 < greatest <= 255):
+            return cls(0.0, 255.0)
+        if least >= 0 and greatest <= 1:
+            return cls(0.0, 1.0)
+        return cls(least, greatest if greatest > least else least + 1)
+
+    def __call__(self, pixels: Shaped[np.ndarray, "height width *channels"]) -> Float[np.ndarray, "height width 3"]:
+        unit = (pixels.astype(np.float64) - self.least) / (self.greatest - self.least)
+        unit = unit[..., None] if unit.ndim == 2 else unit
+        return np.broadcast_to(unit.clip(0, 1), (*unit.shape[:2], 3))
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A figure on which pictures are placed in inches from its upper left corner."""
+
+    figure: Figure
+    height: float
+    panel_height: float
+    thumbnail_top: float
+    thumbnail_height: float
+
+    PANEL_TOP = 1.15
+    PANEL_WIDTH = (style.WIDTH - 2 * style.MARGIN - 2 * style.GAP) / 3
+    THUMBNAIL_WIDTH = (style.WIDTH - 2 * style.MARGIN - (N_EXAMPLES - 1) * style.GAP) / N_EXAMPLES
+
+    @classmethod
+    def for_images(cls, aspect: float, *, with_examples: bool) -> _Page:
+        """A page for images whose height is `aspect` times their width."""
+        aspect = min(aspect, 1.6)  # very tall pictures get narrow, rather than the page endless
+        panel_height, thumbnail_height = cls.PANEL_WIDTH * aspect, cls.THUMBNAIL_WIDTH * aspect
+        panel_bottom = cls.PANEL_TOP + panel_height
+        thumbnail_top = panel_bottom + 0.5
+        height = thumbnail_top + thumbnail_height + 0.4 if with_examples else panel_bottom + style.MARGIN
+        return cls(style.new_figure(height), height, panel_height, thumbnail_top, thumbnail_height)
+
+    def write_headline(self, headline: str, figures: str) -> None:
+        left = style.MARGIN / style.WIDTH
+        size = 9.5 * min(1, 130 / max(1, len(figures)))  # so many letters fill the line
+        small = {"fontsize": size, "color": style.FAINT_INK, "va": "top"}
+        self.figure.text(left, 1 - 0.25 / self.height, headline, **style.headline_looks(headline, 15))
+        self.figure.text(left, 1 - 0.61 / self.height, figures, **small)
+
+    def panel(self, column: int, title: str) -> Axes:
+        left = style.MARGIN + column * (self.PANEL_WIDTH + style.GAP)
+        return self._axes(left, self.PANEL_TOP, self.PANEL_WIDTH, self.panel_height, title, style.INK)
+
+    def thumbnail(self, place: int, title: str, colour: str) -> Axes:
+        left = style.MARGIN + place * (self.THUMBNAIL_WIDTH + style.GAP)
+        size = self.THUMBNAIL_WIDTH, self.thumbnail_height
+        axes = self._axes(left, self.thumbnail_top, *size, title, colour)
+        for spine in axes.spines.values():
+            spine.set(visible=True, color=colour, linewidth=1.5)
+        return axes
+
+    def _axes(self, left: float, top: float, width: float, height: float, title: str, colour: str) -> Axes:
+        across, up = style.WIDTH, self.height
+        rectangle = (left / across, 1 - (top + height) / up, width / across, height / up)
+        axes = self.figure.add_axes(rectangle, anchor="NW", xticks=[], yticks=[])
+        axes.set_title(title, loc="left", fontsize=10, color=colour, pad=5)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return axes
+
+
+def _chosen_examples(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """As many hits and misses as a page has room for: half each, or more of one where the other has few."""
+    hits = [example for example in examples if example.hit]
+    misses = [example for example in examples if not example.hit]
+    n_misses = min(len(misses), max(N_EXAMPLES // 2, N_EXAMPLES - len(hits)))
+    return hits[: N_EXAMPLES - n_misses], misses[:n_misses]
+
+
+def _draw_superpixels(
+    axes: Axes,
+    shown: Float[np.ndarray, "height width 3"],
+    segments: Int[np.ndarray, "height width"],
+    mask: Bool[np.ndarray, "height width"],
+) -> None:
+    faded = style.PAPER + (shown - style.PAPER) * 0.45
+    axes.imshow(np.where(mask[..., None], shown, faded))
+    _draw_borders(axes, segments, color="#4D4D4D", linewidth=0.6)
+    outline = np.pad(mask, 1)  # the margin closes the outline along the edges of the image
+    _draw_borders(axes, outline, offset=-1, color=style.INK, linewidth=4.0)
+    _draw_borders(axes, outline, offset=-1, color=style.ANCHOR, linewidth=2.4)
+
+
+def _draw_borders(axes: Axes, labels: NDArray[Any], *, offset: int = 0, **looks: Any) -> None:
+    """Lines along the edges of the pixels where the label changes; sharp at every size."""
+    y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])
+    upright = np.stack([x + 0.5, y - 0.5, x + 0.5, y + 0.5], axis=1)
+    y, x = np.nonzero(labels[1:] != labels[:-1])
+    level = np.stack([x - 0.5, y + 0.5, x + 0.5, y + 0.5], axis=1)
+    lines = np.concatenate([upright, level]).reshape(-1, 2, 2) + offset  # (lines, 2 ends, x and y)
+    collections = import_extra("matplotlib.collections", "plot")
+    axes.add_collection(collections.LineCollection(lines, capstyle="projecting", **looks))
+
+
+def _draw_anchor(
+    axes: Axes, shown: Float[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
+) -> None:
+    axes.imshow(np.where(mask[..., None], shown, style.PAPER))
+    if not mask.any():
+        words = "empty: no superpixel\nneeds to stay visible"
+        middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, words, color=style.FAINT_INK, **middle)

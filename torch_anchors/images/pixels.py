@@ -1,0 +1,191 @@
+"""An image as the user has it <-> a float tensor (channels, height, width), and back.
+
+Tensors are channels-first and arrays are channels-last, as in PyTorch and in NumPy's image libraries; the type
+of the object decides, never a guess from its shape. Pixel values keep their scale: 0..255 stays 0..255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Shaped
+from torch_anchors.errors import ArgumentError
+
+
+def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height width"]:
+    """A copy of the image as a float32 tensor on the CPU, its values on the scale they came in.
+
+    Args:
+        image: a tensor (1 or 3, height, width) or (height, width), an array (height, width, 1 or 3) or
+            (height, width), or a PIL image of mode "RGB" or "L"; uint8 or floating point, finite.
+        name: what the error messages call the image.
+
+    Raises:
+        ArgumentError: another type, shape or dtype, transparency (RGBA), a batch, or NaN or infinity.
+
+    Example:
+        >>> to_chw(np.zeros((224, 160, 3), dtype=np.uint8)).shape
+        torch.Size([3, 224, 160])
+    """
+    raw = _checked(image, name)
+    if isinstance(raw, np.ndarray):
+        pixels = torch.from_numpy(np.array(raw, dtype=np.float32))
+        pixels = pixels.permute(2, 0, 1).contiguous() if raw.ndim == 3 else pixels
+    else:
+        pixels = raw.detach().to("cpu", torch.float32, copy=True)
+    if not bool(pixels.isfinite().all()):
+        raise ArgumentError(f"{name} must have finite pixels, got NaN or infinity; replace them first.")
+    return pixels if pixels.ndim == 3 else pixels[None]
+
+
+def hwc(image: Any, *, name: str = "image") -> Shaped[np.ndarray, "height width *channels"]:
+    """The image as an array (height, width, channels), or (height, width) where it has no channel axis.
+
+    The type of the pixels is kept. Takes and raises what `to_chw` does, except that values are not looked at.
+    """
+    raw = _checked(image, name)
+    if isinstance(raw, np.ndarray):
+        return raw
+    raw = raw.detach().cpu()
+    if raw.dtype == torch.bfloat16:  # NumPy has no such type.
+        raw = raw.float()
+    return (raw.permute(1, 2, 0) if raw.ndim == 3 else raw).numpy()
+
+
+def copied(image: Any) -> Any:
+    """A copy of the image that shares no memory with it; tensors come to the CPU."""
+    if isinstance(image, Tensor):
+        return image.detach().to("cpu", copy=True)
+    return image.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the user's image was laid out and typed, so that pictures of it can be handed back in the same way.
+
+    `has_channels` tells whether there was a channel axis. `dtype` is the type of the pixels: torch's for a tensor,
+    NumPy's for an array or a PIL image.
+    """
+
+    has_channels: bool
+    dtype: torch.dtype | np.dtype
+
+    @classmethod
+    def of(cls, image: Any, *, name: str = "image") -> Layout:
+        """The layout of `image`, which is anything that `to_chw` takes."""
+        raw = _checked(image, name)
+        return cls(has_channels=raw.ndim == 3, dtype=raw.dtype)
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether the pixels are bytes, 0..255."""
+        return self.dtype in (torch.uint8, np.dtype(np.uint8))
+
+    def restore(self, pixels: Float[Tensor, "channels height width"]) -> Any:
+        """`pixels` as a CPU tensor or an array of the remembered layout and type.
+
+        uint8 values are rounded and clipped to 0..255. A PIL image comes back as an array.
+        """
+        pixels = pixels.detach().cpu()
+        if not self.has_channels:
+            pixels = pixels[0]
+        if self.in_bytes:
+            pixels = pixels.round().clamp(0, 255)
+        if isinstance(self.dtype, torch.dtype):
+            return pixels.to(self.dtype)
+        array = (pixels.permute(1, 2, 0) if self.has_channels else pixels).numpy()
+        return np.ascontiguousarray(array).astype(self.dtype)
+
+
+def scale_image(image: NDArray[Any], scale: Sequence[int | float] = (0, 255)) -> NDArray[np.floating]:
+    """The image scaled linearly so that its least value becomes `scale[0]` and its greatest `scale[1]`.
+
+    Args:
+        image: array of any shape.
+        scale: the least and the greatest value wanted. An image of one value becomes `scale[0]`.
+
+    Raises:
+        ArgumentError: `scale` is not two finite numbers, lesser first, or the image is empty or not finite.
+
+    Example:
+        >>> scale_image(np.array([[0.0, 0.5, 1.0]]))
+        array([[  0. , 127.5, 255. ]])
+    """
+    if len(scale) != 2 or not np.all(np.isfinite(scale)) or not scale[0] < scale[1]:
+        raise ArgumentError(f"scale must be two finite numbers in ascending order such as (0, 255), got {scale!r}.")
+    pixels = np.asarray(image)
+    pixels = pixels if np.issubdtype(pixels.dtype, np.floating) else pixels.astype(np.float64)
+    if pixels.size == 0 or not np.isfinite(pixels).all():
+        raise ArgumentError("image must have at least one pixel and finite values only; replace NaN and infinity.")
+    least, greatest = pixels.min(), pixels.max()
+    spread = greatest - least
+    unit = (pixels - least) / spread if spread > 0 else np.zeros_like(pixels)
+    return unit * (scale[1] - scale[0]) + scale[0]
+
+
+def _checked(image: Any, name: str) -> Tensor | NDArray[Any]:
+    """The image as a tensor or an array whose type and shape are ones that we can read."""
+    if isinstance(image, Image.Image):
+        if image.mode not in ("RGB", "L"):
+            raise ArgumentError(
+                f'{name} must be a PIL image of mode "RGB" or "L", got "{image.mode}"; '
+                'convert it with image.convert("RGB").'
+            )
+        return np.array(image)  # a copy: what PIL lends is read-only, which PyTorch warns of
+    if isinstance(image, Tensor):
+        _check_tensor(image, name)
+    elif isinstance(image, np.ndarray):
+        _check_array(image, name)
+    else:
+        raise ArgumentError(
+            f"{name} must be a tensor (C, H, W), an array (H, W, C) or (H, W), or a PIL image, "
+            f"got {type(image).__name__}."
+        )
+    return image
+
+
+def _check_tensor(image: Tensor, name: str) -> None:
+    remedy = ""
+    if image.ndim == 4:
+        remedy = " For one image of a batch pass image[0]."
+    elif image.ndim == 3 and image.shape[0] == 4:
+        remedy = " Drop the alpha channel with image[:3]."
+    elif image.ndim == 3 and image.shape[0] not in (1, 3) and image.shape[2] in (1, 3, 4):
+        remedy = " Tensors are channels-first: pass image.permute(2, 0, 1)."
+    readable = image.ndim == 2 or (image.ndim == 3 and image.shape[0] in (1, 3))
+    if not readable or image.numel() == 0:
+        expected = "a tensor of shape (1 or 3, height, width) or (height, width)"
+        raise ArgumentError(f"{name} must be {expected}, got {tuple(image.shape)}.{remedy}")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        _raise_dtype(name, image.dtype, "image.to(torch.uint8)", "image.float()")
+
+
+def _check_array(image: NDArray[Any], name: str) -> None:
+    remedy = ""
+    if image.ndim == 4:
+        remedy = " For one image of a batch pass image[0]."
+    elif image.ndim == 3 and image.shape[2] == 4:
+        remedy = " Drop the alpha channel with image[..., :3]."
+    elif image.ndim == 3 and image.shape[2] not in (1, 3) and image.shape[0] in (1, 3, 4):
+        remedy = " Arrays are channels-last: pass image.transpose(1, 2, 0), or a tensor."
+    readable = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
+    if not readable or image.size == 0:
+        expected = "an array of shape (height, width, 1 or 3) or (height, width)"
+        raise ArgumentError(f"{name} must be {expected}, got {image.shape}.{remedy}")
+    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+        _raise_dtype(name, image.dtype, 'image.astype("uint8")', 'image.astype("float32")')
+
+
+def _raise_dtype(name: str, dtype: Any, *remedies: str) -> None:
+    raise ArgumentError(
+        f"{name} must have pixels of type uint8 or floating point, got {dtype}; "
+        f"pass {remedies[0]} for values in 0..255, {remedies[1]} for others."
+    )

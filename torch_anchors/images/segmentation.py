@@ -1,0 +1,195 @@
+"""An image cut into superpixels: a map of labels 0..K-1."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.segmentation import felzenszwalb, quickshift
+from skimage.segmentation import slic as slic_skimage
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Int, Shaped
+from torch_anchors.errors import ArgumentError
+from torch_anchors.images.pixels import scale_image, to_chw
+from torch_anchors.images.slic import slic as slic_torch
+
+DEFAULT_SEGMENTATION_KWARGS: dict[str, dict[str, Any]] = {
+    "felzenszwalb": {},
+    "quickshift": {},
+    "slic": {"n_segments": 10, "compactness": 10, "sigma": 0.5},
+    "grid": {"rows": 4, "cols": 4},
+    "slic_torch": {"n_segments": 10, "compactness": 10, "sigma": 0.5},
+}
+"""Settings of the built-in segmentations where the user gives none."""
+
+
+def segment(
+    image: Shaped[np.ndarray, "height width *channels"],
+    segmentation_fn: Any = "slic",
+    kwargs: Mapping[str, Any] | None = None,
+) -> Int[np.ndarray, "height width"]:
+    """Labels 0..K-1 without gaps, K >= 2, one for each pixel, as int64.
+
+    Args:
+        image: array (height, width, 1 or 3) or (height, width), uint8 or floating point.
+        segmentation_fn: "slic", "felzenszwalb" or "quickshift" (scikit-image's), "slic_torch" (ours), "grid"
+            (`rows` x `cols` rectangles), a callable that is given `image` as it is and returns a label map, or a
+            ready label map. Label maps are (height, width) whole numbers >= 0, which need neither start at 0 nor
+            be consecutive.
+        kwargs: settings of a built-in segmentation, over those of `DEFAULT_SEGMENTATION_KWARGS`.
+
+    Raises:
+        ArgumentError: an unknown name or setting, a callable that fails, a label map of another shape or
+            type, or one single superpixel.
+
+    Example:
+        >>> segment(np.zeros((4, 6), dtype=np.uint8), "grid", {"rows": 1, "cols": 3})
+        array([[0, 0, 1, 1, 2, 2],
+               [0, 0, 1, 1, 2, 2],
+               [0, 0, 1, 1, 2, 2],
+               [0, 0, 1, 1, 2, 2]])
+    """
+    labels: Any
+    if isinstance(segmentation_fn, str):
+        labels = _built_in(segmentation_fn, image, kwargs or {})
+    elif kwargs:
+        raise ArgumentError(
+            f"segmentation_kwargs are for the built-in segmentations, got {sorted(kwargs)} with "
+            f"{_kind(segmentation_fn)}; bind them to a callable with functools.partial."
+        )
+    elif callable(segmentation_fn) and not isinstance(segmentation_fn, Tensor):
+        labels = _called(segmentation_fn, image)
+    else:
+        labels = segmentation_fn
+    return _consecutive(labels, image.shape[:2], _kind(segmentation_fn))
+
+
+def unit_range(image: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """The image as float32 in [0, 1]: uint8 / 255, floats in [0, 1] as they are, others stretched to it.
+
+    Colour conversion to CIELAB, and with it what `compactness` means, rests on this range.
+    """
+    if image.dtype == np.uint8:
+        return (image / np.float32(255)).astype(np.float32)
+    pixels = image.astype(np.float32)
+    inside = pixels.size > 0 and pixels.min() >= 0 and pixels.max() <= 1
+    return pixels if inside else scale_image(pixels, (0, 1)).astype(np.float32)
+
+
+def segment_batch(
+    images: Float[Tensor, "batch channels height width"], kwargs: Mapping[str, Any] | None = None
+) -> Int[Tensor, "batch height width"]:
+    """Labels of many images of one size by "slic_torch", on their device: those that `segment` gives one by one.
+
+    Args:
+        images: 1 or 3 channels, on any scale.
+        kwargs: settings of "slic_torch".
+
+    Raises:
+        ArgumentError: an unknown setting, or one out of range. That an image has at least two superpixels is not
+            checked, since that would wait for the device; give its labels to `segment`, as a ready label map.
+    """
+    settings = _settings("slic_torch", kwargs or {})
+    return slic_torch(images.expand(-1, 3, -1, -1), **settings)
+
+
+def _slic(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    return slic_skimage(unit_range(image), channel_axis=None if image.ndim == 2 else -1, start_label=0, **settings)
+
+
+def _felzenszwalb(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    return felzenszwalb(unit_range(image), channel_axis=None if image.ndim == 2 else -1, **settings)
+
+
+def _quickshift(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)  # It takes no other number of channels.
+    return quickshift(unit_range(rgb), **settings)  # type: ignore[no-untyped-call]
+
+
+def _slic_torch(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
+    return segment_batch(to_chw(image)[None], settings)[0].numpy()
+
+
+def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
+    height, width = image.shape[:2]
+    if not (1 <= rows <= height and 1 <= cols <= width):
+        raise ArgumentError(
+            f"rows and cols must be between 1 and the image's {height} x {width} pixels, got {rows} x {cols}."
+        )
+    return (np.arange(height) * rows // height)[:, None] * cols + np.arange(width) * cols // width
+
+
+_BUILT_IN: dict[str, tuple[Callable[..., NDArray[Any]], Callable[..., Any]]] = {
+    "slic": (_slic, slic_skimage),
+    "felzenszwalb": (_felzenszwalb, felzenszwalb),
+    "quickshift": (_quickshift, quickshift),
+    "grid": (_grid, _grid),
+    "slic_torch": (_slic_torch, slic_torch),
+}
+"""By name, the function and the one whose parameters are its settings."""
+
+# What we set ourselves, and what would make the function return something other than a full label map.
+_NOT_SETTINGS = {"image", "images", "channel_axis", "start_label", "mask", "return_tree"}
+
+
+def _settings(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a built-in segmentation with the user's settings over them."""
+    _, documented = _BUILT_IN[name]
+    allowed = [key for key in inspect.signature(documented).parameters if key not in _NOT_SETTINGS]
+    if unknown := sorted(set(kwargs) - set(allowed)):
+        raise ArgumentError(f"segmentation_kwargs of {name!r} may be {allowed}, got {unknown}.")
+    return DEFAULT_SEGMENTATION_KWARGS[name] | dict(kwargs)
+
+
+def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDArray[Any]:
+    if name not in _BUILT_IN:
+        raise ArgumentError(
+            f"segmentation_fn must be one of {sorted(_BUILT_IN)}, a callable or a label map, got {name!r}."
+        )
+    settings = _settings(name, kwargs)
+    image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    try:
+        return _BUILT_IN[name][0](image, **settings)
+    except ArgumentError:
+        raise
+    except Exception as error:
+        raise ArgumentError(f"segmentation {name!r} failed with segmentation_kwargs {settings}: {error}") from error
+
+
+def _called(function: Callable[[NDArray[Any]], Any], image: NDArray[Any]) -> Any:
+    try:
+        return function(image)
+    except Exception as error:
+        raise ArgumentError(
+            f"segmentation_fn raised {type(error).__name__} on an image of shape {image.shape} and type "
+            f"{image.dtype}: {error}"
+        ) from error
+
+
+def _kind(segmentation_fn: Any) -> str:
+    if isinstance(segmentation_fn, str):
+        return f"{segmentation_fn!r}"
+    return "the ready label map" if isinstance(segmentation_fn, np.ndarray | Tensor) else "the callable"
+
+
+def _consecutive(labels: Any, shape: tuple[int, ...], source: str) -> NDArray[np.int64]:
+    """The label map checked, and renumbered 0..K-1 in ascending order of its labels."""
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.shape != shape or not np.issubdtype(array.dtype, np.integer):
+        raise ArgumentError(
+            f"segmentation_fn must give a label map of whole numbers of the image's shape {shape}, "
+            f"got {array.dtype} of shape {array.shape} from {source}."
+        )
+    if array.min() < 0:
+        raise ArgumentError(f"segmentation_fn must give labels >= 0, got {array.min()} from {source}.")
+    present, inverse = np.unique(array, return_inverse=True)
+    if len(present) < 2:
+        raise ArgumentError(
+            f"segmentation_fn must give at least two superpixels, got one single from {source}; ask for more "
+            'n_segments or a smaller compactness in segmentation_kwargs, or take segmentation_fn="grid".'
+        )
+    return inverse.reshape(shape).astype(np.int64)

@@ -1,0 +1,160 @@
+"""Perturbed copies by keep-masks: each part of an instance is shown, or replaced by what stands in for an absent one.
+
+The parts are superpixels of an image, segments of a series, words of a text. What is drawn, coded, enumerated and
+counted is the same for all of them; a modality adds how its rows are rendered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Bool, Int, Shaped, UInt8
+from torch_anchors.errors import ArgumentError
+from torch_anchors.perturb import masks
+from torch_anchors.perturb.protocol import Order
+from torch_anchors.search.protocol import Anchor, EnumerateRequest, SampleRequest, SearchSpace
+
+MOST_BACKGROUNDS = 1 << 16
+"""A background's number is two bytes of a row's code."""
+
+
+class MaskSampler(ABC):
+    """Draws perturbed copies of one instance, as D(. | anchor) of the anchors paper (its section 4 for images).
+
+    A part of the anchor is always shown; each other one is shown with probability ``1 - p_sample``, independently, and
+    replaced otherwise. Where there are several backgrounds to replace it by, one is drawn for each row.
+
+    A row's code is its packed mask (`torch_anchors.perturb.masks`), followed by the number of its background, two
+    bytes, where there are several.
+
+    Args:
+        n_predicates: number of parts, K.
+        p_sample: probability that a part outside the anchor is absent, in (0, 1).
+        n_backgrounds: how many different things can stand in for the absent parts of a row, all equally likely.
+        repeatable: whether equal codes have equal answers; False for a model that does not repeat itself.
+        device: where rows are made.
+        dtype: what rows are made of.
+
+    Raises:
+        ArgumentError: `p_sample` is no such probability, or there are too many backgrounds.
+    """
+
+    independent = True
+
+    def __init__(
+        self,
+        n_predicates: int,
+        *,
+        p_sample: float = 0.5,
+        n_backgrounds: int = 1,
+        repeatable: bool = True,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        check_p_sample(p_sample)
+        if n_backgrounds > MOST_BACKGROUNDS:
+            raise ArgumentError(f"images_background must have at most {MOST_BACKGROUNDS} images, got {n_backgrounds}.")
+        self.n_predicates = n_predicates
+        self.p_sample = p_sample
+        self.n_backgrounds = n_backgrounds
+        self.repeatable = repeatable
+        self.device, self.dtype = torch.device(device), dtype
+
+    # ----------------------------------------------------------------------------------- what a modality adds
+
+    @abstractmethod
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a rendered row."""
+
+    @abstractmethod
+    def render(
+        self, codes: UInt8[Tensor, "rows bytes"], out: Shaped[Tensor, "rows ..."] | None = None
+    ) -> Shaped[Tensor, "rows ..."]:
+        """Rows on the device: the instance where a part is kept (`keep`), a background elsewhere (`background`)."""
+
+    def empty(self, n: int) -> Shaped[Tensor, "rows ..."]:
+        """Room for `n` rows."""
+        return torch.empty((n, *self.row_shape()), dtype=self.dtype, device=self.device)
+
+    # -------------------------------------------------------------------------------------------- masks and codes
+
+    def space(self) -> SearchSpace:
+        """The anchors of this instance: coverage (1 - p)^size is exact, and so is the number of distinct rows."""
+        return SearchSpace(
+            n_predicates=self.n_predicates,
+            coverage=lambda anchor: (1 - self.p_sample) ** len(anchor),
+            n_rows=self._n_rows,
+            independent=True,
+            p_keep=1 - self.p_sample,
+        )
+
+    def _n_rows(self, anchor: Anchor) -> int | None:
+        """Distinct rows on which `anchor` holds; None where each of them may have several answers."""
+        return 2 ** (self.n_predicates - len(anchor)) * self.n_backgrounds if self.repeatable else None
+
+    def instance_code(self, instance: Any = None) -> UInt8[Tensor, "1 bytes"]:
+        """The code of the instance itself: every part shown."""
+        return self._codes(np.ones((1, self.n_predicates), dtype=bool), np.zeros(1, dtype=np.uint16))
+
+    def draw(self, orders: Sequence[Order]) -> list[Tensor]:
+        """Codes (n, bytes) uint8 on the CPU of the masks of each order, from the order's own random stream.
+
+        The bits are drawn on the host so that an explanation is the same on every device, and so that the number
+        of rows not seen before is known without asking the device; everything larger than a bit is made there.
+        """
+        return [
+            self._every_code(order.request.anchor)
+            if isinstance(order.request, EnumerateRequest)
+            else self._draw(order.request, order.rng)
+            for order in orders
+        ]
+
+    def keep(self, codes: UInt8[Tensor, "rows bytes"]) -> Bool[Tensor, "rows predicates"]:
+        """Which parts are shown in each row."""
+        return masks.unpack(codes, self.n_predicates)
+
+    def n_kept(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[np.ndarray, " predicates"]:
+        """How many of the rows show each part."""
+        return masks.counts(codes.numpy(), self.n_predicates)
+
+    def holds(self, codes: UInt8[np.ndarray, "rows bytes"], anchor: Anchor) -> Bool[np.ndarray, " rows"]:
+        """Which of the rows show every part of `anchor`."""
+        return masks.holds(codes, anchor, self.n_predicates)
+
+    def background(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[Tensor, " rows"]:
+        """The number of the background of each row."""
+        low, high = codes[:, -2].long(), codes[:, -1].long()
+        return low + 256 * high
+
+    def _every_code(self, anchor: Anchor) -> UInt8[Tensor, "rows bytes"]:
+        keep = masks.every_mask(anchor, self.n_predicates)
+        numbers = np.tile(np.arange(self.n_backgrounds, dtype=np.uint16), len(keep))
+        return self._codes(np.repeat(keep, self.n_backgrounds, axis=0), numbers)
+
+    def _draw(self, request: SampleRequest, rng: np.random.Generator) -> UInt8[Tensor, "rows bytes"]:
+        keep = rng.random((request.n, self.n_predicates), dtype=np.float32) >= self.p_sample
+        keep[:, list(request.anchor)] = True
+        if self.n_backgrounds == 1:
+            return self._codes(keep, None)
+        return self._codes(keep, rng.integers(self.n_backgrounds, size=request.n, dtype=np.uint16))
+
+    def _codes(self, keep: NDArray[np.bool_], background: NDArray[np.uint16] | None) -> UInt8[Tensor, "rows bytes"]:
+        """Packed masks and, where there are several backgrounds, the number of one; all alike where all is shown."""
+        packed = masks.pack(keep)
+        if self.n_backgrounds == 1 or background is None:
+            return torch.from_numpy(packed)
+        background = np.where(keep.all(axis=1), 0, background).astype("<u2")
+        return torch.from_numpy(np.hstack([packed, background[:, None].view(np.uint8)]))
+
+
+def check_p_sample(p_sample: Any) -> None:
+    """Raises an ArgumentError unless it is a probability in (0, 1)."""
+    if not 0 < p_sample < 1:
+        raise ArgumentError(f"p_sample must be a probability in (0, 1), got {p_sample!r}.")

@@ -1,0 +1,43 @@
+"""What all pictures share: colours, margins, and how a figure is made and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch_anchors._extras import import_extra
+from torch_anchors.errors import ArgumentError
+
+Figure = Any  # matplotlib.figure.Figure, which is not imported before it is needed
+Axes = Any  # matplotlib.axes.Axes
+
+# Colours that colour-blind readers tell apart (Okabe and Ito 2008).
+HIT, MISS, ANCHOR = "#0072B2", "#D55E00", "#F0A500"
+INK, FAINT_INK, PAPER = "#1A1A1A", "#6B6B6B", 0.94
+
+WIDTH, MARGIN, GAP = 10.0, 0.3, 0.2  # inches
+
+
+def headline_looks(text: str, size: int) -> dict[str, Any]:
+    """How a headline is written: in letters of the size, in points, or smaller ones where it would leave the page."""
+    letters = 1080 / size  # that fill the line
+    return {"fontsize": size * min(1, letters / max(1, len(text))), "weight": "bold", "color": INK, "va": "top"}
+
+
+def new_figure(height: float) -> Figure:
+    """A white figure of that height in inches, which no global state of matplotlib knows of."""
+    return import_extra("matplotlib.figure", "plot").Figure((WIDTH, height), facecolor="white")
+
+
+def saved(figure: Figure, path: str | Path | None) -> Figure:
+    """The figure itself, also written to `path` when there is one.
+
+    Raises:
+        ArgumentError: matplotlib cannot write a file of that kind.
+    """
+    if path is not None:
+        try:
+            figure.savefig(path, dpi=150)
+        except ValueError as error:  # its message lists the formats that matplotlib can write
+            raise ArgumentError(f"The picture cannot be saved as {path}: {error}") from error
+    return figure

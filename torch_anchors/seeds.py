@@ -1,0 +1,31 @@
+"""Where randomness comes from: the user's seed, and from it a stream for each instance."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import numpy as np
+
+from torch_anchors.errors import ArgumentError
+
+
+def checked_seed(seed: int | np.integer | None) -> int:
+    """The user's seed, or a new one from the system."""
+    if seed is None:
+        return secrets.randbits(64)
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be None or a whole number of at least 0, got {seed!r}.")
+    return int(seed)
+
+
+def stream(seed: int, *instance: bytes) -> np.random.Generator:
+    """The random stream of one instance: from the seed and the instance's bytes, never from its position.
+
+    So an explanation does not depend on what else is in a batch, nor on the order.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in instance:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return np.random.default_rng([seed, int.from_bytes(digest.digest(), "little")])

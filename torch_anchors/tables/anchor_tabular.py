@@ -1,0 +1,394 @@
+"""AnchorTabular: which conditions on the columns of a table's row keep the model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from torch_anchors._locks import Lock
+from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.runner import Finished
+from torch_anchors.errors import ArgumentError, NotFittedError
+from torch_anchors.explainer import Explainer
+from torch_anchors.reference.tabular_sampler import TabularSampler
+from torch_anchors.search.protocol import SearchSpace, Status, Step
+from torch_anchors.seeds import stream
+from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, takes
+from torch_anchors.tables.cases import RowCase, RowSpaces
+from torch_anchors.tables.count.certified_rules import interval_of_any
+from torch_anchors.tables.count.labelled_training import LabelledTraining
+from torch_anchors.tables.count.split_table import SplitTable
+from torch_anchors.tables.covered import Covered
+from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
+from torch_anchors.tables.model import TableModel
+from torch_anchors.tables.propose.proposer import Proposer
+from torch_anchors.tables.rule import Rule
+from torch_anchors.tables.sampler import SAMPLINGS, RowSampler
+from torch_anchors.tables.schema import TableSchema
+from torch_anchors.tables.training import TrainingRows
+
+FIRST_MAX_ROWS = 8192
+"""Rows of the first batches when `max_rows` is "auto"; they grow while larger ones are faster. Rows of a table are
+small, and what is done around a forward pass is more than the pass of a few of them."""
+
+
+@dataclass(frozen=True)
+class _OneRow:
+    """What `AnchorTabular.explain` takes first.
+
+    Args:
+        X: the row: one-dimensional, or a table of one row, like the training rows.
+    """
+
+    X: Any = field(metadata=NO_SETTING)
+
+
+@dataclass(frozen=True)
+class _ManyRows:
+    """What `AnchorTabular.explain_batch` and `explain_iter` take first.
+
+    Args:
+        rows: a table like the training rows, or an iterator over such tables, which are read as they are needed.
+    """
+
+    rows: Any = field(metadata=NO_SETTING)
+
+
+@dataclass(frozen=True)
+class RowQuestion(OneQuestion, _OneRow):
+    """The parameters of `AnchorTabular.explain`."""
+
+
+@dataclass(frozen=True)
+class RowsQuestion(ManyQuestion, _ManyRows):
+    """The parameters of `AnchorTabular.explain_batch` and `AnchorTabular.explain_iter`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """What `fit` makes of the training rows."""
+
+    schema: TableSchema
+    training: TrainingRows
+
+
+class AnchorTabular(Explainer[RowCase, TabularExplanation]):
+    """Explains a classifier of table rows: conditions on a row's columns that keep its answer.
+
+    Ribeiro, Singh and Guestrin, "Anchors: High-Precision Model-Agnostic Explanations" (AAAI 2018). A condition is
+    "this category", or "at most" or "above" a cut point of a numeric column. An anchor's precision is the share of
+    rows with the explained label among rows on which the anchor holds, and `sampling` says which rows these are:
+
+    - "interventional" (the reference's): a random training row whose values in the anchor's columns are replaced by
+      those of a training row on which the anchor holds. The other columns are independent of the anchor, so the
+      precision is what the conditions do *by themselves*, even to rows that look like no real row. Such rows are
+      drawn and sent to the model; the chance that a returned anchor's precision is below `threshold` is at most
+      `delta`.
+    - "conditional": a random training row on which the anchor holds. What else goes along with the conditions in the
+      data goes along here, so rules are shorter and cover more, and hold for rows like those trained on. The model
+      labels all training rows once; then precision is an exact count, and no explanation calls the model.
+
+    Args:
+        predictor: an ``nn.Module``, which gets float rows (N, features) on its device, in eval and inference mode, or
+            a callable; see `Predictor`. A callable gets tensors too, or arrays if `dtype` is a NumPy type.
+        feature_names: names of the features; None to take a DataFrame's, or x0, x1, ... for an array.
+        categorical_names: for the number (or name) of each categorical feature, the names of its categories, in the
+            order of their codes. DataFrames tell by themselves which columns hold categories.
+        dtype: type of the values that the predictor gets, a torch dtype or a NumPy type.
+        ohe: whether categories are one-hot encoded in arrays and for the predictor. `feature_names` and
+            `categorical_names` count features all the same, each one-hot block as one.
+        seed: same seed, same explanation. None draws one from the system when the explainer is made.
+        device: where rows are made; None for the module's device, or the CPU.
+        sampling: "interventional" or "conditional", as above.
+        max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
+
+    Raises:
+        ArgumentError: an argument cannot be used; the message says which, and what to do.
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(size=(1000, 3))
+        >>> explainer = AnchorTabular(lambda x: (x[:, 0] > 0).long(), ["age", "pay", "rent"], seed=0).fit(rows)
+        >>> explainer.explain([1.5, 0.0, 0.0]).anchor
+        ['age > 0.552']
+    """
+
+    unit = "row"
+    together = 256
+    answers_first = True
+    first_max_rows = FIRST_MAX_ROWS
+
+    def __init__(
+        self,
+        predictor: nn.Module | Callable[[Any], Any],
+        feature_names: Sequence[Any] | None = None,
+        categorical_names: Mapping[Any, Sequence[Any]] | None = None,
+        dtype: torch.dtype | type[np.generic] | np.dtype = torch.float32,
+        ohe: bool = False,
+        seed: int | None = None,
+        *,
+        device: torch.device | str | None = None,
+        sampling: str = "interventional",
+        max_rows: int | str = "auto",
+    ) -> None:
+        if sampling not in SAMPLINGS:
+            raise ArgumentError(f"sampling must be one of {SAMPLINGS}, got {sampling!r}.")
+        self.feature_names = feature_names
+        self.categorical_names = categorical_names
+        self.ohe = ohe
+        self.sampling = sampling
+        self._table: _Fitted | None = None
+        self._learning = Lock()
+        super().__init__(
+            predictor,
+            wrap=partial(Predictor, dtype=dtype, device=device, check_repeats=True),
+            max_rows=max_rows,
+            seed=seed,
+            params={"ohe": ohe, "sampling": sampling},
+        )
+
+    def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
+        """Explains `predictor` from now on, with all other settings and the training rows as they are."""
+        super().reset_predictor(predictor)
+        if self._table is not None:
+            self._table = _Fitted(self._table.schema, self._table.training.to(self._predictor.device))
+        self._forget_labels()
+
+    def fit(
+        self, train_data: Any, disc_perc: Sequence[float | int] = (25, 50, 75), *, unlabelled: Any = None
+    ) -> AnchorTabular:
+        """This explainer, with the rows that perturbations are made of.
+
+        Args:
+            train_data: rows like those that the model was trained on: a DataFrame (pandas or Polars), an array or a
+                tensor (rows, features); categories as they are, as codes, or one-hot if `ohe`.
+            disc_perc: percentiles, in [0, 100], at which numeric columns are cut.
+            unlabelled: more rows of the same kind, of which no true label is known or needed. They join the training
+                rows in all else but the columns' categories. Rules that are counted are certified the sooner for them,
+                and best by rows that the model was not trained on.
+
+        Raises:
+            ArgumentError: rows that cannot be used, missing values among them; the message names the columns. The
+                explainer is then as it was.
+        """
+        schema = TableSchema.infer(train_data, self.feature_names, self.categorical_names, self.ohe)
+        rows = schema.encode(train_data, argument="train_data")
+        if unlabelled is not None:
+            rows = np.concatenate([rows, schema.encode(unlabelled, argument="unlabelled")])
+        schema.check_known(rows)
+        device = self._predictor.device
+        # Cut points and rows are compared exactly in float64, which Apple's GPUs lack.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        training = TrainingRows.fit(rows, schema.n_categories, tuple(disc_perc), device=device, dtype=dtype)
+        self._table = _Fitted(schema, training)
+        self._forget_labels()
+        self.meta["params"]["disc_perc"] = tuple(disc_perc)
+        return self
+
+    @takes(RowQuestion)
+    def explain(self, question: RowQuestion) -> TabularExplanation:
+        """The explanation of one row.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ArgumentError: an argument cannot be used.
+            PredictorCallError, PredictorReturnTypeError: the predictor failed, or returned no labels.
+        """
+        rows = self._fitted.schema.encode(question.X)
+        if len(rows) != 1:
+            raise ArgumentError(f"X must be one row, got {len(rows)}. Explain several with explain_batch.")
+        return self.explain_one(rows[0], question)
+
+    @takes(RowsQuestion)
+    def explain_batch(self, question: RowsQuestion) -> list[TabularExplanation]:
+        """The explanations of all rows of a table, in their order; each is what `explain` gives for the row alone.
+
+        The perturbed rows of all of them share the forward passes, and rules are counted for many of them together.
+        If the work is interrupted, by an error or from the keyboard, all finished explanations are the exception's
+        ``finished``, by the row's number.
+        """
+        return self.explain_many(question.rows, question)
+
+    @takes(RowsQuestion)
+    def explain_iter(self, question: RowsQuestion) -> Iterator[TabularExplanation]:
+        """The explanations of all rows, in their order, each as soon as it is ready, in bounded memory."""
+        return self.explain_each(question.rows, question)
+
+    @property
+    def samplers(self) -> list[TabularSampler]:
+        """The reference's sampler, in a list, to be used step by step on the same training rows; [] before `fit`."""
+        if self._table is None:
+            return []
+        schema, training = self._table.schema, self._table.training
+        categorical = {i: c.categories for i, c in enumerate(schema.columns) if c.categories is not None}
+        sampler = TabularSampler(
+            self._predictor,
+            self.meta["params"]["disc_perc"],
+            [i for i in range(len(schema.columns)) if i not in categorical],
+            list(categorical),
+            schema.names,
+            categorical,
+            seed=self._seed,
+            sampling=self.sampling,
+            to_model=schema.encoder(self._predictor.device),
+            device=self._predictor.device,
+            dtype=self._predictor.row_dtype,
+        )
+        return [sampler.deferred_init(training)]
+
+    def add_names_to_exp(self, explanation: dict[str, Any]) -> None:
+        """Adds to a dictionary like `TabularExplanation.raw` the conditions in words, as its entry ``names``.
+
+        Args:
+            explanation: with the entries ``feature``, ids of predicates, and ``instance``, the row that they are of, as
+                numbers and category codes.
+        """
+        schema, training = self._fitted.schema, self._fitted.training
+        instance = np.asarray(explanation["instance"], dtype=np.float64).reshape(1, -1)
+        bins = RowSampler(training, instance).bins(0, tuple(explanation["feature"]))
+        explanation["names"] = Rule.from_bins(schema, training.discretizer, bins, instance[0]).conditions
+
+    # ------------------------------------------------------------------------------------------------- the wing
+
+    def instances(self, given: Any) -> tuple[Iterable[NDArray[np.float64]], int | None]:
+        """The encoded rows of a table, or of the tables of an iterator, and how many they are if that is known."""
+        schema = self._fitted.schema
+        if isinstance(given, Iterator):
+            return (row for table in given for row in schema.encode(table, argument="rows")), None
+        rows = schema.encode(given, argument="rows")
+        return rows, len(rows)
+
+    def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[RowCase]:
+        """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
+        self._labelled()
+        schema, training = self._fitted.schema, self._fitted.training
+        sampler = RowSampler(
+            training,
+            np.stack(instances),
+            sampling=self.sampling,
+            to_model=schema.encoder(self._predictor.device),
+            dtype=self._predictor.row_dtype,
+        )
+        streams = [stream(self._seed, row.tobytes()) for row in sampler.instances]
+        return [RowCase(sampler=sampler, rng=rng, instance=i) for i, rng in enumerate(streams)]
+
+    def label_of(self, label: int | str) -> int:
+        """The label that a user means by its number or its name; the training rows show which names there are."""
+        self._labelled()
+        return super().label_of(label)
+
+    def spaces(
+        self, cases: Sequence[RowCase], labels: Sequence[int | None], settings: ExplainSettings
+    ) -> Iterator[SearchSpace]:
+        """The rules of each row, with what the training rows and a surrogate of the model say of them."""
+        sampler = cases[0].sampler
+        of_instance = np.full(len(sampler.instances), INVALID)  # of a row on which the model failed
+        of_instance[[case.instance for case in cases]] = labels
+        config = settings.config(self._predictor.device)
+        by_default = settings.method != "beam"
+        proposer = self._proposer() if by_default and self.sampling == "interventional" else None
+        split = self._split() if by_default and self.sampling == "conditional" else None
+        spaces = RowSpaces(self._labelled(), sampler, of_instance, config, proposer, split)
+        return (spaces.space(case.instance) for case in cases)
+
+    def explanations(
+        self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
+    ) -> Iterator[TabularExplanation]:
+        """What was found for each row; the training rows are counted for those of one sampler together."""
+        for _, group in groupby(finished, key=lambda one: id(one.case.sampler)):
+            yield from self._explanations_together(list(group), settings)
+
+    def _explanations_together(
+        self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
+    ) -> Iterator[TabularExplanation]:
+        sampler, covered = finished[0].case.sampler, Covered(self._labelled(), finished[0].case.sampler)
+        instances = [one.case.instance for one in finished]
+        anchors = [one.found.result.anchor for one in finished]
+        labels = np.array([one.found.label for one in finished], dtype=np.int64)
+        undrawn = [i for i, one in enumerate(finished) if not len(one.found.examples.labels)]
+        counted = covered.examples(
+            [instances[i] for i in undrawn], [anchors[i] for i in undrawn], labels[undrawn], settings.n_covered_ex
+        )
+        from_training = dict(zip(undrawn, counted, strict=True))
+        paths = covered.paths(instances, anchors, labels)
+        model = self._model()
+        for i, (one, path) in enumerate(zip(finished, paths, strict=True)):
+            drawn = one.found.examples
+            bins = sampler.bins(instances[i], anchors[i])
+            instance = sampler.instances[instances[i]]
+            rule = Rule.from_bins(model.schema, sampler.training.discretizer, bins, instance)
+            common = self.common(one, settings)
+            if sampler.sampling == "conditional" and settings.method == "beam":
+                common |= _about_training_rows(common, path[-1], sampler.n_predicates)
+            yield TabularExplanation(
+                **common,
+                names=tuple(rule.conditions),
+                rule=rule,
+                instance=instance,
+                sampling=sampler.sampling,
+                training_path=path,
+                encoded_examples=from_training.get(i)
+                or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits),
+                predict=model.labels_of_table,
+            )
+
+    # --------------------------------------------------------------------------------- what is learned only once
+
+    @property
+    def _fitted(self) -> _Fitted:
+        if self._table is None:
+            raise NotFittedError("Call fit with the training rows before explaining.")
+        return self._table
+
+    def _forget_labels(self) -> None:
+        self._labelled_training: LabelledTraining | None = None
+        self._anchor_proposer: Proposer | None = None
+        self._split_table: SplitTable | None = None
+
+    def _model(self) -> TableModel:
+        return TableModel.of(self._predictor, self._fitted.schema, self.max_rows)
+
+    def _labelled(self) -> LabelledTraining:
+        """The training rows with the model's labels of them, which are predicted once."""
+        with self._learning:
+            if self._labelled_training is None:
+                training = self._fitted.training
+                self._labelled_training = LabelledTraining(training, self._model().labels(training.values))
+            return self._labelled_training
+
+    def _proposer(self) -> Proposer:
+        """What proposes anchors, by a surrogate that is fitted once."""
+        with self._learning:
+            if self._anchor_proposer is None:
+                self._anchor_proposer = self._labelled().proposer(stream(self._seed, b"proposals"))
+            return self._anchor_proposer
+
+    def _split(self) -> SplitTable:
+        """The training rows in two parts: to choose rules on, and to test them on."""
+        with self._learning:
+            if self._split_table is None:
+                self._split_table = SplitTable(self._labelled(), stream(self._seed, b"split"))
+            return self._split_table
+
+
+def _about_training_rows(common: dict[str, Any], counted: Step, n_predicates: int) -> dict[str, Any]:
+    """What a search by rows drawn from the training rows found, said of these: they are not new to the rule.
+
+    Its certificate would be about the table, whose rows the rule was chosen on; the interval is about new rows.
+    """
+    interval = interval_of_any(
+        counted.n,
+        round(counted.precision * counted.n),
+        size=len(common["features"]),
+        n_predicates=n_predicates,
+        delta=common["delta"],
+    )
+    found = common["status"] in (Status.CERTIFIED, Status.EMPTY_HOLDS)
+    return {"precision_interval": interval, "status": Status.COUNTED if found else common["status"]}

@@ -1,0 +1,164 @@
+"""Rows of a table made ready, some together: a sampler for all of them, and what is searched for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+
+import numpy as np
+
+from torch_anchors._shapes import Int
+from torch_anchors.engine.job import Case
+from torch_anchors.search.protocol import Anchor, Proposals, SearchConfig, SearchResult, SearchSpace, Status, Step
+from torch_anchors.tables.count.certified_rules import CertifiedRule, certified_rules
+from torch_anchors.tables.count.labelled_training import LabelledTraining
+from torch_anchors.tables.count.split_table import SplitTable
+from torch_anchors.tables.covered import Covered
+from torch_anchors.tables.propose.proposer import ProposedAnchors, Proposer
+from torch_anchors.tables.sampler import RowSampler
+
+MAX_COUNTED = 3
+"""Most conditions of a rule that is found by counting, unless `max_anchor_size` says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowCase(Case):
+    """A row; `instance` is its number in its sampler, which several rows share."""
+
+    sampler: RowSampler
+    instance: int
+
+
+class RowSpaces:
+    """What is searched for rows of one sampler, whose labels are known; what they need is worked out for all at once.
+
+    Args:
+        training: the training rows and the model's labels of them.
+        sampler: of the rows.
+        labels: to explain, one for each instance of the sampler.
+        config: of the searches.
+        proposer: proposes anchors to certify by drawing rows; None where none are wanted.
+        split: the training rows in two parts, for rules that are counted; None where none are wanted.
+    """
+
+    def __init__(
+        self,
+        training: LabelledTraining,
+        sampler: RowSampler,
+        labels: Int[np.ndarray, " instances"],
+        config: SearchConfig,
+        proposer: Proposer | None = None,
+        split: SplitTable | None = None,
+    ) -> None:
+        self._training, self._sampler, self._labels = training, sampler, labels
+        self._config, self._proposer, self._split = config, proposer, split
+        self._classes = training.class_of(labels)
+        self._covered = Covered(training, sampler)
+
+    def space(self, i: int) -> SearchSpace:
+        """All anchors of row i in which no bound makes another one on its side of a column needless."""
+        n_predicates = self._sampler.n_predicates
+
+        @cache
+        def coverage(anchor: Anchor) -> float:
+            return self._coverage(i, anchor)
+
+        @cache
+        def bins() -> list[tuple[int, int, int]]:
+            return self._sampler.bins(i, tuple(range(n_predicates)))
+
+        def compatible(anchor: Anchor, predicate: int) -> bool:
+            column, low, high = bins()[predicate]
+            return not any(bins()[p][0] == column and (bins()[p][1] == low or bins()[p][2] == high) for p in anchor)
+
+        return SearchSpace(
+            n_predicates,
+            coverage,
+            compatible=compatible,
+            proposals=None if self._proposer is None else partial(self._proposals, i),
+            counted=None if self._split is None else partial(self._counted, i),
+        )
+
+    # ------------------------------------------------------------------------------------------------- proposing
+
+    def _proposals(self, i: int) -> Proposals:
+        """Anchors of row i that the surrogate thinks worth certifying."""
+        return Proposals(
+            self._proposed[i].guesses, float(self._training.shares[self._classes[i]]), partial(self._shorter, i)
+        )
+
+    @cached_property
+    def _proposed(self) -> list[ProposedAnchors]:
+        assert self._proposer is not None
+        return self._proposer.propose(
+            self._sampler.predicates,
+            self._classes,
+            threshold=self._config.threshold,
+            max_anchor_size=self._config.max_anchor_size,
+        )
+
+    @cached_property
+    def _coverage_of(self) -> list[dict[Anchor, float]]:
+        """Coverage of the proposed anchors of each row."""
+        sizes = [len(own.guesses) for own in self._proposed]
+        anchors = [anchor for own in self._proposed for anchor in own.guesses]
+        coverages = self._covered.coverages(np.repeat(np.arange(len(sizes)), sizes).tolist(), anchors)
+        parts = np.split(coverages, np.cumsum(sizes)[:-1])
+        return [
+            {(): 1.0, **dict(zip(own.guesses, part.tolist(), strict=True))}
+            for own, part in zip(self._proposed, parts, strict=True)
+        ]
+
+    def _coverage(self, i: int, anchor: Anchor) -> float:
+        """Coverage of an anchor of row i, which is counted now unless it was proposed."""
+        known = None if self._proposer is None else self._coverage_of[i].get(anchor)
+        return float(self._covered.coverages([i], [anchor])[0]) if known is None else known
+
+    def _shorter(self, i: int, anchor: Anchor) -> Mapping[Anchor, float]:
+        """Row i's proposed anchor with ever fewer conditions and what is expected of them."""
+        fewer = self._proposed[i].shorter(anchor)
+        counted = self._covered.coverages([i] * len(fewer), list(fewer))
+        self._coverage_of[i].update(zip(fewer, counted.tolist(), strict=True))
+        return fewer
+
+    # -------------------------------------------------------------------------------------------------- counting
+
+    def _counted(self, i: int) -> SearchResult:
+        """The rule of row i, by counting training rows."""
+        return self._rules[i]
+
+    @cached_property
+    def _rules(self) -> list[SearchResult]:
+        config, split = self._config, self._split
+        assert split is not None
+        rules = certified_rules(
+            split,
+            self._sampler.predicates,
+            self._sampler.instances,
+            self._classes,
+            threshold=config.threshold,
+            delta=config.delta,
+            max_size=MAX_COUNTED if config.max_anchor_size is None else config.max_anchor_size,
+        )
+        paths = self._covered.paths(range(len(rules)), [rule.anchor for rule in rules], self._labels)
+        return [
+            SearchResult(
+                rule.anchor,
+                rule.precision,
+                rule.interval,
+                rule.coverage,
+                _status(rule, path[-1], config.threshold),
+                rule.n,
+                rule.n_hits,
+                path,
+            )
+            for rule, path in zip(rules, paths, strict=True)
+        ]
+
+
+def _status(rule: CertifiedRule, on_training: Step, threshold: float) -> Status:
+    """How the search for a rule ended, from its test and from what the training rows say of it."""
+    if rule.certified:
+        return Status.CERTIFIED if rule.anchor else Status.EMPTY_HOLDS
+    return Status.COUNTED if on_training.precision >= threshold else Status.NOT_FOUND

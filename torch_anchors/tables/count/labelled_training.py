@@ -1,0 +1,99 @@
+"""Training rows together with the model's labels of them: what can be counted without calling the model again."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Int
+from torch_anchors.tables import bitsets
+from torch_anchors.tables.conditions import Conditions
+from torch_anchors.tables.propose.proposer import Proposer
+from torch_anchors.tables.propose.surrogate import Surrogate
+from torch_anchors.tables.training import TrainingRows
+
+
+class LabelledTraining:
+    """Training rows and the model's labels of them.
+
+    Labels are numbered through, as *classes*, since a model's labels need not be 0, 1, ...; the last class is for
+    labels that no training row has.
+
+    Args:
+        training: the rows.
+        labels: the model's labels of them, on their device.
+
+    Attributes:
+        shares: of the training rows in each class.
+    """
+
+    def __init__(self, training: TrainingRows, labels: Int[Tensor, " rows"]) -> None:
+        self.training = training
+        self._labels, classes = np.unique(labels.cpu().numpy(), return_inverse=True)
+        self.n_classes = len(self._labels) + 1
+        self.classes: Tensor = torch.as_tensor(classes, device=labels.device)
+        self.shares = np.bincount(classes, minlength=self.n_classes) / len(classes)
+
+    def class_of(self, labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """The class of each label."""
+        place = np.searchsorted(self._labels, labels)
+        known = self._labels[np.minimum(place, len(self._labels) - 1)] == labels
+        return np.where(known, place, self.n_classes - 1)
+
+    def proposer(self, rng: np.random.Generator) -> Proposer:
+        """Proposes anchors, by a surrogate fitted to the labels and rows that `rng` picks."""
+        n_bins = self.training.discretizer.n_bins.tolist()
+        surrogate = Surrogate.fit(self.training.binned, self.classes, n_bins, self.n_classes)
+        return Proposer.fit(surrogate, self.training.binned, rng)
+
+    def count(self, conditions: Conditions, classes: Int[np.ndarray, " anchors"]) -> Int[np.ndarray, "anchors 2"]:
+        """For each anchor the number of rows on which it holds, and how many of them are of its class.
+
+        The device is waited for once.
+        """
+        counts = [torch.zeros(0, 2, dtype=torch.int64, device=self.classes.device)]
+        for part, words in self.training.index.holding(conditions):
+            of_class = words & self._members[self._send(classes[part])]
+            counts.append(torch.stack([bitsets.popcount(sets).sum(1) for sets in (words, of_class)], dim=1))
+        return torch.cat(counts).cpu().numpy()
+
+    def examples(
+        self, conditions: Conditions, classes: Int[np.ndarray, " anchors"], counts: Int[np.ndarray, "anchors 2"], n: int
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]]:
+        """For each anchor up to `n` training rows of its class on which it holds, and up to `n` of others.
+
+        Args:
+            conditions: of the anchors.
+            classes: of the anchors.
+            counts: what `count` returns for them.
+            n: how many of each kind.
+
+        Returns:
+            For each anchor the rows (k, columns), their labels (k,) and whether they are of its class (k,).
+        """
+        holding = self.training.index.holding(conditions)
+        words = torch.cat([self._members[:0], *(words for _, words in holding)])
+        of_class = self._members[self._send(classes)]
+        sets = torch.stack([words & of_class, words & ~of_class], dim=1).flatten(0, 1)  # anchors * 2
+        n_hits = counts[:, 1]
+        sizes = np.minimum(np.stack([n_hits, counts[:, 0] - n_hits], axis=1), n)
+        owner = np.repeat(np.arange(2 * len(classes)), sizes.flatten())
+        rank = np.concatenate([np.arange(size) for size in sizes.flatten()] or [np.zeros(0)]).astype(np.int64)
+        chosen = bitsets.choose(sets, self._send(owner), self._send(rank))
+        rows = self.training.values[chosen].cpu().numpy()
+        labels = self._labels[self.classes[chosen].cpu().numpy()]
+        ends = np.cumsum(sizes.sum(axis=1))[:-1]
+        return list(zip(np.split(rows, ends), np.split(labels, ends), np.split(owner % 2 == 0, ends), strict=True))
+
+    @cached_property
+    def _members(self) -> Int[Tensor, "classes words"]:
+        """The rows of each class, as bit sets."""
+        members = self.classes == torch.arange(self.n_classes, device=self.classes.device)[:, None]
+        return bitsets.pack(members)
+
+    def _send(self, array: NDArray[np.int64]) -> Tensor:
+        return torch.as_tensor(array).to(self.classes.device, non_blocking=True)

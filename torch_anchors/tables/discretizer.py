@@ -1,0 +1,187 @@
+"""The value of a column <-> its bin, and the elementary conditions that hold on an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Bool, Float, Int
+from torch_anchors.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class Predicates:
+    """The elementary conditions that hold on each of some instances; a predicate's id is its place in the row.
+
+    Predicate p of instance i holds on the rows whose bin in column `column[i, p]` is at least `low[i, p]` and at most
+    `high[i, p]`. Where an instance has fewer predicates than another its rows end in column -1.
+    """
+
+    column: Int[Tensor, "instances predicates"]
+    low: Int[Tensor, "instances predicates"]
+    high: Int[Tensor, "instances predicates"]
+
+    def to(self, device: torch.device | str) -> Predicates:
+        """The same predicates on `device`."""
+        return Predicates(self.column.to(device), self.low.to(device), self.high.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Discretizer:
+    """Bins of the columns of a table; make one with `Discretizer.fit`.
+
+    A numeric column with the cut points c_1 < ... < c_m has the bins 0 to m, and bin i is (c_i, c_(i+1)]: a value's
+    bin is the number of cut points below it. A categorical column's bin is its category's code, 0 to
+    `n_bins` - 1, and any other value (a category that was never declared) falls in the bin `n_bins`, where no
+    training row is.
+
+    Args:
+        cuts: cut points of each column, ascending; none for a categorical column.
+        n_bins: number of bins of each column, not counting the one for unknown categories.
+        categorical: which columns are categorical.
+        varies: which columns have two or more different values in training.
+        minimum, maximum: range of each column in training.
+    """
+
+    cuts: tuple[NDArray[np.float64], ...]
+    n_bins: NDArray[np.int64]
+    categorical: NDArray[np.bool_]
+    varies: NDArray[np.bool_]
+    minimum: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+
+    @classmethod
+    def fit(
+        cls,
+        rows: Float[np.ndarray, "rows columns"],
+        n_categories: Sequence[int | None],
+        percentiles: Sequence[float | int] = (25, 50, 75),
+    ) -> Discretizer:
+        """Bins whose cut points are the percentiles of each numeric column of `rows`.
+
+        Percentiles that coincide are one cut point, and a cut point at the largest value is none, as nothing lies
+        above it.
+
+        Args:
+            rows: training rows, finite; categorical columns hold codes.
+            n_categories: number of categories of each column, or None for a numeric column.
+            percentiles: in [0, 100].
+
+        Raises:
+            ArgumentError: no rows, or a percentile outside [0, 100].
+
+        Example:
+            >>> Discretizer.fit(np.array([[1.0], [2.0], [3.0], [4.0]]), [None], (50,)).cuts
+            (array([2.5]),)
+        """
+        if len(rows) == 0:
+            raise ArgumentError("train_data must have at least one row, got none.")
+        if not all(0 <= percentile <= 100 for percentile in percentiles):
+            raise ArgumentError(f"disc_perc must be percentiles in [0, 100], got {tuple(percentiles)!r}.")
+        categorical = np.array([n is not None for n in n_categories], dtype=bool)
+        minimum, maximum = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+        cuts = tuple(
+            np.empty(0) if is_category else _cut_points(rows[:, column], maximum[column], percentiles)
+            for column, is_category in enumerate(categorical)
+        )
+        n_bins = [len(c) + 1 if n is None else n for c, n in zip(cuts, n_categories, strict=True)]
+        return cls(cuts, np.array(n_bins, dtype=np.int64), categorical, minimum < maximum, minimum, maximum)
+
+    def bin(self, rows: Float[Tensor, "rows columns"]) -> Int[Tensor, "rows columns"]:
+        """The bin of every value, on the device of `rows`; int16 where that is enough, otherwise int32."""
+        dtype = torch.int16 if self.n_bins.max() < torch.iinfo(torch.int16).max else torch.int32
+        # Column by column in memory: everything that reads bins reads whole columns.
+        binned = torch.empty(rows.shape[1], len(rows), dtype=dtype, device=rows.device)
+        for column, values in enumerate(rows.unbind(1)):
+            if self.categorical[column]:
+                n = int(self.n_bins[column])
+                known = (values >= 0) & (values < n) & (values == values.floor())
+                binned[column] = torch.where(known, values, n).to(dtype)
+            else:
+                cuts = torch.as_tensor(self.cuts[column], dtype=rows.dtype, device=rows.device)
+                binned[column] = torch.bucketize(values.contiguous(), cuts, out_int32=True).to(dtype)
+        return binned.T
+
+    def predicates(self, binned: Int[Tensor, "instances columns"]) -> Predicates:
+        """The predicates of instances with these bins, column by column and from the lowest cut point up.
+
+        A categorical column gives "is this category"; each cut point of a numeric one gives "at most" or "above",
+        whichever holds on the instance; a constant column gives none.
+        """
+        column = torch.as_tensor(self._predicate_columns(), device=binned.device)
+        cut = torch.as_tensor(self._predicate_cuts(), device=binned.device)
+        top = torch.as_tensor(self.n_bins - 1, device=binned.device)[column]
+        code = binned.long()[:, column]  # instances, predicates
+        is_category = cut < 0
+        below = code <= cut
+        low = torch.where(is_category, code, torch.where(below, 0, cut + 1))
+        high = torch.where(is_category, code, torch.where(below, cut, top))
+        return Predicates(column.expand_as(code), low, high)
+
+    def bounds(
+        self, column: Int[np.ndarray, " n"], low: Int[np.ndarray, " n"], high: Int[np.ndarray, " n"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """The cut points around the bins `low` to `high` of numeric columns, infinite where there is none.
+
+        A value is in these bins when it is above the first and at most the second.
+        """
+        edges = np.full((len(self.cuts), max(map(len, self.cuts), default=0) + 2), np.inf)
+        edges[:, 0] = -np.inf
+        for line, cuts in zip(edges, self.cuts, strict=True):
+            line[1 : len(cuts) + 1] = cuts
+        return edges[column, low], edges[column, high + 1]
+
+    def value_ranges(
+        self,
+        column: Int[np.ndarray, " n"],
+        low: Int[np.ndarray, " n"],
+        high: Int[np.ndarray, " n"],
+        own: Float[np.ndarray, " n"],
+        dtype: torch.dtype = torch.float64,
+    ) -> Float[Tensor, "2 n"]:
+        """Least and greatest value in the bins `low` to `high` of each column.
+
+        An unbounded side ends at the training rows' extreme or at `own`, the instance's value, where that is beyond.
+        A category's range is `own` alone.
+        """
+        numeric = ~self.categorical[column]
+        lower, upper = np.full(len(column), -np.inf), own.copy()
+        lower[numeric], upper[numeric] = self.bounds(column[numeric], low[numeric], high[numeric])
+        unbounded = np.isinf(lower)
+        least = np.where(unbounded & numeric, np.minimum(self.minimum[column], own), np.where(unbounded, own, lower))
+        greatest = np.where(np.isinf(upper), np.maximum(self.maximum[column], own), upper)
+        ranges = torch.as_tensor(np.stack([least, greatest]), dtype=dtype)
+        # A bin does not contain the cut point below it.
+        above = torch.nextafter(ranges[0], torch.tensor(torch.inf, dtype=dtype))
+        ranges[0] = torch.where(torch.as_tensor(unbounded), ranges[0], above)
+        return ranges
+
+    def _predicate_columns(self) -> NDArray[np.int64]:
+        n = np.where(self.categorical, 1, self.n_bins - 1) * self.varies
+        return np.repeat(np.arange(len(self.n_bins)), n)
+
+    def _predicate_cuts(self) -> NDArray[np.int64]:
+        """Number of each predicate's cut point in its column; -1 for categorical ones."""
+        columns = self._predicate_columns()
+        first = np.searchsorted(columns, columns)  # where the column's predicates begin
+        return np.where(self.categorical[columns], -1, np.arange(len(columns)) - first)
+
+
+def within(
+    bins: Int[Tensor, "conditions rows"], low: Int[Tensor, " conditions"], high: Int[Tensor, " conditions"]
+) -> Bool[Tensor, "conditions rows"]:
+    """Which bins of each condition's column are from `low` to `high`."""
+    low, high = low.to(bins.dtype), high.to(bins.dtype)  # comparing mixed types would widen all rows
+    return (bins >= low[:, None]) & (bins <= high[:, None])
+
+
+def _cut_points(
+    values: Float[np.ndarray, " rows"], maximum: float, percentiles: Sequence[float | int]
+) -> NDArray[np.float64]:
+    cuts = np.unique(np.percentile(values, percentiles)) if len(percentiles) else np.empty(0)
+    return cuts[cuts < maximum]

@@ -1,0 +1,208 @@
+"""The explanation of a row of a table: a rule, and how well and how widely it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torch_anchors._shapes import Bool, Float, Int
+from torch_anchors.errors import ArgumentError
+from torch_anchors.explanation import Explanation, plain
+from torch_anchors.search.protocol import Status, Step
+from torch_anchors.tables.picture import plot_rules
+from torch_anchors.tables.rule import Predicate, Rule
+from torch_anchors.words import at_least, at_most, plural
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+FEW_COVERED, LITTLE_COVERAGE = 10, 0.001
+"""A rule that holds for fewer training rows, or a smaller share of them, is remarked upon."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRow:
+    """One row on which the anchor holds: its values by column name, the model's label, and whether that is a hit."""
+
+    row: dict[str, Any]
+    label: int
+    hit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExamples:
+    """Rows on which the anchor holds, as numbers and category codes: (n, columns), labels (n,) and hits (n,)."""
+
+    rows: Float[np.ndarray, "rows columns"]
+    labels: Int[np.ndarray, " rows"]
+    hits: Bool[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class TabularExplanation(Explanation):
+    """A rule on which the model keeps the label of the explained row.
+
+    What `precision` is the share of depends on the explainer's `sampling`: rows whose other columns were replaced at
+    random ("interventional"), or the training rows on which the rule holds ("conditional"). `coverage` is the share
+    of training rows on which the rule holds. The count on training rows comes with either:
+    `training_path[-1].precision` is the share of them that have the label.
+
+    Attributes:
+        rule: the anchor.
+        instance: the explained row, as numbers and category codes (columns,).
+        sampling: "interventional" or "conditional".
+        training_path: share of hits among the training rows, and coverage, as the conditions of `names` accumulate.
+        encoded_examples: what `examples` shows.
+        predict: the model's labels of a user's table; None in an explanation that was pickled, which has no model.
+    """
+
+    rule: Rule
+    instance: Float[np.ndarray, " columns"]
+    sampling: str
+    training_path: tuple[Step, ...]
+    encoded_examples: EncodedExamples
+    predict: Callable[[Any], NDArray[np.int64]] | None = None
+
+    @property
+    def anchor(self) -> list[str]:
+        """The conditions, in words, two bounds on one column merged; none for the empty anchor."""
+        return self.rule.conditions
+
+    @property
+    def predicates(self) -> tuple[Predicate, ...]:
+        """The elementary conditions as data: column, operator and value."""
+        return self.rule.predicates
+
+    @property
+    def examples(self) -> tuple[ExampleRow, ...]:
+        """Rows on which the anchor holds, hits first: drawn ones, or training rows where those were counted."""
+        drawn = self.encoded_examples
+        columns = self.rule.schema.decode(drawn.rows)
+        return tuple(
+            ExampleRow({name: values[i] for name, values in columns.items()}, int(label), bool(hit))
+            for i, (label, hit) in enumerate(zip(drawn.labels, drawn.hits, strict=True))
+        )
+
+    def applies(self, X: Any) -> Bool[np.ndarray, " rows"]:
+        """On which rows of a table the anchor holds; `X` is any table that the explainer takes."""
+        return self.rule.applies(X)
+
+    def coverage_on(self, X: Any) -> float:
+        """Share of the rows of `X` on which the anchor holds."""
+        return float(self.applies(X).mean())
+
+    def precision_on(self, X: Any, labels: Sequence[int] | NDArray[np.integer] | None = None) -> float:
+        """Share of the rows of `X` on which the anchor holds that have the explained label; NaN where it never holds.
+
+        Args:
+            X: any table that the explainer takes.
+            labels: the model's labels of all rows of `X`; None to ask the model.
+        """
+        holds = self.applies(X)
+        if labels is None:
+            if self.predict is None:
+                raise ArgumentError("labels must be given: this explanation was pickled and has no model to ask.")
+            labels = self.predict(X)
+        found = np.asarray(labels)[holds]
+        return float((found == self.label).mean()) if len(found) else float("nan")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The entries of the reference's ``data``."""
+        return {"anchor": self.anchor, "precision": self.precision, "coverage": self.coverage, "raw": self.raw}
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The entries of the reference's ``raw``; rows are numbers and category codes."""
+        drawn = self.encoded_examples
+        examples = {
+            "covered_true": drawn.rows[drawn.hits],
+            "covered_false": drawn.rows[~drawn.hits],
+            "uncovered_true": [],
+            "uncovered_false": [],
+        }
+        steps = self.training_path[1:]
+        return {
+            **self._raw_numbers(),
+            "feature": list(self.features),
+            "mean": [step.precision for step in steps],
+            "precision": [step.precision for step in steps],
+            "coverage": [step.coverage for step in steps],
+            "all_precision": self.training_path[0].precision,
+            "examples": [examples],
+            "instance": self.instance,
+            "instances": self.instance[None],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `Explanation.to_dict`, with the predicates and what they amount to on the training rows."""
+        predicates = [{"column": p.name, "operator": p.operator, "value": plain(p.value)} for p in self.rule.predicates]
+        steps = [{"precision": s.precision, "coverage": s.coverage, "n": s.n} for s in self.training_path]
+        return {**super().to_dict(), "predicates": predicates, "sampling": self.sampling, "training_path": steps}
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Figure of precision and coverage on training rows as the conditions accumulate. Needs matplotlib.
+
+        Args:
+            path: where the figure is also saved; the suffix chooses the format.
+        """
+        conditions = ["no condition", *self.anchor]
+        title = f"{self.label_words}: {self._precision_words()}"
+        return plot_rules(self.training_path, conditions, threshold=self.threshold, title=title, path=path)
+
+    @property
+    def remark(self) -> str:
+        """Says so where the rule holds for hardly any training row."""
+        n = self.training_path[-1].n
+        if not self.features or not self.success or (n >= FEW_COVERED and self.coverage >= LITTLE_COVERAGE):
+            return ""
+        rows = "no training row" if n == 0 else f"only {plural(n, 'training row')}"
+        other = "fewer, coarser conditions (disc_perc, max_anchor_size) or a lower threshold"
+        remedy = f'sampling="conditional", {other}' if self.sampling == "interventional" else other
+        return f"It holds for {rows}, and so says little beyond the explained row; {remedy} may give a wider rule."
+
+    def _precision_words(self) -> str:
+        if self.status is not Status.COUNTED:
+            return super()._precision_words()
+        low, high = (bound(end) for bound, end in zip((at_least, at_most), self.precision_interval, strict=True))
+        on_training = f"{self.training_path[-1].precision:.3f} on the training rows it was chosen on"
+        confidence = f"{100 * (1 - self.delta):g} % confidence"
+        return f"precision {on_training}, and between {low} and {high} on new rows with {confidence}"
+
+    def __str__(self) -> str:
+        what, share = self.label_words, f"{100 * self.coverage:.3g} % of the training rows"
+        if self.status is Status.EMPTY_HOLDS:
+            first = (
+                f"The model answers {what} on nearly every row, with {self._precision_words()}: no condition is needed."
+            )
+        elif not self.features:
+            first = f"No conditions were found that keep {what}: without any, it has {self._precision_words()}."
+        else:
+            others = ", whatever the other columns hold" if self.sampling == "interventional" else ""
+            first = (
+                f"Where {' and '.join(self.anchor)}, the model answers {what} with {self._precision_words()}{others}; "
+                f"that covers {share}."
+            )
+        return " ".join(part for part in (first, self.remark, self._remedy("conditions"), self._cost_words()) if part)
+
+    def _repr_html_(self) -> str:
+        """The rule as a table, for notebooks."""
+        steps = zip(["no condition", *self.anchor], self.training_path, strict=True)
+        lines = "".join(
+            f"<tr><td style='text-align:left'>{escape(words)}</td><td>{step.precision:.3f}</td>"
+            f"<td>{step.coverage:.3f}</td></tr>"
+            for words, step in steps
+        )
+        head = "<tr><th style='text-align:left'>on training rows</th><th>precision</th><th>coverage</th></tr>"
+        return f"<p>{escape(str(self))}</p><table><thead>{head}</thead><tbody>{lines}</tbody></table>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the model, which may be large and need not be picklable."""
+        return {**self.__dict__, "predict": None}

@@ -1,0 +1,56 @@
+"""The explained model as it reads a table: encoded rows in, labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Int, Shaped
+from torch_anchors.engine.labels import labels_of
+from torch_anchors.engine.max_rows import MaxRows
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.tables.schema import TableSchema
+
+LABELLED_AT_ONCE = 4096
+"""Rows of a pass whose only purpose is labels, unless `max_rows` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableModel:
+    """A model that reads the rows of a table.
+
+    Args:
+        predictor: labels the rows.
+        schema: of the table.
+        encode: from encoded rows to the columns that the model reads.
+        max_rows: of a pass whose only purpose is labels.
+    """
+
+    predictor: Predictor
+    schema: TableSchema
+    encode: Callable[[Tensor], Tensor]
+    max_rows: int
+
+    @classmethod
+    def of(cls, predictor: Predictor, schema: TableSchema, max_rows: int | str) -> TableModel:
+        """The model, as an explainer was given it."""
+        n = LABELLED_AT_ONCE if isinstance(max_rows, str) else int(max_rows)
+        return cls(predictor, schema, schema.encoder(predictor.device), n)
+
+    def render(self, codes: Float[Tensor, "rows columns"]) -> Shaped[Tensor, "rows features"]:
+        """What the model reads of encoded rows."""
+        return self.encode(codes).to(self.predictor.row_dtype)
+
+    def labels(self, codes: Float[Tensor, "rows columns"]) -> Int[Tensor, " rows"]:
+        """The model's labels of encoded rows."""
+        return labels_of(self.predictor, self.render, codes, MaxRows(self.max_rows))
+
+    def labels_of_table(self, X: Any) -> Int[np.ndarray, " rows"]:
+        """The model's labels of a user's table."""
+        codes = torch.as_tensor(self.schema.encode(X), device=self.predictor.device)
+        return self.labels(codes).cpu().numpy()

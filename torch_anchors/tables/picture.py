@@ -1,0 +1,77 @@
+"""Picture of a table's rule."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch_anchors import plot_style as style
+from torch_anchors.errors import ArgumentError
+from torch_anchors.plot_style import Axes, Figure
+from torch_anchors.search.protocol import Step
+
+
+def plot_rules(
+    steps: Sequence[Step],
+    conditions: Sequence[str],
+    *,
+    threshold: float | None = None,
+    title: str = "",
+    path: str | Path | None = None,
+) -> Figure:
+    """A figure of precision and coverage as the conditions of a rule accumulate, from top to bottom.
+
+    Args:
+        steps: the partial anchors, from the empty one to the whole rule.
+        conditions: what each of them adds, in words, such as "no condition" and then "Age > 37".
+        threshold: the precision that was asked for, drawn as a line.
+        title: the headline.
+        path: where the figure is also saved; the suffix chooses the format (``.png``, ``.pdf``, ``.svg``).
+
+    Raises:
+        ArgumentError: there is not one condition for each partial anchor, or there are none at all.
+        ImportError: matplotlib is not installed.
+    """
+    if len(steps) != len(conditions) or not steps:
+        raise ArgumentError(
+            f"conditions must be one for each of the {len(steps)} partial anchors, and at least one, "
+            f"got {len(conditions)}."
+        )
+    names = [textwrap.fill(name, 38) for name in conditions]
+    lines = [line for name in names for line in name.split("\n")]
+    height = 1.3 + 0.22 * len(lines) + 0.2 * len(names)
+    figure = style.new_figure(height)
+    left = (style.MARGIN + 0.5 + 0.085 * max(len(line) for line in lines)) / style.WIDTH  # inches a letter
+    gap, right = 0.05, 1 - 2 * style.MARGIN / style.WIDTH
+    bottom, top = 0.35 / height, 1 - 0.85 / height
+    width = (right - left - gap) / 2
+
+    precision = figure.add_axes((left, bottom, width, top - bottom))
+    coverage = figure.add_axes((left + width + gap, bottom, width, top - bottom), sharey=precision)
+    words = "Precision" if threshold is None else f"Precision (line: threshold {threshold:g})"
+    _draw_bars(precision, words, [step.precision for step in steps], style.HIT)
+    _draw_bars(coverage, "Coverage", [step.coverage for step in steps], style.FAINT_INK)
+    precision.set_yticks(range(len(names)), names, fontsize=10, color=style.INK)
+    precision.invert_yaxis()
+    coverage.tick_params(labelleft=False)
+    if threshold is not None:
+        precision.axvline(threshold, color=style.MISS, linewidth=1, linestyle=(0, (4, 3)))
+    figure.text(style.MARGIN / style.WIDTH, 1 - 0.2 / height, title, **style.headline_looks(title, 13))
+    return style.saved(figure, path)
+
+
+def _draw_bars(axes: Axes, title: str, values: Sequence[float], colour: str) -> None:
+    axes.barh(range(len(values)), values, height=0.5, color=colour, alpha=0.85)
+    for place, value in enumerate(values):
+        x, ink = (0.015, "white") if value > 0.15 else (value + 0.015, style.INK)
+        axes.text(x, place, f"{value:.3g}", va="center_baseline", color=ink, fontsize=9)
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(values) - 0.4))
+    axes.set_title(title, loc="left", fontsize=10, color=style.INK)
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8, color=style.FAINT_INK)
+    axes.tick_params(length=0)
+    axes.grid(axis="x", color="#E3E3E3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,89 @@
+"""An additive model of the explained model, that guesses which rules will hold before any row is drawn.
+
+It sees a row as the bins of its columns and adds up one weight for each; a sigmoid of the sum is the chance that the
+explained model gives the row a certain label. It is fitted once, to the labels of the training rows, and only ever
+proposes: what it says is never part of a result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, embedding_bag, one_hot
+
+from torch_anchors._shapes import Float, Int
+
+MAX_ROWS = 20_000
+"""Training rows that the weights are fitted to; more change them little."""
+PENALTY = 1e-4
+"""Weight decay. It keeps the weights of rare bins, and of labels that a few columns decide, finite."""
+MAX_ITERATIONS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """Chance of each label as a function of a row's bins; make one with `Surrogate.fit`.
+
+    Args:
+        weight: the weight of each bin of each column, the columns one after another, for each label.
+        intercept: for each label.
+        offset: where each column's bins begin in `weight`.
+    """
+
+    weight: Float[Tensor, "bins labels"]
+    intercept: Float[Tensor, " labels"]
+    offset: Int[Tensor, " columns"]
+
+    @classmethod
+    def fit(
+        cls,
+        binned: Int[Tensor, "rows columns"],
+        labels: Int[Tensor, " rows"],
+        n_bins: Sequence[int],
+        n_labels: int,
+    ) -> Surrogate:
+        """Logistic regression of "has this label", one for each label, on the bins of the rows' columns.
+
+        Args:
+            binned: training rows.
+            labels: the explained model's labels of them, 0 to `n_labels` - 1.
+            n_bins: number of bins of each column. One more is kept, with weight 0, for values that no row has.
+            n_labels: number of labels.
+        """
+        sizes = torch.tensor(n_bins, device=binned.device) + 1
+        offset = sizes.cumsum(0) - sizes
+        step = -(-len(binned) // MAX_ROWS)
+        with torch.inference_mode(False), torch.enable_grad():
+            codes = binned[::step] + offset
+            target = one_hot(labels[::step].clone(), n_labels).float()  # a clone may be an inference tensor no more
+            weight, intercept = _fit_weights(codes, target, int(sizes.sum()))
+        return cls(weight, intercept, offset)
+
+
+def _fit_weights(
+    codes: Int[Tensor, "rows columns"], target: Float[Tensor, "rows labels"], n_codes: int
+) -> tuple[Float[Tensor, "codes labels"], Float[Tensor, " labels"]]:
+    """Weights of all codes, and intercepts, of least penalised logistic loss; an absent code's weight stays 0."""
+    shape = n_codes + 1, target.shape[1]  # the last line is the intercepts
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The penalised loss and its gradient. One copy to the device and one back for each step."""
+        parameters = torch.as_tensor(values, dtype=torch.float32, device=target.device).view(shape).requires_grad_()
+        weight, intercept = parameters[:-1], parameters[-1]
+        margin = embedding_bag(codes, weight, mode="sum") + intercept
+        errors = binary_cross_entropy_with_logits(margin, target, reduction="none").mean(0).sum()
+        value = errors + PENALTY * weight.square().sum()
+        (gradient,) = torch.autograd.grad(value, parameters)
+        return float(value.detach()), gradient.flatten().double().cpu().numpy()
+
+    # PyTorch's own L-BFGS would import its compiler, which takes seconds.
+    found = minimize(loss, np.zeros(math.prod(shape)), jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS})
+    parameters = torch.as_tensor(found.x, dtype=torch.float32, device=target.device).view(shape)
+    return parameters[:-1].contiguous(), parameters[-1].contiguous()

@@ -1,0 +1,140 @@
+"""A rule in the user's words: conditions on named columns, to be read and to be checked on any table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+
+from torch_anchors._shapes import Bool, Float
+from torch_anchors.tables.discretizer import Discretizer
+from torch_anchors.tables.schema import TableSchema
+
+Operator = Literal["==", "<=", ">"]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """One elementary condition, such as ``Age > 37``.
+
+    Args:
+        column: number of the column.
+        name: name of the column.
+        operator: "==" for a category, "<=" or ">" for a number.
+        value: the category in the user's words, or the number, unrounded.
+        code: the same in an encoded table: the category's code, or the number.
+    """
+
+    column: int
+    name: str
+    operator: Operator
+    value: Any
+    code: float
+
+    def __str__(self) -> str:
+        return _describe(self.name, [self])
+
+    def applies(self, rows: Float[np.ndarray, "rows columns"]) -> Bool[np.ndarray, " rows"]:
+        """On which rows of an encoded table the condition holds."""
+        values = rows[:, self.column]
+        if self.operator == "==":
+            return values == self.code
+        return values <= self.code if self.operator == "<=" else values > self.code
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A conjunction of predicates on tables with the columns of `schema`; without any it holds on every row.
+
+    Example:
+        >>> from torch_anchors.tables.columns import Column
+        >>> schema = TableSchema((Column("Age"), Column("Job", ("Clerk", "Nurse"))))
+        >>> rule = Rule((Predicate(0, "Age", ">", 37.0, 37.0), Predicate(1, "Job", "==", "Nurse", 1.0)), schema)
+        >>> rule.conditions
+        ['Age > 37.00', 'Job = Nurse']
+        >>> rule.applies({"Age": [30, 40, 50], "Job": ["Nurse", "Nurse", "Clerk"]})
+        array([False,  True, False])
+    """
+
+    predicates: tuple[Predicate, ...]
+    schema: TableSchema = field(repr=False)
+
+    @classmethod
+    def from_bins(
+        cls,
+        schema: TableSchema,
+        discretizer: Discretizer,
+        bins: Iterable[tuple[int, int, int]],
+        instance: Float[np.ndarray, " columns"],
+    ) -> Rule:
+        """The rule whose predicates are the bins (column, low, high) that hold on the encoded `instance`."""
+        predicates = []
+        for column, low, high in bins:
+            name, cuts = schema.names[column], discretizer.cuts[column]
+            if discretizer.categorical[column]:
+                code = float(instance[column])
+                predicates.append(Predicate(column, name, "==", schema.columns[column].shown(code), code))
+                continue
+            if low > 0:
+                predicates.append(Predicate(column, name, ">", float(cuts[low - 1]), float(cuts[low - 1])))
+            if high < len(cuts):
+                predicates.append(Predicate(column, name, "<=", float(cuts[high]), float(cuts[high])))
+        return cls(tuple(predicates), schema)
+
+    @property
+    def conditions(self) -> list[str]:
+        """One readable condition a column, two bounds on one column merged: ``37.00 < Age <= 48.00``."""
+        by_column = sorted(self.predicates, key=lambda predicate: predicate.column)
+        return [
+            _describe(name, list(group)) for (_, name), group in groupby(by_column, key=lambda p: (p.column, p.name))
+        ]
+
+    def applies(self, table: Any) -> Bool[np.ndarray, " rows"]:
+        """On which rows of a table, of any kind that the schema reads, all predicates hold."""
+        rows = self.schema.encode(table)
+        holds = [predicate.applies(rows) for predicate in self.predicates]
+        return np.logical_and.reduce(holds) if holds else np.ones(len(rows), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.predicates)
+
+    def __str__(self) -> str:
+        return " AND ".join(self.conditions) or "(no condition)"
+
+
+def format_number(number: float) -> str:
+    """A number with two decimals, or with three significant digits where two decimals would show fewer.
+
+    Example:
+        >>> [format_number(x) for x in (37.0, -2.5, 0.12345, 0.0013, 2.5e-7)]
+        ['37.00', '-2.50', '0.123', '0.0013', '2.5e-07']
+    """
+    size = abs(number)
+    if size >= 1e15 or 0 < size < 1e-4:
+        return f"{number:.3g}"
+    if number == 0 or size >= 1:
+        return f"{number:.2f}"
+    digits = f"{number:.{2 - math.floor(math.log10(size))}f}"
+    whole, decimals = digits.split(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def _describe(name: str, predicates: Sequence[Predicate]) -> str:
+    """Predicates on one column in words."""
+    for predicate in predicates:
+        if predicate.operator == "==":
+            return f"{name} = {predicate.value}"
+    lower = max((p.code for p in predicates if p.operator == ">"), default=-math.inf)
+    upper = min((p.code for p in predicates if p.operator == "<="), default=math.inf)
+    if math.isinf(lower):
+        return f"{name} <= {format_number(upper)}"
+    if math.isinf(upper):
+        return f"{name} > {format_number(lower)}"
+    low, high = format_number(lower), format_number(upper)
+    if low == high:
+        low, high = repr(lower), repr(upper)
+    return f"{low} < {name} <= {high}"

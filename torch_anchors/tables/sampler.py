@@ -1,0 +1,224 @@
+"""Perturbed rows of a table, drawn for many anchors of many instances in one batched operation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Bool, Float, Int, Shaped
+from torch_anchors.errors import AnchorsWarning, ArgumentError
+from torch_anchors.perturb.protocol import Order
+from torch_anchors.search.protocol import Anchor, SampleRequest
+from torch_anchors.tables import bitsets
+from torch_anchors.tables.conditions import Conditions
+from torch_anchors.tables.training import TrainingRows
+
+SAMPLINGS = ("interventional", "conditional")
+"""The distributions that rows come from; see `RowSampler`."""
+
+ENTROPY = 2**53
+"""Random whole numbers are below this. Their remainders choose rows, which is the same choice on every device."""
+
+
+class RowSampler:
+    """Draws rows on which an anchor holds; the engine's `Sampler` for tables.
+
+    Under "interventional" sampling a row is a random training row whose values in the anchor's columns are replaced,
+    all together, by those of a random training row on which the anchor holds. The other columns are independent of
+    the anchor, so that the rows show what the conditions do by themselves, though some may look like no real row.
+    Under "conditional" sampling a row is a random training row on which the anchor holds, and so is realistic.
+
+    Where no training row satisfies the anchor, its columns, taken from left to right, are replaced together as far as
+    there is a row that satisfies them together, and each of the others by itself from a row that satisfies its own
+    condition. Where there is no such row either, a category is set to the instance's and a number is drawn uniformly
+    from its bins, and a warning says so. Every row drawn satisfies its anchor.
+
+    Args:
+        training: the rows to draw from; drawing is done on their device.
+        instances: the explained rows, numbers and category codes; an order names one by its number.
+        sampling: one of the two distributions above.
+        to_model: turns drawn rows into what the model reads, such as one-hot columns; None leaves them as they are.
+        dtype: of the model's rows.
+
+    Raises:
+        ArgumentError: another `sampling`, or instances that have not as many columns as the training rows.
+    """
+
+    independent = False
+    repeatable = False
+
+    def __init__(
+        self,
+        training: TrainingRows,
+        instances: Float[np.ndarray, "instances columns"],
+        *,
+        sampling: str = "interventional",
+        to_model: Callable[[Tensor], Tensor] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if sampling not in SAMPLINGS:
+            raise ArgumentError(f"sampling must be one of {SAMPLINGS}, got {sampling!r}.")
+        if instances.shape[1] != training.values.shape[1]:
+            raise ArgumentError(
+                f"instances must have the training rows' {training.values.shape[1]} columns, got {instances.shape[1]}."
+            )
+        self.training = training
+        self.instances = instances
+        self.sampling = sampling
+        self.dtype = dtype
+        self.device = training.values.device
+        self._to_model = to_model or _unchanged
+        rows = torch.as_tensor(instances, dtype=training.values.dtype)
+        self._instance_codes = rows.to(self.device)
+        predicates = training.discretizer.predicates(training.discretizer.bin(rows))
+        self.predicates = predicates.to(self.device)
+        self._host_predicates = torch.stack([predicates.column, predicates.low, predicates.high]).numpy()
+
+    @property
+    def n_predicates(self) -> int:
+        """Number of predicates, the same for every instance."""
+        return self.predicates.column.shape[1]
+
+    def draw(self, orders: Sequence[Order]) -> list[Float[Tensor, "n columns"]]:
+        """Rows for each order, numbers and category codes, on the device.
+
+        An order's rows depend on its instance, request and random stream alone, not on the other orders.
+        """
+        instances = np.array([order.instance for order in orders], dtype=np.int64)
+        conditions = self.conditions(instances, [order.request.anchor for order in orders])
+        step = self.training.index.n_anchors_at_once(conditions.column.shape[1])
+        drawn: list[Tensor] = []
+        for first in range(0, len(orders), step):
+            part = slice(first, first + step)
+            drawn += self._draw(orders[part], instances[part], conditions[part])
+        return drawn
+
+    def bins(self, instance: int, anchor: Anchor) -> list[tuple[int, int, int]]:
+        """Column, lowest and highest bin of each predicate of an anchor."""
+        return [tuple(line) for line in self._host_predicates[:, instance, list(anchor)].T.tolist()]
+
+    def instance_code(self, instance: Any) -> Float[Tensor, "1 columns"]:
+        """The explained row itself."""
+        return self._instance_codes[instance : instance + 1]
+
+    def row_shape(self) -> tuple[int, ...]:
+        """The number of columns that the model reads, alone in a tuple."""
+        return tuple(self._to_model(self.training.values[:1]).shape[1:])
+
+    def empty(self, n: int) -> Shaped[Tensor, "rows features"]:
+        """Room for `n` of the model's rows."""
+        return torch.empty(n, *self.row_shape(), dtype=self.dtype, device=self.device)
+
+    def render(
+        self, codes: Float[Tensor, "rows columns"], out: Shaped[Tensor, "rows features"] | None = None
+    ) -> Shaped[Tensor, "rows features"]:
+        """The model's rows for drawn rows; written into `out` when given."""
+        rows = self._to_model(codes)
+        return rows.to(self.dtype) if out is None else out.copy_(rows)
+
+    def n_covered(
+        self, instances: Sequence[int] | NDArray[np.int64], anchors: Sequence[Anchor]
+    ) -> Int[Tensor, " anchors"]:
+        """Number of training rows on which each anchor, of the instance beside it, holds; on the device."""
+        return self.training.index.count(self.conditions(instances, anchors))
+
+    def conditions(self, instances: Sequence[int] | NDArray[np.int64], anchors: Sequence[Anchor]) -> Conditions:
+        """What each anchor, of the instance beside it, demands of each column, from left to right."""
+        return Conditions.of_anchors(self._host_predicates, instances, anchors)
+
+    def _draw(self, orders: Sequence[Order], instances: NDArray[np.int64], conditions: Conditions) -> list[Tensor]:
+        """Rows for as many orders as the index looks up at a time."""
+        index, values = self.training.index, self.training.values
+        sizes = [_n_rows(order) for order in orders]
+        owner = self._send(np.repeat(np.arange(len(orders)), sizes))
+        entropy = self._send(_entropy(orders, sizes, conditions))
+        starts, lengths = index.spans(conditions)
+        spans = self._send(np.stack([conditions.column, starts, lengths])).index_select(1, owner)
+        column, start, length = spans
+
+        prefixes = index.prefixes(conditions)
+        joint = bitsets.choose(prefixes.words, owner, entropy[:, 0])
+        source = joint[:, None].expand(column.shape)
+        # Nearly always each anchor as a whole holds on some row. An accelerator would have to be waited for to know.
+        if self.device.type != "cpu" or bool((prefixes.length < column.shape[1]).any()):
+            single = index.choose_in_spans(column, start, length, entropy[:, 2:])
+            in_prefix = torch.arange(column.shape[1], device=self.device) < prefixes.length[owner, None]
+            source = torch.where(in_prefix, source, single)
+        cell = source * values.shape[1] + column.clamp(min=0)
+        replacement = values.flatten().index_select(0, cell.flatten()).view(cell.shape)
+
+        absent = (lengths == 0) & (conditions.column >= 0)
+        if absent.any():
+            least, greatest = self._value_ranges(conditions, absent, instances)[:, owner]
+            invented = uniform_between(least, greatest, entropy[:, 2:])
+            replacement = torch.where(self._send(absent)[owner], invented, replacement)
+
+        base = joint if self.sampling == "conditional" else entropy[:, 1] % index.n_rows
+        rows = replace_columns(values.index_select(0, base), column, replacement)
+        return list(torch.split(rows, sizes))
+
+    def _value_ranges(
+        self, conditions: Conditions, absent: Bool[np.ndarray, "anchors positions"], instances: NDArray[np.int64]
+    ) -> Float[Tensor, "2 anchors positions"]:
+        """Least and greatest value to draw for the conditions that no training row satisfies."""
+        anchor, position = absent.nonzero()
+        column, low, high = (bins[absent] for bins in (conditions.column, conditions.low, conditions.high))
+        warnings.warn(
+            f"No training row has the instance's category, or a number in its bins, in columns "
+            f"{sorted(set(column.tolist()))}; drawn rows get the instance's category or a number drawn uniformly from "
+            "the bins. Explain rows that look like train_data, or fit on more rows.",
+            AnchorsWarning,
+            stacklevel=4,
+        )
+        ranges = torch.zeros(2, *absent.shape, dtype=self.training.values.dtype)
+        own = self.instances[instances[anchor], column]
+        ranges[:, anchor, position] = self.training.discretizer.value_ranges(column, low, high, own, ranges.dtype)
+        return ranges.to(self.device, non_blocking=True)
+
+    def _send(self, array: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(array).to(self.device, non_blocking=True)
+
+
+def _unchanged(codes: Tensor) -> Tensor:
+    return codes
+
+
+def replace_columns(
+    rows: Float[Tensor, "rows columns"],
+    column: Int[Tensor, "rows positions"],
+    replacement: Float[Tensor, "rows positions"],
+) -> Float[Tensor, "rows columns"]:
+    """The rows with `replacement[r, j]` in column `column[r, j]`; column -1 replaces nothing."""
+    n_columns = rows.shape[1]
+    # Padding is written to a column that is cut off again: there is no scatter with a mask.
+    wide = torch.nn.functional.pad(rows, (0, 1))
+    return wide.scatter_(1, torch.where(column < 0, n_columns, column), replacement)[:, :n_columns]
+
+
+def uniform_between(
+    least: Float[Tensor, "*shape"], greatest: Float[Tensor, "*shape"], entropy: Int[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Uniform random numbers from `least` to `greatest`, neither less nor greater for any rounding."""
+    share = entropy.to(least.dtype) / ENTROPY
+    return torch.minimum(least + share * (greatest - least).clamp(min=0), greatest)
+
+
+def _n_rows(order: Order) -> int:
+    if not isinstance(order.request, SampleRequest):
+        raise TypeError(f"Rows of a table are sampled, never enumerated, got {order.request!r}.")
+    return order.request.n
+
+
+def _entropy(orders: Sequence[Order], sizes: Sequence[int], conditions: Conditions) -> Int[np.ndarray, "rows numbers"]:
+    """Random whole numbers for each row: for its joint row, its base row, and each condition of its anchor."""
+    uniform = np.zeros((sum(sizes), 2 + conditions.column.shape[1]))
+    widths = 2 + (conditions.column >= 0).sum(axis=1)
+    for order, end, n, width in zip(orders, np.cumsum(sizes), sizes, widths, strict=True):
+        uniform[end - n : end, :width] = order.rng.random((n, width))
+    return (uniform * ENTROPY).astype(np.int64)

@@ -1,0 +1,258 @@
+"""What a user calls a table <-> a matrix of numbers and category codes, and the rows that a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Int, Shaped
+from torch_anchors.errors import ArgumentError
+from torch_anchors.tables.columns import Column, missing
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """The columns of a table, and how tables with these columns become matrices; make one with `TableSchema.infer`.
+
+    A table is a pandas or Polars DataFrame, a mapping from names to columns, a pandas Series (one row), a NumPy
+    array, a tensor, or nested lists; a single row may be one-dimensional. Its *encoded* form is a float64 matrix
+    with one column for each feature: a number, or the code of a category. A category that the schema does not know
+    has the code `n_categories`.
+
+    Args:
+        columns: one for each feature.
+        ohe: whether the model reads categories as one-hot columns. Arrays and tensors then have a block of 0s and
+            one 1 in place of each categorical feature; a DataFrame may have the block or the category.
+    """
+
+    columns: tuple[Column, ...]
+    ohe: bool = False
+
+    @classmethod
+    def infer(
+        cls,
+        table: Any,
+        feature_names: Sequence[Any] | None = None,
+        categorical_names: Mapping[Any, Sequence[Any]] | None = None,
+        ohe: bool = False,
+    ) -> TableSchema:
+        """The columns of `table`.
+
+        Columns that hold text, booleans or pandas categories are categorical, their categories in pandas' order or
+        sorted; so are those in `categorical_names`. All others are numeric.
+
+        Args:
+            table: training rows.
+            feature_names: names of the features; of a DataFrame, the columns to use. None takes a DataFrame's names,
+                or x0, x1, ... for an array.
+            categorical_names: for the number (or name) of each categorical feature, its categories; where the table
+                holds numbers in it, category i is the one of code i. Numbers count features, whatever `ohe` is.
+            ohe: whether an array's categories are one-hot encoded.
+
+        Raises:
+            ArgumentError: a column that is neither numbers nor categories, a feature in `categorical_names` or
+                `feature_names` that is not in the table, or a number of columns that does not fit.
+
+        Example:
+            >>> TableSchema.infer(np.zeros((5, 2)), ["Age", "Job"], {1: ["Clerk", "Nurse"]}).columns[1]
+            Column(name='Job', categories=('Clerk', 'Nurse'), coded=True)
+        """
+        by_name = _by_name(table)
+        names = list(map(str, (by_name or ()) if feature_names is None else feature_names))
+        if by_name is not None and (not ohe or set(names) <= set(by_name)):
+            values = _select(by_name, names, "train_data")
+        else:
+            rows = _as_matrix(table, "train_data")
+            names = names or [f"x{i}" for i in range(rows.shape[1])]
+            known = _by_number(categorical_names, names)
+            if ohe:
+                columns = tuple(Column(name, known.get(i), coded=i in known) for i, name in enumerate(names))
+                schema = cls(columns, ohe)
+                _require_width(rows, schema.width, "train_data")
+                return schema
+            _require_width(rows, len(names), "train_data")
+            values = list(rows.T)
+        known = _by_number(categorical_names, names)
+        return cls(
+            tuple(Column.infer(name, v, known.get(i)) for i, (name, v) in enumerate(zip(names, values, strict=True))),
+            ohe,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def n_categories(self) -> tuple[int | None, ...]:
+        """Number of categories of each column; None for numeric ones."""
+        return tuple(column.n_categories for column in self.columns)
+
+    @property
+    def width(self) -> int:
+        """Number of columns that the model reads."""
+        return sum(n or 1 for n in self.n_categories) if self.ohe else len(self.columns)
+
+    def encode(self, table: Any, *, argument: str = "X") -> Float[np.ndarray, "rows columns"]:
+        """The table as numbers and category codes.
+
+        Args:
+            table: any table with these columns; a DataFrame's are found by name, and it may have others.
+            argument: what error messages call the table.
+
+        Raises:
+            ArgumentError: other columns than the schema's, values that are no numbers where numbers are expected,
+                missing or infinite values, or one-hot blocks that are not one-hot.
+
+        Example:
+            >>> schema = TableSchema((Column("Age"), Column("Job", ("Clerk", "Nurse"))))
+            >>> schema.encode({"Age": [37, 52], "Job": ["Nurse", "Clerk"]})
+            array([[37.,  1.],
+                   [52.,  0.]])
+        """
+        by_name = _by_name(table)
+        if by_name is not None and (not self.ohe or set(self.names) <= set(by_name)):
+            values = _select(by_name, self.names, argument)
+        else:
+            rows = _as_matrix(table, argument)
+            _require_width(rows, self.width, argument)
+            values = self._collapse(rows, argument) if self.ohe else list(rows.T)
+        incomplete = [c.name for c, v in zip(self.columns, values, strict=True) if missing(v).any()]
+        if incomplete:
+            raise ArgumentError(
+                f"{argument} must have no missing values, but has some in the columns {incomplete!r}. Fill them in, "
+                "or drop those rows."
+            )
+        columns = [c.encode(v, argument=argument) for c, v in zip(self.columns, values, strict=True)]
+        return np.column_stack(columns)
+
+    def decode(self, rows: Float[np.ndarray, "rows columns"]) -> dict[str, NDArray[Any]]:
+        """The values of each column as the user's tables have them; `pandas.DataFrame` makes a table of the result.
+
+        Categories that the schema does not know are None.
+        """
+        return {c.name: c.decode(values) for c, values in zip(self.columns, rows.T, strict=True)}
+
+    def check_known(self, rows: Float[np.ndarray, "rows columns"], *, argument: str = "train_data") -> None:
+        """Raises an ArgumentError where encoded rows have a category that the schema does not know."""
+        for column, values in zip(self.columns, rows.T, strict=True):
+            if column.categories is None:
+                continue
+            unknown = np.setdiff1d(values, np.arange(len(column.categories)))
+            if len(unknown):
+                raise ArgumentError(
+                    f"{argument} must have the codes 0 to {len(column.categories) - 1} in the column {column.name!r}, "
+                    f"for the categories {list(column.categories)!r}, got {unknown[:5].tolist()}. Name all categories."
+                )
+
+    def encoder(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+        """A function from encoded rows (n, columns) on `device` to the rows (n, width) that the model reads.
+
+        A category that the schema does not know is all 0s in one-hot columns.
+        """
+        if not self.ohe:
+            return _as_they_are
+        source = [i for i, n in enumerate(self.n_categories) for _ in range(n or 1)]
+        category = [code for n in self.n_categories for code in ([-1] if n is None else range(n))]
+        return _OneHot(*torch.tensor([source, category], device=device))
+
+    def _collapse(self, rows: Shaped[np.ndarray, "rows features"], argument: str) -> list[NDArray[Any]]:
+        """The columns of one-hot encoded rows: numbers and category codes."""
+        columns, first = [], 0
+        for column in self.columns:
+            last = first + (column.n_categories or 1)
+            block = rows[:, first:last]
+            if column.categories is None:
+                columns.append(block[:, 0])
+            elif np.isin(block, (0, 1)).all() and (block.sum(axis=1) <= 1).all():
+                columns.append(np.where(block.any(axis=1), block.argmax(axis=1), last - first))
+            else:
+                raise ArgumentError(
+                    f"{argument} must be one-hot in its columns {first} to {last - 1}, for {column.name!r}: "
+                    "0s and at most one 1. With codes or categories there, leave ohe at False."
+                )
+            first = last
+        return columns
+
+
+@dataclass(frozen=True, slots=True)
+class _OneHot:
+    """From encoded rows to numbers and one-hot categories: each feature's column, and its category or -1."""
+
+    columns: Int[Tensor, " features"]
+    codes: Int[Tensor, " features"]
+
+    def __call__(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows features"]:
+        values = rows.index_select(1, self.columns)
+        return torch.where(self.codes < 0, values, (values == self.codes).to(values.dtype))
+
+
+def _as_they_are(rows: Tensor) -> Tensor:
+    return rows
+
+
+def _by_name(table: Any) -> dict[str, Any] | None:
+    """The columns of a DataFrame or mapping, or the values of a Series, by name; None for any other table."""
+    if hasattr(table, "columns") and hasattr(table, "__getitem__"):
+        return {str(label): table[label] for label in table.columns}
+    if isinstance(table, Mapping) or (hasattr(table, "to_frame") and hasattr(table, "items")):
+        return {str(label): [v] if np.ndim(v) == 0 else v for label, v in table.items()}
+    return None
+
+
+def _select(by_name: Mapping[str, Any], names: Sequence[str], argument: str) -> list[Any]:
+    absent = [name for name in names if name not in by_name]
+    if absent:
+        raise ArgumentError(
+            f"{argument} must have the columns {list(names)!r}, but lacks {absent!r}; it has {list(by_name)!r}. "
+            "Rename its columns, or change feature_names."
+        )
+    return [by_name[name] for name in names]
+
+
+def _as_matrix(table: Any, argument: str) -> Shaped[np.ndarray, "rows columns"]:
+    """An array, a tensor, nested lists or a DataFrame as an array (rows, columns)."""
+    if isinstance(table, Tensor):
+        table = table.detach().cpu()
+        table = table.float() if table.dtype == torch.bfloat16 else table  # NumPy has no such type.
+    rows = np.asarray(table)
+    if rows.dtype.kind in "US":
+        if isinstance(table, np.ndarray):
+            raise ArgumentError(
+                f"{argument} must hold numbers, got an array of text, in which numbers and text look alike. Pass a "
+                "DataFrame, or an array of dtype object."
+            )
+        rows = np.asarray(table, dtype=object)
+    if rows.ndim == 1:
+        rows = rows[None]
+    if rows.ndim != 2:
+        raise ArgumentError(f"{argument} must be a table (rows, columns) or one row, got the shape {rows.shape}.")
+    return rows
+
+
+def _require_width(rows: Shaped[np.ndarray, "rows columns"], width: int, argument: str) -> None:
+    if rows.shape[1] != width:
+        raise ArgumentError(
+            f"{argument} must have {width} columns, as feature_names and categorical_names say, got {rows.shape[1]}."
+        )
+
+
+def _by_number(
+    categorical_names: Mapping[Any, Sequence[Any]] | None, names: Sequence[str]
+) -> dict[int, tuple[Any, ...]]:
+    """The categories of each categorical feature by its number, which may have been given by name."""
+    known = {}
+    for key, categories in (categorical_names or {}).items():
+        number = names.index(key) if key in names else key
+        if not isinstance(number, int | np.integer) or not 0 <= number < len(names):
+            raise ArgumentError(
+                f"categorical_names must have numbers from 0 to {len(names) - 1}, or names, of features as keys, got "
+                f"{key!r}. With ohe, a number counts features, not one-hot columns."
+            )
+        known[int(number)] = tuple(categories)
+    return known
