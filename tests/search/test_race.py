@@ -219,6 +219,18 @@ def test_the_empty_anchor_needs_no_rows():
     assert run.result.coverage == 1.0
 
 
+@pytest.mark.parametrize(("truth", "expected"), [(1.0, Status.EMPTY_HOLDS), (0.8, Status.NOT_FOUND)])
+def test_an_empty_anchor_that_was_not_counted_for_sure_is_tested_like_any_other(truth, expected):
+    """A model that does not repeat itself labelled the training rows once, by chance as wanted."""
+    space = SearchSpace(1, coverage=lambda anchor: 1.0 if not anchor else 0.3)
+    proposals = Proposals({(0,): 0.5}, 0.97, empty_is_exact=False)
+    oracle = ArmsOracle(1, lambda anchor: truth if not anchor else 0.5, 0)
+    run = drive(race_search(replace(space, proposals=lambda: proposals), CONFIG), oracle)
+    assert run.result.status is expected
+    assert run.n_new > 20
+    assert [step.anchor for step in run.result.path].count(()) == 1
+
+
 def test_without_proposals_there_is_nothing_to_find():
     result = drive(race(SearchSpace(3, coverage=len), CONFIG, {}, 0.4), ArmsOracle(3, len)).result
     assert (result.status, result.anchor, result.precision) == (Status.NOT_FOUND, (), 0.4)

@@ -90,13 +90,15 @@ class Proposals:
     """Anchors that a cheap guess of the model thinks worth certifying, before any row is drawn.
 
     `guesses` are the proposed anchors and the precision that each is expected to have. `empty_precision` is the
-    precision of the empty anchor. `shorter(anchor)` gives a proposed anchor without one condition, without two, and
-    so on to a single condition, with the precision that each is expected to have.
+    precision of the empty anchor; unless `empty_is_exact`, it is but another guess. `shorter(anchor)` gives a proposed
+    anchor without one condition, without two, and so on to a single condition, with the precision that each is expected
+    to have.
     """
 
     guesses: Mapping[Anchor, float]
     empty_precision: float
     shorter: Callable[[Anchor], Mapping[Anchor, float]] = lambda anchor: {}
+    empty_is_exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

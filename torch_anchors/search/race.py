@@ -81,13 +81,16 @@ def race_search(space: SearchSpace, config: SearchConfig) -> Search:
 
 
 def _certify(proposals: Proposals, space: SearchSpace, config: SearchConfig) -> Search:
-    guesses, empty_precision = proposals.guesses, proposals.empty_precision
+    guesses, empty_precision = dict(proposals.guesses), proposals.empty_precision
+    if not proposals.empty_is_exact:
+        guesses[()] = empty_precision
     empty = Step((), empty_precision, 1.0, 0)
-    if empty_precision >= config.threshold:
+    if proposals.empty_is_exact and empty_precision >= config.threshold:
         interval = (empty_precision, empty_precision)
         return SearchResult((), empty_precision, interval, 1.0, Status.EMPTY_HOLDS, 0, 0, (empty,))
     limit = config.max_anchor_size
-    anchors = [anchor for anchor in guesses if anchor and (limit is None or len(anchor) <= limit)]
+    runs = (anchor for anchor in guesses if anchor or not proposals.empty_is_exact)
+    anchors = [anchor for anchor in runs if limit is None or len(anchor) <= limit]
     if not anchors:
         return SearchResult((), empty_precision, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0, (empty,))
 
@@ -231,7 +234,8 @@ class _Race:
     def result(self, space: SearchSpace, empty: Step) -> SearchResult:
         """The winner; or, where there is none, the sampled anchor of highest precision, less a standard error."""
         if self.winner is not None:
-            status, k = Status.CERTIFIED, self.winner
+            k = self.winner
+            status = Status.CERTIFIED if self.anchors[k] else Status.EMPTY_HOLDS
         elif not self.runners:
             return SearchResult((), empty.precision, (0.0, 1.0), 1.0, Status.ROW_BUDGET, 0, 0, (empty,))
         else:
@@ -249,7 +253,7 @@ class _Race:
             status=status,
             n=chosen.n,
             n_hits=chosen.n_hits,
-            path=(empty, *sorted(path, key=lambda step: len(step.anchor))),
+            path=(empty, *sorted((step for step in path if step.anchor), key=lambda step: len(step.anchor))),
         )
 
     @property

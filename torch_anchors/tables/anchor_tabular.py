@@ -295,7 +295,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         by_default = settings.method != "beam"
         proposer = self._proposer() if by_default and self.sampling == "interventional" else None
         split = self._split() if by_default and self.sampling == "conditional" else None
-        spaces = RowSpaces(self._labelled(), sampler, of_instance, config, proposer, split)
+        repeats = self._predictor.repeats
+        spaces = RowSpaces(self._labelled(), sampler, of_instance, config, proposer, split, repeats)
         return (spaces.space(case.instance) for case in cases)
 
     def explanations(

@@ -40,6 +40,7 @@ class RowSpaces:
         config: of the searches.
         proposer: proposes anchors to certify by drawing rows; None where none are wanted.
         split: the training rows in two parts, for rules that are counted; None where none are wanted.
+        repeats: whether the model repeats its answers, so that the labels of the training rows say all of them.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class RowSpaces:
         config: SearchConfig,
         proposer: Proposer | None = None,
         split: SplitTable | None = None,
+        repeats: bool = True,
     ) -> None:
         self._training, self._sampler, self._labels = training, sampler, labels
-        self._config, self._proposer, self._split = config, proposer, split
+        self._config, self._repeats = config, repeats
+        self._proposer, self._split = proposer, split
         self._classes = training.class_of(labels)
         self._covered = Covered(training, sampler)
 
@@ -84,9 +87,9 @@ class RowSpaces:
 
     def _proposals(self, i: int) -> Proposals:
         """Anchors of row i that the surrogate thinks worth certifying."""
-        return Proposals(
-            self._proposed[i].guesses, float(self._training.shares[self._classes[i]]), partial(self._shorter, i)
-        )
+        share = float(self._training.shares[self._classes[i]])
+        guesses = self._proposed[i].guesses
+        return Proposals(guesses, share, partial(self._shorter, i), empty_is_exact=self._repeats)
 
     @cached_property
     def _proposed(self) -> list[ProposedAnchors]:
