@@ -7,12 +7,12 @@ is known. "false" is the share of explanations that come back with `success` alt
 below the threshold; "outside" that of intervals without the true precision. Either is promised to be at most `delta`,
 and is printed with the 95 % interval of Clopper and Pearson; a "!" marks one that is above `delta` beyond doubt.
 
-1. Rules counted on a table's rows (`sampling="conditional"`) whose labels are noise, or nearly. "same rows" is what this
-   is to prevent: the share of tables in which the best of the rules of 3 conditions or fewer, counted on the rows that
-   it was chosen on, is false.
+1. Rules counted on a table's rows (`sampling="conditional"`) whose labels are noise, or nearly. "same rows" is what the
+   test on other rows is to prevent: among every fourth table, the share of those in which the largest rule, of 3
+   conditions or fewer, that reaches the threshold on all rows is false.
 2. Rules and superpixels tried on drawn rows, where every row's label is a coin that falls just below the threshold.
-3. Models that do not repeat themselves. "noticed" is the share of runs with a warning. The truth is about fresh answers:
-   known for coin flips, else from fresh rows, asked in batches of 100.
+3. Models that do not repeat themselves. "noticed" is the share of runs with a warning. The truth is about fresh
+   answers: known for coin flips, else from fresh rows, asked in batches of 100.
 4. The mean of reported less true precision, with its standard error: of what was certified, and of what was not found
    or only counted.
 """
@@ -25,7 +25,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,6 +38,8 @@ from torch_anchors.search.exact import superset_precisions
 
 TOLERANCE = 1e-9
 """Rounding allowed to a precision that is known."""
+DELTA = 0.1
+"""What parts 2 to 4 ask for."""
 N_FRESH, AT_ONCE = 10_000, 100
 """Fresh rows that show a precision, and how many of them are asked together."""
 
@@ -59,7 +60,7 @@ class Outcome:
         outside: whether the true precision is outside the interval.
         gap: reported less true precision.
         n_rows: that were sent to the model.
-        same_rows: whether the best rule by counts on the rows that it was chosen on is false.
+        same_rows: whether the best rule by counts on the rows that it was chosen on is false; None if not looked at.
         noticed: whether a warning says that the model does not repeat itself.
     """
 
@@ -68,11 +69,11 @@ class Outcome:
     outside: bool
     gap: float
     n_rows: int
-    same_rows: bool = False
+    same_rows: bool | None = None
     noticed: bool = False
 
 
-def judged(found: Explanation, truth: float, **more: bool) -> Outcome:
+def judged(found: Explanation, truth: float, **more: Any) -> Outcome:
     """What an explanation is worth if its anchor's precision is `truth`."""
     low, high = found.precision_interval
     return Outcome(
@@ -136,8 +137,8 @@ class World(Protocol):
 class Categories:
     """Rows of independent categories; the first two decide how likely a row's label is 1, and a coin throws it.
 
-    Before them stands a number that is another one in each row and that no rule is about. The coin is a hash of the row:
-    the model repeats itself, and yet the labels of a table are independent.
+    Before them stands a number that is another one in each row and that no rule is about. The coin is a hash of the
+    row: the model repeats itself, and yet the labels of a table are independent.
 
     Args:
         chance: of label 1, by the categories of the first two columns (levels, levels).
@@ -283,7 +284,7 @@ COUNTINGS = [
 """Rules just below the threshold, few and many of them, on small and large tables."""
 
 
-def counted(setting: Counting, seed: int, *, control: bool = True) -> Outcome:
+def counted(setting: Counting, seed: int) -> Outcome:
     """One rule, of a row of the table or, for odd seeds, of a new row."""
     world, rng = setting.world, np.random.default_rng([1, seed])
     rows, model = world.rows(rng, setting.n_rows), world.model(seed)
@@ -291,9 +292,10 @@ def counted(setting: Counting, seed: int, *, control: bool = True) -> Outcome:
     found = explainer(world, model, rows, seed, "conditional").explain(
         row, threshold=setting.threshold, delta=setting.delta, max_anchor_size=setting.size
     )
-    checked = control and isinstance(world, Categories)
-    lucky = checked and best_by_count(world, rows, model(rows) == 1, row, setting) < setting.threshold - TOLERANCE
-    return judged(found, world.precision(found.predicates), same_rows=lucky)
+    false = None
+    if isinstance(world, Categories) and seed % 4 == 0:  # it takes longer than all the rest
+        false = best_by_count(world, rows, model(rows) == 1, row, setting) < setting.threshold - TOLERANCE
+    return judged(found, world.precision(found.predicates), same_rows=false)
 
 
 def explainer(
@@ -305,9 +307,7 @@ def explainer(
     return made.fit(rows, disc_perc=world.cuts)
 
 
-def a_row(
-    world: World, model: Answers, rng: np.random.Generator, rows: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def a_row(world: World, model: Answers, rng: np.random.Generator, rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """A random one of `rows` of those to explain, with label 1; a new one where there is none."""
     while True:
         fit = np.flatnonzero(world.explained(rows) & (model(rows) == 1))
@@ -346,7 +346,8 @@ def part_1(n_tables: int) -> Iterator[str]:
         started, n = time.perf_counter(), max(round(setting.times * n_tables), 1)
         outcomes = [counted(setting, seed) for seed in range(n)]
         milliseconds = 1000 * (time.perf_counter() - started) / n
-        same_rows = f"{np.mean([o.same_rows for o in outcomes]):.3f}" if isinstance(setting.world, Categories) else "-"
+        chosen = [o.same_rows for o in outcomes if o.same_rows is not None]
+        same_rows = f"{np.mean(chosen):.3f}" if chosen else "-"
         yield (
             f"{setting.words:<28}{setting.n_rows:>7,}{setting.threshold:>6g}{setting.delta:>6g}{setting.size:>5}{n:>7}"
             f"{np.mean([o.success for o in outcomes]):>10.3f}  {share([o.false for o in outcomes], setting.delta):<22}"
@@ -414,14 +415,14 @@ class Drawing:
 
 
 DRAWINGS = [
-    Drawing("table, condition .94", "race", partial(drawn_rule, planted(0.94)), settings={"max_anchor_size": 3}),
-    Drawing("table, condition .94", "beam", partial(drawn_rule, planted(0.94)), settings={"max_anchor_size": 3}),
-    Drawing("table, condition .949", "beam", partial(drawn_rule, planted(0.949)), settings={"max_anchor_size": 3}),
-    Drawing("table, noise .949", "beam", partial(drawn_rule, noise(0.949)), settings={"max_anchor_size": 2}),
-    Drawing("image, noise .945", "beam", partial(drawn_superpixels, masks(16, 0.945)), settings={"max_anchor_size": 2}),
+    Drawing("table, condition .94", "race", partial(drawn_rule, planted(0.94)), 0.25, {"max_anchor_size": 3}),
+    Drawing("table, condition .94", "beam", partial(drawn_rule, planted(0.94)), 0.5, {"max_anchor_size": 3}),
+    Drawing("table, condition .949", "beam", partial(drawn_rule, planted(0.949)), 0.5, {"max_anchor_size": 3}),
+    Drawing("table, noise .949", "beam", partial(drawn_rule, noise(0.949)), 0.5, {"max_anchor_size": 2}),
+    Drawing("image, noise .945", "beam", partial(drawn_superpixels, masks(16, 0.945)), 0.5, {"max_anchor_size": 2}),
     Drawing("image, noise .94", "beam", partial(drawn_superpixels, masks(13, 0.94))),
-    Drawing("image, two .94", "beam", partial(drawn_superpixels, masks(16, 0.94, 0.3)), settings={"max_anchor_size": 4}),
-    Drawing("image, noise .94", "exact", partial(drawn_superpixels, masks(10, 0.94)), times=0.1),
+    Drawing("image, two .94", "beam", partial(drawn_superpixels, masks(16, 0.94, 0.3)), 0.5, {"max_anchor_size": 4}),
+    Drawing("image, noise .94", "exact", partial(drawn_superpixels, masks(10, 0.94)), 0.1),
 ]
 """The first rows of an explanation are often all hits here; most anchors are submitted in vain."""
 
@@ -434,8 +435,8 @@ def part_2(n_tables: int) -> Iterator[str]:
         milliseconds = 1000 * (time.perf_counter() - started) / n
         yield (
             f"{drawing.words:<28}{drawing.method:>7}{n:>6}{np.mean([o.n_rows for o in outcomes]):>7.0f}"
-            f"{np.mean([o.success for o in outcomes]):>9.3f}  {share([o.false for o in outcomes], 0.1):<22}"
-            f"{share([o.outside for o in outcomes], 0.1):<22}{milliseconds:>5.0f}"
+            f"{np.mean([o.success for o in outcomes]):>9.3f}  {share([o.false for o in outcomes], DELTA):<22}"
+            f"{share([o.outside for o in outcomes], DELTA):<22}{milliseconds:>5.0f}"
         )
 
 
@@ -499,15 +500,16 @@ class OfTheBatch(Asked):
         return ((rows - rows.mean(0)) @ self._weights > 0).long()
 
 
-MODELS: dict[str, tuple[Callable[[int, int], Flips | Asked], float]] = {
-    "flips 5 %": (partial(Flips, 0.05), 0.951),
-    "flips 5 % ": (partial(Flips, 0.05), 0.9),
-    "flips 20 %": (partial(Flips, 0.2), 0.801),
-    "label 1, flips 5 %": (partial(Flips, 0.05, always=True), 0.951),
-    "dropout": (DropsOut, 0.9),
-    "mean of the batch": (OfTheBatch, 0.95),
-}
-"""Each model, of so many numbers and with a seed, and the threshold. No flip has a precision of .951, or of .801."""
+MODELS: list[tuple[str, Callable[[int, int], Flips | Asked], float, float | None]] = [
+    ("flips 5 %", partial(Flips, 0.05), 0.951, DELTA),
+    ("flips 5 %", partial(Flips, 0.05), 0.9, DELTA),
+    ("flips 20 %", partial(Flips, 0.2), 0.801, DELTA),
+    ("label 1, flips 5 %", partial(Flips, 0.05, always=True), 0.951, DELTA),
+    ("dropout", DropsOut, 0.9, DELTA),
+    ("mean of the batch", OfTheBatch, 0.95, None),  # in other company it is another model
+]
+"""Each model, of so many numbers and with a seed, the threshold, and what is promised. No answer that is flipped so
+often has a precision of 0.951, or of 0.801, so that every certificate for such a threshold is false."""
 
 N_COLUMNS, N_TABLE_ROWS = 5, 1000
 
@@ -535,8 +537,8 @@ def noisy_table(make: Callable[[int, int], Any], threshold: float, seed: int, *,
         made = AnchorTabular(model, sampling=sampling, seed=seed, max_rows=4096).fit(rows)
         found = made.explain(row, threshold=threshold, max_anchor_size=3)
     if sampling == "conditional":
-        fresh = rng.normal(size=(100 * N_FRESH, N_COLUMNS))
-        fresh = fresh[found.applies(fresh)][:N_FRESH]
+        fresh = rng.normal(size=(10 * N_FRESH, N_COLUMNS))
+        fresh = fresh[found.applies(fresh)][:N_FRESH]  # many, as no more than 3 columns are cut into 4
     else:
         fresh, donors = rows[rng.integers(len(rows), size=N_FRESH)], np.flatnonzero(found.applies(rows))
         columns = [predicate.column for predicate in found.predicates]
@@ -560,18 +562,19 @@ NOISY: dict[str, Callable[..., Outcome]] = {
 
 def part_3(n_tables: int) -> Iterator[str]:
     yield (
-        f"{'model':<20}{'of':<25}{'above':>6}{'runs':>6}{'noticed':>9}{'success':>9}  {'false':<22}{'outside':<22}{'ms':>5}"
+        f"{'model':<20}{'of':<25}{'above':>6}{'runs':>6}{'noticed':>9}{'success':>9}  "
+        f"{'false':<22}{'outside':<22}{'ms':>5}"
     )
-    n = max(n_tables // 4, 1)
-    for name, (make, threshold) in MODELS.items():
+    n = max(n_tables // 5, 1)
+    for name, make, threshold, promised in MODELS:
         for of, run in NOISY.items():
             started = time.perf_counter()
             outcomes = [run(make, threshold, seed) for seed in range(n)]
             milliseconds = 1000 * (time.perf_counter() - started) / n
             yield (
                 f"{name:<20}{of:<25}{threshold:>6g}{n:>6}{np.mean([o.noticed for o in outcomes]):>9.2f}"
-                f"{np.mean([o.success for o in outcomes]):>9.3f}  {share([o.false for o in outcomes], 0.1):<22}"
-                f"{share([o.outside for o in outcomes], 0.1):<22}{milliseconds:>5.0f}"
+                f"{np.mean([o.success for o in outcomes]):>9.3f}  {share([o.false for o in outcomes], promised):<22}"
+                f"{share([o.outside for o in outcomes], promised):<22}{milliseconds:>5.0f}"
             )
 
 
@@ -583,11 +586,11 @@ def part_4(n_tables: int) -> Iterator[str]:
     runs: list[tuple[str, str, Callable[[int], Outcome], float]] = []
     for rate in (0.93, 0.949, 0.97):
         setting = Counting("", planted(rate))
-        runs.append((f"table, condition {rate:g}", "conditional", partial(counted, setting, control=False), 1.0))
+        runs.append((f"table, condition {rate:g}", "conditional", partial(counted, setting), 1.0))
     for method in ("race", "beam"):
         for rate in (0.93, 0.97):
             run = partial(drawn_rule, planted(rate), method, max_anchor_size=3)
-            runs.append((f"table, condition {rate:g}", method, run, 0.5))
+            runs.append((f"table, condition {rate:g}", method, run, 0.25))
     for rate in (0.93, 0.97):
         run = partial(drawn_superpixels, masks(16, rate, 0.3), "beam", max_anchor_size=4)
         runs.append((f"image, two {rate:g}", "beam", run, 0.5))
