@@ -41,14 +41,13 @@ def test_what_is_not_done_can_be_read_again_in_its_order() -> None:
     source = Source("abcdef")
     for _ in range(4):
         next(source)
-    source.done(1)
+    source.done_before(1)
     source.rewind()
-    assert [next(source) for _ in range(2)] == [(0, "a"), (2, "c")]
-    source.done(0)
+    assert [next(source) for _ in range(2)] == [(1, "b"), (2, "c")]
+    source.done_before(2)
     source.rewind()
     assert list(source) == [(2, "c"), (3, "d"), (4, "e"), (5, "f")]
-    for number in range(6):
-        source.done(number)
+    source.done_before(6)
     source.rewind()
     assert list(source) == []
 
@@ -197,22 +196,36 @@ def test_threads_end_when_the_reading_does() -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("torch_anchors")]
 
 
+def test_what_waits_for_its_turn_can_be_forgotten() -> None:
+    """Work that begins again makes it again; what was handed or left out stays so."""
+    outlet = Outlet[str]("skip")
+    outlet.add(0, ValueError("no"))
+    outlet.add(2, "c")
+    with pytest.warns(AnchorsWarning, match="left out: no"):
+        assert not list(outlet.ready())
+    assert (outlet.n_out, outlet.n_made) == (1, 2)
+    outlet.forget()
+    assert (outlet.n_out, outlet.n_made) == (1, 1)
+    outlet.add(1, "b")
+    assert list(outlet.ready()) == [(1, "b")]
+
+
 # ------------------------------------------------------------------------------------------------------- the bar
 
 
 def test_the_bar_shows_what_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(shown=True, total=5, unit="row") as progress:
-        for n_rows in (30, 60, 90):
-            progress.advance(1, n_rows, 0.75)
+        for n_made, n_rows in ((1, 30), (3, 60), (0, 70), (3, 90)):  # once it had to begin again
+            progress.show(n_made, n_rows, 0.75)
         time.sleep(0.15)  # the bar is not drawn more often
-        progress.advance(2, 120, 0.75)
+        progress.show(5, 120, 0.75)
     shown = capsys.readouterr().err
     assert "5/5" in shown
     assert "rows/s" in shown
     assert "batch fill=75%" in shown
     with Progress(shown=True, total=None, unit="flower") as progress:  # nobody knows how many
-        progress.advance(5, 0, 1.0)
+        progress.show(5, 0, 1.0)
     assert "5 flowers" in capsys.readouterr().err
     with Progress(shown=False, total=5, unit="row") as progress:
-        progress.advance(5, 0, 1.0)
+        progress.show(5, 0, 1.0)
     assert capsys.readouterr().err == ""

@@ -92,3 +92,14 @@ def test_a_model_that_repeats_itself_is_asked_no_more_than_once_for_its_first_ro
     again = explainer.explain(ONES, method="exact")
     assert sum(sent) == again.n_rows == 64
     assert again.status is Status.EXACT
+
+
+def test_what_is_left_out_is_told_once_and_every_image_counted_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first image cannot be made ready; the model is found out while the others are explained."""
+    images = [torch.full_like(ONES, torch.nan), *[ONES] * 3]
+    explainer = AnchorImage(flipping(0.2), max_rows=8, **GRID)
+    with pytest.warns(AnchorsWarning) as told:
+        found = list(explainer.explain_iter(images, label=1, on_error="skip", progress=True))
+    assert len(found) == 3
+    assert sorted("left out" in str(one.message) for one in told) == [False, True]
+    assert "4/4" in capsys.readouterr().err

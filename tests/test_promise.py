@@ -45,12 +45,12 @@ def assert_kept(outcomes: Sequence[Outcome], delta: float) -> None:
     ids=lambda setting: setting.words,
 )
 def test_rules_that_are_false_look_true_where_they_were_chosen_and_are_seldom_certified(setting: Counting) -> None:
-    outcomes = [counted(setting, seed) for seed in range(24)]
+    outcomes = [counted(setting, seed) for seed in range(20)]
     assert_kept(outcomes, setting.delta)
     # On the rows that it was chosen on a false rule reaches the threshold far more often than the bound above allows.
     looked_at = [one.same_rows for one in outcomes if one.same_rows is not None]
-    assert len(looked_at) == 6
-    assert sum(looked_at) >= 4
+    assert len(looked_at) == 5
+    assert sum(looked_at) >= 3
 
 
 def test_what_is_true_is_certified_beside_what_is_nearly() -> None:

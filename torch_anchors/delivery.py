@@ -49,9 +49,10 @@ class Source(Generic[Item]):
         self._pending[number] = item
         return number, item
 
-    def done(self, number: int) -> None:
-        """Forgets an item that is not needed again."""
-        self._pending.pop(number, None)
+    def done_before(self, number: int) -> None:
+        """Forgets the items before `number`, which are not needed again."""
+        for done in [pending for pending in self._pending if pending < number]:
+            del self._pending[done]
 
     def rewind(self) -> None:
         """Gives all items that are not done once more, in their order, before those not read yet."""
@@ -71,6 +72,11 @@ class Outlet(Generic[Made]):
         self.n_out = 0
         self._waiting: dict[int, Made | Exception] = {}
 
+    @property
+    def n_made(self) -> int:
+        """How many are finished: handed out, left out or waiting for their turn."""
+        return self.n_out + len(self._waiting)
+
     def add(self, number: int, made: Made | Exception) -> None:
         """Takes what was made of an instance, or the error that stands in its place."""
         self._waiting[number] = made
@@ -87,6 +93,10 @@ class Outlet(Generic[Made]):
                 warnings.warn(f"One of those given was left out: {made}", AnchorsWarning, stacklevel=2)
             else:
                 raise made
+
+    def forget(self) -> None:
+        """Drops what was made and not handed out, as it will be made again."""
+        self._waiting.clear()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -146,12 +156,11 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def advance(self, n: int, n_rows: int, fill: float) -> None:
-        """`n` more instances are finished; `n_rows` rows were sent so far, which took the share `fill` of places."""
+    def show(self, n_made: int, n_rows: int, fill: float) -> None:
+        """`n_made` instances are finished; `n_rows` rows were sent so far, which took the share `fill` of places."""
         elapsed = max(time.perf_counter() - self._started, 1e-9)
-        rate = f"{n_rows / elapsed:.0f}"
-        self._bar.set_postfix({"rows/s": rate, "batch fill": f"{fill:.0%}"}, refresh=False)
-        self._bar.update(n)
+        self._bar.set_postfix({"rows/s": f"{n_rows / elapsed:.0f}", "batch fill": f"{fill:.0%}"}, refresh=False)
+        self._bar.update(n_made - self._bar.n)
 
 
 def say(line: str) -> None:

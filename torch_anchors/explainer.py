@@ -198,19 +198,19 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             while True:
                 groups = ahead(source, prepare, together=self.together, n_workers=n_workers)
                 try:
-                    for n, load in self._run(groups, outlet, question):
-                        progress.advance(n, load.n_rows, load.fill)
-                        for number, explanation in outlet.ready():
-                            source.done(number)
-                            yield number, explanation
+                    for load in self._run(groups, outlet, question):
+                        progress.show(outlet.n_made, load.n_rows, load.fill)
+                        yield from outlet.ready()
+                        source.done_before(outlet.n_out)
                     return
                 except NotRepeatable:
                     source.rewind()
+                    outlet.forget()
 
     def _run(
         self, groups: Iterable[list[tuple[int, SomeCase | Exception]]], outlet: Outlet[Explained], question: OneQuestion
-    ) -> Iterator[tuple[int, Load]]:
-        """Explains the cases of some groups; yields how many more are in the outlet, and the load so far."""
+    ) -> Iterator[Load]:
+        """Explains the cases of some groups into the outlet; yields the load so far whenever some are finished."""
         numbers: list[int] = []
 
         def cases() -> Iterator[list[SomeCase]]:
@@ -233,8 +233,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             for place, made in self._explain_wave(wave, question):
                 number = numbers[place]
                 outlet.add(number, self._named(made, number, question) if isinstance(made, Exception) else made)
-            yield len(wave), runner.load
-        yield 0, runner.load
+            yield runner.load
+        yield runner.load
 
     def _made_ready(
         self, numbered: Sequence[tuple[int, Any]], question: OneQuestion, label: int | None
