@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_anchors.engine.predictor import INVALID
-from torch_anchors.engine.repeats import N_COMPARED, TIES, RepeatCheck
+from torch_anchors.engine.repeats import GROUP, N_COMPARED, TIES, RepeatCheck
 from torch_anchors.errors import AnchorsWarning
 
 ROWS = torch.arange(20.0).reshape(10, 2)
@@ -26,21 +26,21 @@ def compare(check: RepeatCheck, rows: Tensor, predict: Callable[[Tensor], Tensor
 
 
 def wrong_about(n_wrong: int) -> Callable[[Tensor], Tensor]:
-    """A model that the second time gives the last `n_wrong` rows another label."""
+    """A model that, after its first answer, gives `n_wrong` rows another label, one a call."""
     calls: list[int] = []
 
     def predict(rows: Tensor) -> Tensor:
         calls.append(len(rows))
         labels = sums(rows)
-        if len(calls) > 1:
-            labels[len(labels) - n_wrong :] += 1
+        if 1 < len(calls) < 2 + n_wrong:
+            labels[-1] += 1
         return labels
 
     return predict
 
 
 @pytest.mark.parametrize("same_shape", [False, True])
-@pytest.mark.parametrize("n", [1, 2, 9, 64, 100])
+@pytest.mark.parametrize("n", [1, 2, 9, 100, 127, 200])
 def test_a_model_that_repeats_its_answers_is_believed(n: int, same_shape: bool) -> None:
     check = RepeatCheck()
     assert (check.repeats, check.done) == (True, False)
@@ -61,6 +61,19 @@ def test_every_other_row_is_asked_for_again_in_reversed_order() -> None:
     assert asked == [[16, 12, 8, 4, 0]]
     RepeatCheck().compare(ROWS[:7], sums(ROWS[:7]), predict, same_shape=True)
     assert asked[1] == [12, 8, 4, 0, 12, 8, 4]  # as many as at first
+
+
+def test_a_few_rows_are_asked_for_together() -> None:
+    """A batch's statistics are then other ones, however large the batch was."""
+    sizes: list[int] = []
+
+    def predict(rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return sums(rows)
+
+    rows = torch.rand(70, 2)
+    RepeatCheck().compare(rows, sums(rows), predict, same_shape=False)
+    assert sizes == [GROUP] * 4 + [3]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 31, 64, 500])
@@ -88,8 +101,8 @@ def test_a_few_rows_at_a_time_are_enough_in_the_end() -> None:
 @pytest.mark.parametrize("same_shape", [False, True])
 def test_answers_that_depend_on_chance_are_found_out(same_shape: bool) -> None:
     rng, check = torch.Generator().manual_seed(0), RepeatCheck()
-    with pytest.warns(AnchorsWarning, match=r"gave \d+ of 32 rows another label.*switch its dropout off"):
-        compare(check, torch.rand(80, 2), lambda rows: torch.randint(2, (len(rows),), generator=rng), same_shape)
+    with pytest.warns(AnchorsWarning, match=r"gave \d+ of 64 rows another label.*switch its dropout off"):
+        compare(check, torch.rand(160, 2), lambda rows: torch.randint(2, (len(rows),), generator=rng), same_shape)
     assert not check.repeats
     assert check.done
     assert check.n_differing > TIES
@@ -113,6 +126,41 @@ def test_a_tie_that_rounding_decides_is_forgiven_and_told_from_many() -> None:
     with pytest.warns(AnchorsWarning, match="gave 2 of 10 rows another label"):
         compare(check, ROWS, wrong_about(1))  # one more in another batch
     assert not check.repeats
+
+
+def test_after_a_tie_as_many_rows_again_are_compared() -> None:
+    check, rows = RepeatCheck(), torch.rand(2 * N_COMPARED, 2)
+    compare(check, rows, wrong_about(1))
+    assert (check.n_compared, check.done) == (N_COMPARED, False)
+    compare(check, rows, sums)
+    assert (check.n_compared, check.done, check.repeats) == (2 * N_COMPARED, True, True)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.05, 0.03), (0.1, 0.005)])
+def test_few_models_that_flip_some_labels_are_believed(share: float, most: float) -> None:
+    """`most`: of models taken for one that repeats itself."""
+    rng, n_believed, rows = torch.Generator().manual_seed(0), 0, torch.zeros(80, 1)
+    for _ in range(400):
+        check = RepeatCheck()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            while not check.done:
+                compare(check, rows, lambda rows: (torch.rand(len(rows), generator=rng) < share).long())
+        n_believed += check.repeats
+    assert n_believed <= most * 400
+
+
+def test_labels_that_depend_on_the_mean_of_a_large_batch_are_found_out() -> None:
+    rng, n_found = torch.Generator().manual_seed(0), 0
+    for _ in range(50):
+        check = RepeatCheck()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            while not check.done:
+                rows = torch.randn(200, 1, generator=rng)
+                compare(check, rows, lambda rows: (rows > rows.mean()).flatten().long())
+        n_found += not check.repeats
+    assert n_found >= 48
 
 
 def test_a_row_without_a_label_both_times_is_the_same_answer() -> None:

@@ -169,10 +169,24 @@ def test_the_fill_is_the_mean_colour_unless_told() -> None:
 
 
 def test_without_a_stream_of_its_own_each_image_has_other_noise() -> None:
+    first = torch.zeros(1, dtype=torch.int64)
     a, b = (sampler_of(fill="noise", rng=None) for _ in range(2))
-    assert not torch.equal(a.fill, b.fill)
+    assert not torch.equal(a.fill[first], b.fill[first])
     a, b = (sampler_of(fill="noise", rng=np.random.default_rng(3)) for _ in range(2))
-    assert torch.equal(a.fill, b.fill)
+    assert torch.equal(a.fill[first], b.fill[first])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_noise_is_another_one_in_each_row_and_rounded_where_rows_are(dtype: torch.dtype) -> None:
+    sampler = sampler_of(picture(np.uint8), fill="noise", dtype=dtype)
+    numbers = np.arange(50, dtype=np.uint16)
+    rows = sampler.render(sampler._codes(np.zeros((50, K), dtype=bool), numbers))
+    assert len(rows.flatten(1).unique(dim=0)) == 50
+    assert rows.dtype == dtype
+    (codes,) = sampler.draw([Order(SampleRequest((0,), 200), np.random.default_rng(0))])
+    assert len(sampler.background(codes).unique()) > 190
+    shown = torch.from_numpy(sampler.segments == 0)
+    assert (sampler.render(codes)[..., shown] == sampler.image[..., shown]).all()
 
 
 def test_backgrounds_are_shared_by_images_and_not_copied() -> None:

@@ -96,8 +96,10 @@ def test_the_papers_search_finds_it_too(rule, beam_size, sampling):
     made = explainer(holds, sampling=sampling)
     for explanation in made.explain_batch(hits(holds, 8), method="beam", beam_size=beam_size):
         assert explanation.anchor == words
-        # The rows of a table are no new ones for a rule that was chosen on them.
-        assert explanation.status is (Status.CERTIFIED if sampling == "interventional" else Status.COUNTED)
+        # Training rows are not new to a rule that was chosen on them, but many rows prove it for all rules at once.
+        enough = sampling == "interventional" or explanation.precision_interval[0] >= 0.95
+        assert explanation.status is (Status.CERTIFIED if enough else Status.COUNTED)
+        assert enough == (sampling == "interventional" or rule in ("numeric", "interval"))
 
 
 @pytest.mark.slow
@@ -616,7 +618,7 @@ def test_an_interrupted_batch_keeps_what_is_finished():
 
     def label(x):
         calls.append(len(x))
-        if len(calls) > 12:
+        if len(calls) > 24:
             raise KeyboardInterrupt
         return PLANTED["categorical"][0](x).long()
 

@@ -21,8 +21,9 @@ from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.images.gaussian import gaussian_blur
 from torch_anchors.images.group_mean import FixedPoint
 from torch_anchors.images.pixels import to_chw
+from torch_anchors.images.row_noise import RowNoise
 
-FillFunction = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
+FillFunction = Callable[[Tensor, Tensor, np.random.Generator], Tensor | RowNoise]
 """``(image (C, H, W), segments (H, W), rng) -> (B, C, H, W)`` on the image's device and in its dtype."""
 
 _EXPECTED = 'fill must be "mean", "blur", "noise", "constant", a number, one number for each channel or a callable'
@@ -40,7 +41,7 @@ def make_fill(
     image: Float[Tensor, "channels height width"],
     segments: Int[Tensor, "height width"],
     rng: np.random.Generator,
-) -> Float[Tensor, "backgrounds channels height width"]:
+) -> Float[Tensor, "backgrounds channels height width"] | RowNoise:
     """The images that absent superpixels of `image` show, on its device, in its dtype and on its value scale.
 
     Short for ``resolve_fill(fill, images_background)(image, segments, rng)``; resolve once for many images.
@@ -105,11 +106,9 @@ def noise(
     image: Float[Tensor, "channels height width"],
     segments: Int[Tensor, "height width"] | None,
     rng: np.random.Generator,
-) -> Float[Tensor, "1 channels height width"]:
-    """Uniform noise between the image's least and greatest value, drawn from `rng` on the host."""
-    uniform = torch.from_numpy(rng.random(tuple(image.shape), dtype=np.float32)).to(image)
-    least, greatest = image.amin(), image.amax()
-    return (least + (greatest - least) * uniform)[None]
+) -> RowNoise:
+    """Uniform noise between the image's least and greatest value, another one in each row."""
+    return RowNoise(image, rng)
 
 
 @dataclass(frozen=True, slots=True)

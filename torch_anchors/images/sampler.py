@@ -50,15 +50,12 @@ class ImageSampler(MaskSampler):
             device=device,
             dtype=dtype,
         )
-        if not dtype.is_floating_point:
-            range_ = torch.iinfo(dtype)
-            pixels, filled = (rows.round().clamp(range_.min, range_.max) for rows in (pixels, filled))
         self.segments = segments
         self._segments = labels
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.image: Tensor = pixels[None].contiguous(memory_format=self._layout)  # (1, C, H, W)
+        self.image = self._laid_out(pixels[None])  # (1, C, H, W)
         # (B, C, H, W). Many backgrounds are shared by all images of a size: no copy of them, rows gather theirs anyway.
-        self.fill: Tensor = filled if self.n_backgrounds > 1 else filled.contiguous(memory_format=self._layout)
+        self.fill = self._laid_out(filled) if isinstance(filled, Tensor) and self.n_backgrounds == 1 else filled
 
     def row_shape(self) -> tuple[int, ...]:
         """(C, H, W)."""
@@ -78,9 +75,25 @@ class ImageSampler(MaskSampler):
         height, width = self._segments.shape
         keep = self.keep(codes).float()
         shown = torch.index_select(keep, 1, self._segments.flatten()).view(-1, 1, height, width)
-        fill = self.fill if self.n_backgrounds == 1 else self.fill[self.background(codes)]
+        fill = self._fill_of(codes)
         if out is not None and out.dtype == self.image.dtype:
             return torch.lerp(fill, self.image, shown, out=out)
         # Interpolating is exact at weights 0 and 1, and several times faster than torch.where on a CPU.
         rows = torch.lerp(fill, self.image, shown)
         return rows.to(self.dtype) if out is None else out.copy_(rows)
+
+    def _fill_of(self, codes: UInt8[Tensor, "rows bytes"]) -> Tensor:
+        """The only background, for all rows, or each row's own."""
+        if isinstance(self.fill, Tensor) and self.n_backgrounds == 1:
+            return self.fill
+        return self._in_dtype(self.fill[self.background(codes)])
+
+    def _laid_out(self, pixels: Tensor) -> Tensor:
+        return self._in_dtype(pixels).contiguous(memory_format=self._layout)
+
+    def _in_dtype(self, pixels: Tensor) -> Tensor:
+        """Pixels as rows have them: rounded and clipped where rows are of an integer type."""
+        if self.dtype.is_floating_point:
+            return pixels
+        range_ = torch.iinfo(self.dtype)
+        return pixels.round().clamp(range_.min, range_.max)

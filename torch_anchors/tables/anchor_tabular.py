@@ -171,8 +171,9 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 tensor (rows, features); categories as they are, as codes, or one-hot if `ohe`.
             disc_perc: percentiles, in [0, 100], at which numeric columns are cut.
             unlabelled: more rows of the same kind, of which no true label is known or needed. They join the training
-                rows in all else but the columns' categories. Rules that are counted are certified the sooner for them,
-                and best by rows that the model was not trained on.
+                rows in all else but the columns' categories, and rules that are counted are certified the sooner for
+                them. A model that overfits answers the rows it was trained on better than others; what is counted on
+                them is then too good, and these rows only dilute that. Fit on rows that it was not trained on instead.
 
         Raises:
             ArgumentError: rows that cannot be used, missing values among them; the message names the columns. The
@@ -327,7 +328,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             rule = Rule.from_bins(model.schema, sampler.training.discretizer, bins, instance)
             common = self.common(one, settings)
             if sampler.sampling == "conditional" and settings.method == "beam":
-                common |= _about_training_rows(common, path[-1], sampler.n_predicates)
+                common |= _about_new_rows(common, path[-1], sampler.n_predicates)
             yield TabularExplanation(
                 **common,
                 names=tuple(rule.conditions),
@@ -379,10 +380,11 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             return self._split_table
 
 
-def _about_training_rows(common: dict[str, Any], counted: Step, n_predicates: int) -> dict[str, Any]:
-    """What a search by rows drawn from the training rows found, said of these: they are not new to the rule.
+def _about_new_rows(common: dict[str, Any], counted: Step, n_predicates: int) -> dict[str, Any]:
+    """What a search by rows drawn from the training rows found, said of new rows.
 
-    Its certificate would be about the table, whose rows the rule was chosen on; the interval is about new rows.
+    The search's own certificate is about the table, whose rows the rule was chosen on. A certificate for new rows needs
+    an interval that holds for whatever rule was chosen.
     """
     interval = interval_of_any(
         counted.n,
@@ -392,4 +394,6 @@ def _about_training_rows(common: dict[str, Any], counted: Step, n_predicates: in
         delta=common["delta"],
     )
     found = common["status"] in (Status.CERTIFIED, Status.EMPTY_HOLDS)
-    return {"precision_interval": interval, "status": Status.COUNTED if found else common["status"]}
+    certified = interval[0] >= common["threshold"]
+    status = Status.COUNTED if found and not certified else common["status"]
+    return {"precision_interval": interval, "status": status}

@@ -215,8 +215,8 @@ def test_the_size_of_a_rule_is_bounded() -> None:
 def test_an_interval_of_any_rule_is_clopper_and_pearsons_shared_among_all_rules(n: int, n_hits: int) -> None:
     alpha = 0.1 / (2 * 3 * 4 * 45)  # of size 2 among 10 predicates
     low, high = interval_of_any(n, n_hits, size=2, n_predicates=10, delta=0.1)
-    assert low == pytest.approx(beta.ppf(alpha, n_hits, n - n_hits + 1) if n_hits else 0.0)
-    assert high == pytest.approx(beta.ppf(1 - alpha, n_hits + 1, n - n_hits) if n_hits < n else 1.0)
+    assert low == pytest.approx(beta.ppf(alpha, n_hits - 1, n - n_hits + 1) if n_hits else 0.0)
+    assert high == pytest.approx(beta.ppf(1 - alpha, n_hits + 1, n - n_hits - 1) if n_hits < n else 1.0)
     assert not n or low <= n_hits / n <= high
 
 

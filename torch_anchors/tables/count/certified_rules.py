@@ -327,7 +327,8 @@ def interval_of_any(n: int, n_hits: int, *, size: int, n_predicates: int, delta:
     """Bounds on a rule's precision on new rows, however it was chosen by the very rows that it is counted on.
 
     They hold for all rules that there are at once: `delta` is shared among the sizes s, by 1 / ((s + 1) (s + 2)), and
-    among the rules of a size. So they are wide.
+    among the rules of a size. So they are wide. The instance may be one of the rows, which then says nothing of new
+    ones: the lower end leaves out a hit, the upper end a miss.
 
     Args:
         n, n_hits: rows that satisfy the rule, and those of them with the explained label.
@@ -336,7 +337,7 @@ def interval_of_any(n: int, n_hits: int, *, size: int, n_predicates: int, delta:
         delta: chance that the precision is outside.
     """
     alpha = np.array(delta / (2 * (size + 1) * (size + 2) * math.comb(n_predicates, size)))
-    low, high = _lower_end(np.array(n_hits), np.array(n), alpha), _lower_end(np.array(n - n_hits), np.array(n), alpha)
+    low, high = (_lower_end(np.array(k - 1), np.array(n - 1), alpha) for k in (n_hits, n - n_hits))
     return float(low), float(1 - high)
 
 
