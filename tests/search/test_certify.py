@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from torch_anchors.search.bounds import lower_bound, upper_bound
 from torch_anchors.search.certify import ACCEPTANCE_SHARE, UNTESTED_SHARE, UPPER_SHARE, Certificate, Certifier
 from torch_anchors.search.protocol import SearchConfig
 
@@ -31,6 +32,18 @@ def test_all_that_an_interval_may_err_adds_up_to_delta():
     total = ACCEPTANCE_SHARE + UPPER_SHARE + UNTESTED_SHARE
     assert total == pytest.approx(1, abs=1e-15)
     assert min(ACCEPTANCE_SHARE, UPPER_SHARE, UNTESTED_SHARE) > 0
+
+
+@pytest.mark.parametrize(("n_hits", "n"), [(0, 0), (97, 100), (100, 100), (40, 100)])
+def test_the_ends_of_an_interval_err_with_their_own_shares(n_hits, n):
+    certifier = Certifier(SearchConfig(delta=0.1))
+    for j in (1, 2):
+        certificate = certifier.submit(())
+        certificate.add(n, n_hits)
+        level = 0.1 / (j * (j + 1))
+        low, high = certificate.interval
+        assert low == pytest.approx(float(lower_bound(n_hits, n, ACCEPTANCE_SHARE * level)))
+        assert high == pytest.approx(float(upper_bound(n_hits, n, UPPER_SHARE * level)))
 
 
 def test_a_new_certificate_has_no_rows():

@@ -17,10 +17,13 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Anchor
 from torch_anchors.tables.count import enumerate_rules, rows_by_label
 from torch_anchors.tables.count.certified_rules import (
+    LOWER_SHARE,
     RUNGS,
     TEST_SHARE,
+    UPPER_SHARE,
     CertifiedRule,
     Forecast,
+    _Tested,
     certified_rules,
     interval_of_any,
     proposed_rules,
@@ -138,6 +141,17 @@ def test_status_and_interval_agree_with_the_counts(rate: float, delta: float) ->
         if not rule.certified and rule.n_hits:
             expected = beta.ppf(TEST_SHARE * delta, rule.n_hits, rule.n - rule.n_hits + 1)
             assert low == pytest.approx(min(expected, 0.95))
+
+
+def test_intervals_pay_for_all_candidates_of_an_instance() -> None:
+    """One that was certified, with 96 of 100 hits, and one that was not, of instances with 3 and 1 candidates."""
+    n, n_hits, sizes = np.array([100, 100]), np.array([96, 96]), np.array([3, 1])
+    tested = _Tested(n, n_hits, n - 1, n_hits)  # the explained row was a miss
+    low, high = tested.intervals(np.array([0, 1]), np.array([True, False]), sizes, 0.8, 0.1)
+    assert low[0] == pytest.approx(beta.ppf(LOWER_SHARE * 0.1 / 3, 96, 5))
+    assert low[0] > 0.8
+    assert low[1] == pytest.approx(min(0.8, beta.ppf(TEST_SHARE * 0.1, 96, 5)))
+    assert high == pytest.approx(beta.ppf(1 - UPPER_SHARE * 0.1 / sizes, 97, 3))
 
 
 def test_a_planted_rule_is_certified_with_its_coverage() -> None:
