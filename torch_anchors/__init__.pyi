@@ -11,6 +11,7 @@ from .images.examples import Example as Example
 from .images.explanation import ImageExplanation as ImageExplanation
 from .images.pixels import scale_image as scale_image
 from .images.segmentation import DEFAULT_SEGMENTATION_KWARGS as DEFAULT_SEGMENTATION_KWARGS
+from .loading import load as load
 from .reference.defaults import DEFAULT_DATA_ANCHOR_IMG as DEFAULT_DATA_ANCHOR_IMG
 from .reference.defaults import DEFAULT_META_ANCHOR as DEFAULT_META_ANCHOR
 from .reference.image_sampler import AnchorImageSampler as AnchorImageSampler

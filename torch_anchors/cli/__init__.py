@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from torch_anchors.cli import console, image, table
-from torch_anchors.cli.interrupts import Terminated, ending_on_request
 from torch_anchors.cli.options import refuse_unknown
 from torch_anchors.cli.outcome import CANNOT, EXIT_STATUS, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED, Outcome
 from torch_anchors.errors import AnchorsError
+from torch_anchors.interrupts import Terminated, ending_on_request
 
 __all__ = ["CANNOT", "FAILED", "FOUND", "INTERRUPTED", "NOT_FOUND", "TERMINATED", "main"]
 

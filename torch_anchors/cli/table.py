@@ -11,13 +11,13 @@ from torch_anchors._extras import import_extra
 from torch_anchors.cli import console
 from torch_anchors.cli.drawings import check_drawing, save_figure
 from torch_anchors.cli.each import each_explained
-from torch_anchors.cli.interrupts import finished_first
 from torch_anchors.cli.json_files import json_file
 from torch_anchors.cli.options import add_shared_output_options, add_trust_option, share, whole_number, word_of
 from torch_anchors.cli.outcome import Outcome
 from torch_anchors.cli.rows import Split, read_table, split_table
-from torch_anchors.cli.whole_files import check_outputs, remove_partials
 from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.interrupts import finished_first
+from torch_anchors.whole_files import check_outputs, remove_partials
 from torch_anchors.words import listed
 
 if TYPE_CHECKING:
