@@ -1,3 +1,6 @@
+from .datasets.evaluate import evaluate as evaluate
+from .datasets.evaluation import Evaluation as Evaluation
+from .datasets.fields import explanations_to_table as explanations_to_table
 from .engine.predictor import Predictor as Predictor
 from .errors import AnchorsError as AnchorsError
 from .errors import AnchorsWarning as AnchorsWarning

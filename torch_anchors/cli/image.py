@@ -24,8 +24,8 @@ from torch_anchors.cli.options import (
     word_of,
 )
 from torch_anchors.cli.outcome import Outcome
-from torch_anchors.cli.pictures import Picture, check_picture, distinct_names, pictures_in, read_picture
 from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.images.files import Picture, check_picture, distinct_names, pictures_in, read_picture
 from torch_anchors.interrupts import finished_first
 from torch_anchors.whole_files import check_outputs, remove_partials
 
