@@ -1,6 +1,6 @@
 """Who may import whom. The parts of the package form a house: arrows point down only.
 
-    cli, plots -> models, reference -> images, tables -> explainer -> engine -> perturb -> search
+    cli, plots -> models, reference, datasets -> images, tables -> explainer -> engine -> perturb -> search
 
 No wing imports another, and late imports (inside functions) count like any other.
 """

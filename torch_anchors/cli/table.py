@@ -129,9 +129,9 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _explain(split: Split, options: argparse.Namespace, outcome: Outcome) -> None:
-    explainer, schema = _explainer(options, split)
+    explainer, schema = explainer_of(options, split)
     tell: Callable[[str], None] = (lambda text: None) if options.quiet else console.say
-    tell(_model_in_words(options, explainer, split))
+    tell(model_in_words(options, explainer, split))
     settings: dict[str, Any] = {
         "threshold": options.threshold,
         "delta": options.delta,
@@ -171,7 +171,7 @@ def _check_categories(row: pd.DataFrame, schema: TableSchema, target: str) -> No
             raise ArgumentError(f"its {column.name} is {value}, as in no row that has a {target}")
 
 
-def _explainer(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular, TableSchema]:
+def explainer_of(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular, TableSchema]:
     """The fitted explainer, and the columns of the table."""
     import torch
 
@@ -198,7 +198,7 @@ def _explainer(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular
     return explainer.fit(split.table.iloc[split.train.numpy()]), schema
 
 
-def _model_in_words(options: argparse.Namespace, explainer: AnchorTabular, split: Split) -> str:
+def model_in_words(options: argparse.Namespace, explainer: AnchorTabular, split: Split) -> str:
     """What the model is, which rows there are, and how often it is right on rows held back."""
     what = f"The model {options.model}" if options.model else f"A small network, trained on {len(split.train):,} rows,"
     task = f"{options.target} ({listed(split.classes, 'or')})"
