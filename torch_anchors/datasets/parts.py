@@ -44,8 +44,9 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         return parquet.ParquetFile(path).read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())
         raise ArgumentError(
-            f"{path} cannot be read as a part of an evaluation: {error}. It is damaged, or not one; remove it, and the "
+            f"{path} cannot be read as a part of an evaluation: {reason}. It is damaged or not one; remove it, and the "
             "same command explains again what was in it."
         ) from error
 
@@ -101,7 +102,7 @@ class PartWriter:
     counts: Counter[str] = field(default_factory=Counter)
     _rows: list[Row] = field(default_factory=list)
     _number: int = field(init=False)
-    _written: float = field(default_factory=time.monotonic)
+    _written: float = field(default_factory=lambda: time.monotonic())
 
     def __post_init__(self) -> None:
         own = [_NAME.fullmatch(path.name) for path in parts_of(self.folder)]

@@ -84,14 +84,14 @@ class RunRecord:
         path = folder / NAME
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            if values.pop("format") != FORMAT:
+            if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
                 raise ValueError("it has another format")
             if (found := values.pop("version")) > VERSION:
                 raise ValueError(f"its version is {found}, and this package reads up to {VERSION}: install a newer one")
             return cls(**values)
         except FileNotFoundError:
             return None
-        except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             raise ArgumentError(f"{path} cannot be read as the record of an evaluation: {error}.") from error
 
     def _check_same(self, there: RunRecord, folder: Path) -> None:
