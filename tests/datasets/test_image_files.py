@@ -30,7 +30,7 @@ def test_a_folder_gives_ids_and_true_labels(tmp_path: Path) -> None:
     assert [entry.id for entry in entries] == ids
     assert source.n == 6
     read = source.read(entries)
-    assert read.true_labels == ["blue", "blue", "red", "red", "red", None]
+    assert [entry.true_label for entry in entries] == ["blue", "blue", "red", "red", "red", None]
     np.testing.assert_array_equal(read.given[2], pixels(1))
     assert source.digest() is None
 
@@ -51,7 +51,7 @@ def test_a_list_has_its_own_order_and_ids(tmp_path: Path) -> None:
     assert [entry.id for entry in ImageFiles(paths).entries()] == [str(path) for path in paths]
     source = ImageFiles(paths, ids=["a", 7])
     assert [entry.id for entry in source.entries()] == ["a", "7"]
-    assert source.read(list(source.entries())).true_labels == [None, None]
+    assert [entry.true_label for entry in source.entries()] == [None, None]
 
 
 def test_where_there_is_no_picture(tmp_path: Path) -> None:

@@ -37,19 +37,18 @@ def test_rows_ids_and_true_labels(tmp_path: Path, kind: str) -> None:
     entries = list(source.entries())
     assert [entry.id for entry in entries] == ["a", "b", "c"]
     read = source.read([entries[2], entries[0]])
-    assert read.true_labels == ["yes", "no"]
+    assert [entry.true_label for entry in entries] == ["no", "yes", "yes"]
     np.testing.assert_array_equal(SCHEMA.encode(read.given), [[40, 0], [20, 0]])
     by_number = TableRows(tables(tmp_path)[kind])
     assert [entry.id for entry in by_number.entries()] == ["0", "1", "2"]
-    assert by_number.read(list(by_number.entries())).true_labels == [None] * 3
+    assert [entry.true_label for entry in by_number.entries()] == [None] * 3
 
 
 def test_arrays_have_rows_and_no_names() -> None:
     source = TableRows(np.arange(6.0).reshape(3, 2), ids=[7, 8, 9], target=[0, None, 1])
     assert [entry.id for entry in source.entries()] == ["7", "8", "9"]
-    read = source.read([Entry("8", 1)])
-    assert read.given.tolist() == [[2, 3]]
-    assert read.true_labels == [None]
+    assert [entry.true_label for entry in source.entries()] == ["0", None, "1"]
+    assert source.read([Entry("8", 1)]).given.tolist() == [[2, 3]]
     with pytest.raises(ArgumentError, match="which has no names of columns; got 'key'"):
         TableRows(np.zeros((3, 2)), ids="key")
 

@@ -245,7 +245,9 @@ def _told(evaluation: Evaluation, options: argparse.Namespace, noun: str) -> int
 
 def _in_words(evaluation: Evaluation, counts: Counter[str], noun: str) -> str:
     of = "" if evaluation.n_inputs is None else f" of {evaluation.n_inputs:,}"
-    words = [f"{n:,} {status}" for status, n in counts.most_common()]
+    from torch_anchors.datasets.fields import STATUSES
+
+    words = [f"{counts[status]:,} {status}" for status in STATUSES if counts[status]]
     rows = f"{sum(counts.values()):,}{of} {noun}s are in {evaluation.folder}"
     return f"{rows}: {listed(words)}." if words else f"{rows}."
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torch_anchors._extras import import_extra
-from torch_anchors.datasets.fields import FAILED, FOUND, schema
+from torch_anchors.datasets.fields import FAILED, FOUND, STATUSES, schema
 from torch_anchors.datasets.parts import parts_of, read_part, statuses
 from torch_anchors.datasets.run_record import RunRecord
 from torch_anchors.errors import ArgumentError
@@ -103,7 +103,7 @@ class Evaluation:
         return {
             "n_inputs": self.n_inputs,
             "n": len(status),
-            **{f"n_{word.replace(' ', '_')}": counts[word] for word in _STATUSES},
+            **{f"n_{word.replace(' ', '_')}": counts[word] for word in STATUSES},
             "found": len(found) / len(explained) if explained else None,
             **{name: _mean([columns[name][i] for i in found]) for name in means},
             "right": _mean(right),
@@ -114,9 +114,6 @@ class Evaluation:
         return f"Evaluation({str(self.folder)!r})"
 
 
-_STATUSES = ("certified", "exact", "empty", "counted", "not found", "budget", "failed")
-
-
 def _is_right(true_label: str | None, label_name: str | None, label: int) -> bool | None:
     """Whether the label is the true one, by its name or its number; None where they cannot be compared."""
     if true_label is None or (label_name is None and not true_label.lstrip("-").isdigit()):
@@ -124,6 +121,6 @@ def _is_right(true_label: str | None, label_name: str | None, label: int) -> boo
     return true_label in (label_name, str(label))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[float | int | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

@@ -37,6 +37,9 @@ FAILED = "failed"
 FOUND = ("certified", "exact", "empty")
 """Statuses of anchors that reach the threshold with the promised confidence."""
 
+STATUSES = (*FOUND, "counted", "not found", "budget", FAILED)
+"""All of them, the best first."""
+
 DOCUMENTED = {
     "id": "What the input is called: the path below the folder, the number of a row from 0, or what `ids` says.",
     "status": "`certified`, `exact`, `counted`, `empty` (the empty anchor holds), `not found`, `budget` or `failed`.",

@@ -48,13 +48,12 @@ class ImageFiles:
         self.words = f"pictures in {paths}" if self._root is not None else f"{self.n:,} pictures"
 
     def entries(self) -> Iterator[Entry]:
-        """The pictures, with their paths."""
-        return (Entry(id, path) for id, path in zip(self._ids, self._files, strict=True))
+        """The pictures, with the names of their folders."""
+        return (Entry(id, path, self._folder(path)) for id, path in zip(self._ids, self._files, strict=True))
 
     def read(self, entries: Sequence[Entry]) -> Inputs:
-        """The pictures, upright and in red, green and blue, with the names of their folders."""
-        paths = [entry.key for entry in entries]
-        return Inputs([read_picture(path, enough=self._enough) for path in paths], [self._folder(p) for p in paths])
+        """The pictures, upright and in red, green and blue."""
+        return Inputs([read_picture(entry.key, enough=self._enough) for entry in entries])
 
     def digest(self) -> None:
         """None: a picture is known by its path, so that new ones may join a folder."""

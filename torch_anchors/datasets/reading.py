@@ -73,13 +73,14 @@ def _read(source: Source, singled: Callable[[Any], Sequence[Any]], entries: Sequ
         instances = list(singled(inputs.given))
         if len(instances) != len(entries):
             raise ArgumentError(f"{len(instances)} instances came for {len(entries)} inputs.")
-        labelled = zip(entries, instances, inputs.true_labels, strict=True)
+        true_labels = inputs.true_labels or [entry.true_label for entry in entries]
+        labelled = zip(entries, instances, true_labels, strict=True)
         return [Read(entry.id, instance, true_label) for entry, instance, true_label in labelled]
     except MemoryError:
         raise
     except Exception as error:  # of the user's data set, which may raise anything
         if len(entries) == 1:
-            return [Read(entries[0].id, None, reason=reason_of(error))]
+            return [Read(entries[0].id, None, entries[0].true_label, reason_of(error))]
         return [read for entry in entries for read in _read(source, singled, [entry])]
 
 

@@ -38,6 +38,7 @@ def source_of(
         if ids is not None or target is not None:
             raise ArgumentError("ids and target must be given to the source itself, as source is one already.")
         return given
+    ids, target = _as_list(ids), _as_list(target)
     names = {"ids": ids, "target": target, "label_names": label_names}
     if _is_file(given) or (_has_several(given) and all(map(_is_file, given))):
         if is_table:
@@ -61,6 +62,9 @@ def _of_items(given: Any, names: dict[str, Any], is_table: bool) -> Source:
         return Stream(given, **names, is_table=is_table)
     if hasattr(given, "with_format") and hasattr(given, "features"):  # of Hugging Face
         if is_table and hasattr(given, "__len__"):
+            feature = given.features.get(names["target"]) if isinstance(names["target"], str) else None
+            if names["label_names"] is None:
+                names = {**names, "label_names": getattr(feature, "names", None)}
             return TableRows(given.with_format("arrow")[:], **names)
         return (Items if hasattr(given, "__len__") else Stream)(given, **names, is_table=is_table)
     if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (Mapping, str, bytes)):
@@ -73,6 +77,11 @@ def _of_items(given: Any, names: dict[str, Any], is_table: bool) -> Source:
         "source must be a folder of pictures, a list of files, a table or its CSV or Parquet file, a Dataset or "
         f"DataLoader, or another iterable of instances, got {type(given).__name__}."
     )
+
+
+def _as_list(values: Any) -> Any:
+    """An array or a column of a data frame as a list; a name, or nothing, as it is."""
+    return values.tolist() if hasattr(values, "tolist") else values if isinstance(values, str | None) else list(values)
 
 
 def _is_file(value: Any) -> bool:

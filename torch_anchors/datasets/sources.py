@@ -19,10 +19,12 @@ class Entry:
     Args:
         id: what it is called, in this run and in the next one.
         key: by which the source finds it.
+        true_label: its true label in words, where that is known before it is read.
     """
 
     id: str
     key: Any
+    true_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,11 @@ class Inputs:
 
     Args:
         given: what the explainer's `instances` takes: a list of images, or a table of rows.
-        true_labels: the true label of each, in words; None where it is not known.
+        true_labels: the true label of each, in words, or None where it is not known; None if the entries have them.
     """
 
     given: Any
-    true_labels: Sequence[str | None]
+    true_labels: Sequence[str | None] | None = None
 
 
 @runtime_checkable

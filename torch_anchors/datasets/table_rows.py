@@ -54,14 +54,16 @@ class TableRows:
         self._labels = None if labels is None else [label_words(label, label_names) for label in labels]
 
     def entries(self) -> Iterator[Entry]:
-        """The rows, by their numbers."""
+        """The rows, by their numbers, with their true labels."""
         assert self.n is not None
-        return (Entry(str(i) if self._ids is None else self._ids[i], i) for i in range(self.n))
+        ids, labels = self._ids, self._labels
+        return (
+            Entry(str(i) if ids is None else ids[i], i, None if labels is None else labels[i]) for i in range(self.n)
+        )
 
     def read(self, entries: Sequence[Entry]) -> Inputs:
         """The rows as a table of the same kind; those of an Arrow table as a data frame."""
-        numbers = [entry.key for entry in entries]
-        return Inputs(self._rows(numbers), [self._labels[i] if self._labels else None for i in numbers])
+        return Inputs(self._rows([entry.key for entry in entries]))
 
     def digest(self) -> str:
         """Of the content, ids and true labels: a number says nothing about which row it is."""
