@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from torch_anchors._locks import PerThread
@@ -25,7 +26,7 @@ from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.predictor import INVALID, Predictor
 from torch_anchors.engine.repeats import NotRepeatable
 from torch_anchors.engine.runner import Failed, Finished, Load, Runner
-from torch_anchors.engine.scores import probability_of
+from torch_anchors.engine.scores import probabilities_of
 from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
 from torch_anchors.explanation import Explanation
 from torch_anchors.search.choose import choose
@@ -176,13 +177,22 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         outlet = Outlet[Explained](HAND_OUT)
         return self._delivered(Source(instances), question, label, outlet, None, question.n_workers or 0)
 
-    def score(self, explanation: Explained) -> float | None:
-        """The model's probability of the explained label for the instance itself; None where it returns labels only.
+    def scores(self, explanations: Sequence[Explained]) -> list[float | None]:
+        """The model's probability of each explained label for the instance itself; None where it returns labels only.
 
-        It is asked for that one row, alone. See `torch_anchors.engine.scores`.
+        See `torch_anchors.engine.scores`.
+
+        Raises:
+            PredictorCallError, PredictorReturnTypeError: the model fails on these rows.
         """
-        row = self.row_of(explanation)
-        return None if row is None else probability_of(self._predictor, row, explanation.label)
+        rows = [self.row_of(explanation) for explanation in explanations]
+        given = [row for row in rows if row is not None]
+        if len(given) < len(rows) or len({row.shape for row in given}) != 1:  # none, some, or of several sizes
+            return [None if row is None else self._score(row, e) for row, e in zip(rows, explanations, strict=True)]
+        return probabilities_of(self._predictor, torch.cat(given), [one.label for one in explanations])
+
+    def _score(self, row: Tensor, explanation: Explained) -> float | None:
+        return probabilities_of(self._predictor, row, [explanation.label])[0]
 
     def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
         n_workers = question.n_workers

@@ -255,8 +255,13 @@ def _in_words(evaluation: Evaluation, counts: Counter[str], noun: str) -> str:
 def _tell_failures(evaluation: Evaluation, counts: Counter[str], noun: str) -> None:
     if not counts["failed"]:
         return
+    from torch_anchors.datasets.shares import Share
+
+    share = Share.of_environment()  # each process tells of its own
     table = evaluation.table(["id", "status", "reason"]).to_pydict()
-    failed = [(id, why) for id, status, why in zip(*table.values(), strict=True) if status == "failed"]
+    failed = [
+        (id, why) for id, status, why in zip(*table.values(), strict=True) if status == "failed" and share.has(id)
+    ]
     for id, why in failed[:MOST_TOLD]:
         console.report(f"{noun} {id} was not explained: {why}")
     if len(failed) > MOST_TOLD:

@@ -54,6 +54,7 @@ class Run:
     record: RunRecord
     writer: PartWriter
     _under_way: dict[int, Read] = field(default_factory=dict)
+    _unscored: list[tuple[Read, Explanation]] = field(default_factory=list)
     _suspects: list[Row] = field(default_factory=list)
     _did_well: bool = False
     _n_seen: int = 0
@@ -95,6 +96,7 @@ class Run:
                 self._take(self._under_way.pop(number), made)
                 bar.update(self._n_done - bar.n)
             self._end_suspicion()
+            self._score()
             self.writer.flush()
             bar.update(self._n_done - bar.n)
 
@@ -139,15 +141,24 @@ class Run:
             return
         self._did_well = True
         self._end_suspicion()
-        self._add(self._explained(read, made))
+        self._unscored.append((read, made))
+        if len(self._unscored) >= self.explainer.together:
+            self._score()
 
-    def _explained(self, read: Read, made: Explanation) -> Row:
+    def _score(self) -> None:
+        """Makes rows of the explanations that wait for their scores; some are scored together."""
+        waiting, self._unscored = self._unscored, []
+        scores = self._scores([made for _, made in waiting])
+        for (read, made), score in zip(waiting, scores, strict=True):
+            about: dict[str, Any] = {**self._about, "true_label": read.true_label, "label_names": self.label_names}
+            self._add(explained_row(read.id, made, score=score, **about))
+
+    def _scores(self, made: list[Explanation]) -> list[float | None]:
+        """The scores of some explanations; None for those on whose rows alone the model fails."""
         try:
-            score = self.explainer.score(made)
-        except AnchorsError:  # a model that fails on this one row alone
-            score = None
-        about: dict[str, Any] = {**self._about, "true_label": read.true_label, "label_names": self.label_names}
-        return explained_row(read.id, made, score=score, **about)
+            return self.explainer.scores(made) if made else []
+        except AnchorsError:
+            return [None] if len(made) == 1 else [score for one in made for score in self._scores([one])]
 
     def _take_failure(self, read: Read, error: Exception) -> None:
         """A row with the reason; where the model may be broken it waits until we know, so that it is tried again."""
@@ -178,7 +189,8 @@ class Run:
         if isinstance(error, CannotWriteError):
             return
         for number, made in getattr(error, "finished", {}).items():
-            self._add(self._explained(self._under_way.pop(number), made))
+            self._unscored.append((self._under_way.pop(number), made))
+        self._score()
         self.writer.flush()
 
     def _so_far(self) -> str:

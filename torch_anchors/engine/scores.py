@@ -1,39 +1,57 @@
-"""What a predictor thinks of the label of a row, where it says so."""
+"""What a predictor thinks of the labels of some rows, where it says so."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from torch_anchors._shapes import Shaped
+from torch_anchors._shapes import Float, Shaped
 from torch_anchors.engine.predictor import Predictor
 
 _SUM = 1e-3
 """How far the sum of probabilities may be from 1, in the precision that networks have."""
 
 
-def probability_of(predictor: Predictor, row: Shaped[Tensor, "one ..."], label: int) -> float | None:
-    """The model's probability of a label for one row, in [0, 1]; None where it returns labels only.
+def probabilities_of(
+    predictor: Predictor, rows: Shaped[Tensor, "rows ..."], labels: Sequence[int]
+) -> list[float | None]:
+    """The model's probability of a label for each row, in [0, 1]; None where it returns labels only.
 
-    The row is predicted alone, so that the result does not depend on what else is.
+    It does not depend on what else is among the rows: a function of tensors, or a module, gets each row alone, as the
+    last bits of its result may depend on the batch. A function of arrays, for which a call may be dear, gets all rows
+    at once; it computes in double precision, and probabilities are rounded to single precision.
 
     Args:
         predictor: the model. What it returns is taken for probabilities where it is not negative and sums to 1, and
             otherwise for logits, whose softmax (of a single one, the sigmoid) is the probability.
-        row: (1, ...), as it is rendered, before ``preprocess``.
-        label: number of the class.
+        rows: as they are rendered, before ``preprocess``.
+        labels: number of the class of each row.
 
     Raises:
         PredictorCallError, PredictorReturnTypeError: as the predictor.
     """
+    groups = [rows] if predictor.takes_arrays else [rows[i : i + 1] for i in range(len(rows))]
+    found: list[float | None] = []
     with predictor.session():
-        output = predictor.scores(predictor.forward(predictor.prepare(row)))
-    if output.ndim != 2 or len(output) != 1 or output.shape[1] == 0 or output.dtype.is_complex:
-        return None
-    scores = output[0].detach().cpu().double()
-    if len(scores) == 1:  # the logit of label 1
-        scores = torch.cat([-scores, scores]).sigmoid()
-    elif bool((scores < 0).any()) or abs(float(scores.sum()) - 1) > _SUM:
-        scores = scores.softmax(0)
-    return float(np.float32(min(1.0, float(scores[label])))) if 0 <= label < len(scores) else None
+        for group in groups:
+            output = predictor.scores(predictor.forward(predictor.prepare(group)))
+            own = labels[len(found) : len(found) + len(group)]
+            if output.ndim != 2 or len(output) != len(group) or output.shape[1] == 0 or output.dtype.is_complex:
+                found += [None] * len(group)
+            else:
+                found += _of_labels(output.detach().cpu().double(), own)
+    return found
+
+
+def _of_labels(scores: Float[Tensor, "rows classes"], labels: Sequence[int]) -> list[float | None]:
+    if scores.shape[1] == 1:  # the logit of label 1
+        shares = torch.cat([-scores, scores], dim=1).sigmoid()
+    else:
+        are_shares = (scores >= 0).all(dim=1) & ((scores.sum(dim=1) - 1).abs() <= _SUM)
+        shares = torch.where(are_shares[:, None], scores, scores.softmax(dim=1)).clamp(max=1)
+    single = shares.numpy().astype(np.float32)
+    known = [row[label] if 0 <= label < len(row) else np.nan for row, label in zip(single, labels, strict=True)]
+    return [None if np.isnan(share) else float(share) for share in known]
