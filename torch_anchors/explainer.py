@@ -175,7 +175,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         """
         label = None if question.label is None else self.label_of(question.label)
         outlet = Outlet[Explained](HAND_OUT)
-        return self._delivered(Source(instances), question, label, outlet, None, question.n_workers or 0)
+        return self._delivered(Source(instances), question, label, outlet, None, self._n_workers(question))
 
     def scores(self, explanations: Sequence[Explained]) -> list[float | None]:
         """The model's probability of each explained label for the instance itself; None where it returns labels only.
@@ -195,11 +195,13 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         return probabilities_of(self._predictor, row, [explanation.label])[0]
 
     def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
-        n_workers = question.n_workers
-        if n_workers is None:
-            n_workers = 0 if self._predictor.device.type == "cpu" else READERS
         instances, total = self.instances(given)
-        return self._explained(instances, question, total=total, n_workers=n_workers)
+        return self._explained(instances, question, total=total, n_workers=self._n_workers(question))
+
+    def _n_workers(self, question: ManyQuestion) -> int:
+        if question.n_workers is not None:
+            return question.n_workers
+        return 0 if self._predictor.device.type == "cpu" else READERS
 
     def common(self, found: Finished[SomeCase], settings: ExplainSettings) -> dict[str, Any]:
         """The fields that explanations of all kinds have, but for the words."""

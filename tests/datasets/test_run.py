@@ -13,6 +13,7 @@ from torch import Tensor
 from tests.datasets.inputs import brightness, by_id, of_images, of_rows, pixels, rows_of_table
 from torch_anchors import Evaluation, evaluate
 from torch_anchors.datasets import run as run_module
+from torch_anchors.datasets.parts import PartWriter
 from torch_anchors.datasets.run import AT_FIRST
 from torch_anchors.errors import PredictorCallError, PredictorReturnTypeError
 
@@ -147,6 +148,20 @@ def test_an_interrupted_run_had_finished_something_in_between(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         quietly(of_images(Model(7), max_rows=16), [pixels(i) for i in range(8)], tmp_path)
     assert 0 < len(Evaluation(tmp_path)) < 8
+
+
+def test_a_second_interruption_does_not_wait_for_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(writer: PartWriter) -> None:
+        raise KeyboardInterrupt("again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartWriter, "flush", again)
+        with pytest.raises(KeyboardInterrupt, match="again"):
+            quietly(of_images(Model(7), max_rows=16), [pixels(i) for i in range(8)], tmp_path)
+    assert len(Evaluation(tmp_path)) == 0
+    assert len(quietly(of_images(Model(), max_rows=16), [pixels(i) for i in range(8)], tmp_path)) == 8
 
 
 def test_a_stream_of_unknown_length_is_told_as_such(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ SAMPLINGS = ("interventional", "conditional")
 
 DESCRIPTION = """\
 Find an anchor of rows of a table: conditions on its columns such that, where they hold, the model says
-the same in at least the share THRESHOLD of rows. FILE is a CSV file with a header. Without --model, a
-small network is trained on the spot to tell the column TARGET from the others; a fifth of the rows is
-held back, and the rule is tried on it."""
+the same in at least the share THRESHOLD of rows. FILE is a CSV file with a header, or a Parquet file.
+Without --model, a small network is trained on the spot to tell the column TARGET from the others; a
+fifth of the rows is held back, and the rule is tried on it."""
 
 EXAMPLES = """\
 examples:
@@ -54,7 +54,7 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="table with a header, in CSV")
+    parser.add_argument("file", type=Path, metavar="FILE", help="table, in CSV with a header or in Parquet")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column that the model is to tell")
     parser.add_argument(
         "--row",
