@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from torch_anchors.cli import main
 from torch_anchors.cli.image import FILLS, METHODS, SEGMENTATIONS
-from torch_anchors.cli.pictures import distinct_names, read_picture
 from torch_anchors.cli.words import where
 from torch_anchors.errors import AnchorsWarning
+from torch_anchors.images.files import distinct_names, read_picture
 from torch_anchors.images.fills import resolve_fill
 from torch_anchors.images.segmentation import DEFAULT_SEGMENTATION_KWARGS
 from torch_anchors.models import LoadedModel, Preprocess

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from torch_anchors.delivery import Outlet, Progress, Source, ahead, collected, say
+from torch_anchors.delivery import HAND_OUT, Outlet, Progress, Source, ahead, collected, say
 from torch_anchors.errors import AnchorsWarning
 
 
@@ -96,6 +96,12 @@ def test_an_error_in_the_place_of_one_may_be_left_out_with_a_warning() -> None:
     with pytest.warns(AnchorsWarning, match="left out: (no label|broken)") as caught:
         assert list(handed_out(made, "skip")) == [(0, "a"), (2, "c"), (4, "e")]
     assert [str(warning.message).rpartition(": ")[2] for warning in caught] == ["no label", "broken"]
+
+
+def test_an_error_may_be_handed_out_in_its_place() -> None:
+    broken = ValueError("no label")
+    made = [(1, broken), (2, "c"), (0, "a")]
+    assert list(handed_out(made, HAND_OUT)) == [(0, "a"), (1, broken), (2, "c")]
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])

@@ -390,3 +390,34 @@ def test_a_model_that_fails_on_one_instance_spares_the_others(wing: type[Recordi
     with pytest.raises(PredictorCallError, match=r"cannot look at this \(called with rows of shape") as caught:
         wing(delicate).explain(given[2])
     assert "number" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------ many, with errors
+
+
+def test_outcomes_are_explanations_or_errors_by_their_numbers() -> None:
+    explainer = AnchorSeries(peak, 4, seed=0)
+    question = type(explainer).explain_batch.question(None, threshold=0.9)
+    found = list(explainer.outcomes(iter([series_of(0), series_of(1, -1.0), series_of(2)]), question))
+    assert [number for number, _ in found] == [0, 1, 2]
+    assert isinstance(found[1][1], PredictorReturnTypeError)
+    assert "those given" not in str(found[1][1])  # whoever asks knows which one it is
+    for number in (0, 2):
+        made = found[number][1]
+        assert isinstance(made, SeriesExplanation)
+        assert made.features == explainer.explain(series_of(number), threshold=0.9).features
+
+
+def test_a_wing_may_leave_out_what_scores_need() -> None:
+    explainer = AnchorSeries(peak, 4, seed=3)
+    assert explainer.scores([explainer.explain(series_of(0))]) == [None]
+    assert explainer.scores([]) == []
+    assert explainer.seed == 3
+
+
+def test_digests_are_of_the_model() -> None:
+    def other(rows: Tensor) -> Tensor:
+        return peak(rows) + 1
+
+    assert AnchorSeries(peak, 4).digests() == AnchorSeries(peak, 5, seed=1).digests()
+    assert AnchorSeries(peak, 4).digests() != AnchorSeries(other, 4).digests()

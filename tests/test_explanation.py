@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from torch_anchors.errors import ArgumentError
 from torch_anchors.explanation import Explanation, plain
 from torch_anchors.search.protocol import Status, Step
 
@@ -108,11 +109,10 @@ def test_a_short_representation_for_notebooks() -> None:
 # ------------------------------------------------------------------------------------------------------- values
 
 
-def test_the_dictionary_survives_json(tmp_path: Path) -> None:
-    explanation = explanation_of(label_name="cat")
-    text = explanation.to_json(tmp_path / "anchor.json")
-    assert json.loads(text) == explanation.to_dict() == json.loads((tmp_path / "anchor.json").read_text())
-    assert json.loads(text) == {
+def test_the_dictionary_survives_json() -> None:
+    found = explanation_of(label_name="cat").to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert found == {
         "anchor": [0, 2],
         "names": ["this", "that"],
         "precision": 0.98,
@@ -139,10 +139,54 @@ def test_the_dictionary_survives_json(tmp_path: Path) -> None:
 
 def test_json_is_what_other_languages_read() -> None:
     """JSON knows neither NaN nor infinity."""
-    explanation = explanation_of(precision=math.nan, meta={"params": {"fill": math.inf}})
+    explanation = explanation_of(precision=math.nan, coverage=math.inf, meta={"params": {"fill": math.inf}})
     found = json.loads(explanation.to_json(), parse_constant=lambda name: pytest.fail(name))
-    assert found["precision"] is None
+    assert found["data"]["precision"] is None
     assert found["meta"]["params"]["fill"] is None
+    again = Explanation.from_json(explanation.to_json())
+    assert math.isnan(again.precision)
+    assert again.coverage == math.inf
+
+
+def test_json_has_the_shape_of_the_reference_and_makes_the_explanation_again(tmp_path: Path) -> None:
+    explanation = explanation_of(label_name="cat")
+    text = explanation.to_json(tmp_path / "anchor.json")
+    assert (tmp_path / "anchor.json").read_text() == text
+    found = json.loads(text)
+    assert found["meta"] == {"name": "AnchorImage", "params": {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}}
+    assert found["data"]["anchor"] == ["this", "that"]
+    assert found["data"]["raw"]["feature"] == [2, 0]
+    assert found["data"]["raw"]["num_preds"] == 1234
+    again = Explanation.from_json(text)
+    assert again == replaced(explanation, meta=found["meta"])
+    assert again.to_json() == text
+
+
+def test_a_text_of_another_kind_is_refused() -> None:
+    class Other(Explanation):
+        pass
+
+    try:
+        with pytest.raises(
+            ArgumentError, match=r"text cannot be .*: it is of the kind 'Explanation'; expected Other\."
+        ):
+            Other.from_json(explanation_of().to_json())
+    finally:
+        del Explanation.kinds["Other"]
+
+
+def replaced(explanation: Explanation, **changes: Any) -> Same:
+    return Same(dataclasses.replace(explanation, **changes))
+
+
+class Same:
+    """Equal to explanations with equal fields."""
+
+    def __init__(self, explanation: Explanation) -> None:
+        self.fields = vars(explanation)
+
+    def __eq__(self, other: object) -> bool:
+        return vars(other) == self.fields
 
 
 def test_whatever_the_user_passed_can_be_written() -> None:

@@ -1,6 +1,6 @@
 """Who may import whom. The parts of the package form a house: arrows point down only.
 
-    cli, plots -> models, reference -> images, tables -> explainer -> engine -> perturb -> search
+    cli, plots -> models, reference, datasets -> images, tables -> explainer -> engine -> perturb -> search
 
 No wing imports another, and late imports (inside functions) count like any other.
 """
@@ -29,15 +29,63 @@ BELOW: dict[str, set[str]] = {
     "seeds": set(),
     "delivery": set(),
     "settings": {"search", "delivery"},
-    "explanation": {"search.protocol"},
+    "interrupts": set(),
+    "whole_files": {"interrupts"},
+    "packing": set(),
+    "store": {"packing", "whole_files"},
+    "explanation": {"search.protocol", "packing", "store"},
     "plot_style": set(),
     "explainer": {"delivery", "engine", "search", "seeds", "settings", "explanation"},
-    "images": {"explainer", "engine", "perturb", "search.protocol", "seeds", "settings", "explanation", "plot_style"},
-    "tables": {"explainer", "engine", "perturb", "search.protocol", "seeds", "settings", "explanation", "plot_style"},
+    "images": {
+        "explainer",
+        "engine",
+        "perturb",
+        "search.protocol",
+        "seeds",
+        "settings",
+        "explanation",
+        "packing",
+        "plot_style",
+    },
+    "tables": {
+        "explainer",
+        "engine",
+        "perturb",
+        "search.protocol",
+        "seeds",
+        "settings",
+        "explanation",
+        "packing",
+        "plot_style",
+    },
     "reference": {"images", "tables", "perturb", "search.protocol"},
+    "loading": {"images", "tables", "explanation", "store"},
     "models": {"images.pixels"},
+    "datasets": {
+        "images",
+        "tables",
+        "explainer",
+        "explanation",
+        "settings",
+        "delivery",
+        "engine.digest",
+        "packing",
+        "whole_files",
+        "interrupts",
+        "search.protocol",
+    },
     "plots": {"images", "tables", "plot_style"},
-    "cli": {"images", "tables", "models", "plots", "explanation", "search.protocol"},
+    "cli": {
+        "datasets",
+        "images",
+        "tables",
+        "models",
+        "plots",
+        "explanation",
+        "search.protocol",
+        "interrupts",
+        "whole_files",
+    },
     "__main__": {"cli"},
 }
 """What a part may import besides itself and the leaves."""

@@ -1,3 +1,6 @@
+from .datasets.evaluate import evaluate as evaluate
+from .datasets.evaluation import Evaluation as Evaluation
+from .datasets.fields import explanations_to_table as explanations_to_table
 from .engine.predictor import Predictor as Predictor
 from .errors import AnchorsError as AnchorsError
 from .errors import AnchorsWarning as AnchorsWarning
@@ -11,6 +14,7 @@ from .images.examples import Example as Example
 from .images.explanation import ImageExplanation as ImageExplanation
 from .images.pixels import scale_image as scale_image
 from .images.segmentation import DEFAULT_SEGMENTATION_KWARGS as DEFAULT_SEGMENTATION_KWARGS
+from .loading import load as load
 from .reference.defaults import DEFAULT_DATA_ANCHOR_IMG as DEFAULT_DATA_ANCHOR_IMG
 from .reference.defaults import DEFAULT_META_ANCHOR as DEFAULT_META_ANCHOR
 from .reference.image_sampler import AnchorImageSampler as AnchorImageSampler

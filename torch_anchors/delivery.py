@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -25,6 +25,9 @@ Made = TypeVar("Made")
 ON_ERROR = ("raise", "skip")
 """What happens to an instance that cannot be explained: its error ends the work when its turn comes, or it is left out
 with a warning."""
+
+HAND_OUT = "hand out"
+"""As a third way, for whoever has a place for errors: in its turn comes the error itself."""
 
 
 class Source(Generic[Item]):
@@ -63,7 +66,7 @@ class Outlet(Generic[Made]):
     """Hands out what is made in any order in the order of its numbers.
 
     Args:
-        on_error: "raise" or "skip"; see `ON_ERROR`.
+        on_error: "raise" or "skip"; see `ON_ERROR`; or `HAND_OUT`.
         n_out: how many were handed out or skipped.
     """
 
@@ -81,11 +84,11 @@ class Outlet(Generic[Made]):
         """Takes what was made of an instance, or the error that stands in its place."""
         self._waiting[number] = made
 
-    def ready(self) -> Iterator[tuple[int, Made]]:
-        """Numbers and what was made, as far as it can be handed out; an error is raised when its turn comes."""
+    def ready(self) -> Iterator[tuple[int, Made | Exception]]:
+        """Numbers and what was made, as far as it can be handed out; an error is raised or handed out in its turn."""
         while self.n_out in self._waiting:
             number, made = self.n_out, self._waiting.pop(self.n_out)
-            if not isinstance(made, Exception):
+            if not isinstance(made, Exception) or self.on_error == HAND_OUT:
                 self.n_out += 1
                 yield number, made
             elif self.on_error == "skip":
@@ -125,7 +128,7 @@ def collected(numbered: Iterable[tuple[int, Made]]) -> list[Made]:
 
 def ahead(
     items: Iterable[Item], prepare: Callable[[list[Item]], Made], *, together: int, n_workers: int
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """What `prepare` makes of groups of the items, in their order, a few groups ahead in worker threads.
 
     The items are read in the caller's thread. Without workers each group is prepared when it is asked for.

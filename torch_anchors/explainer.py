@@ -13,17 +13,20 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from torch_anchors._locks import PerThread
-from torch_anchors.delivery import Outlet, Progress, Source, ahead, collected, say
+from torch_anchors.delivery import HAND_OUT, Outlet, Progress, Source, ahead, collected, say
+from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.job import Case
 from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.predictor import INVALID, Predictor
 from torch_anchors.engine.repeats import NotRepeatable
 from torch_anchors.engine.runner import Failed, Finished, Load, Runner
+from torch_anchors.engine.scores import probabilities_of
 from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
 from torch_anchors.explanation import Explanation
 from torch_anchors.search.choose import choose
@@ -106,6 +109,14 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     def explanations(self, finished: Sequence[Finished[SomeCase]], settings: ExplainSettings) -> Iterable[Explained]:
         """The explanation of each of some cases that finished together; see `common`."""
 
+    def row_of(self, explanation: Explained) -> Tensor | None:
+        """The explained instance as the row (1, ...) that a sampler would render; None where a wing cannot tell."""
+        return None
+
+    def digests(self) -> dict[str, str]:
+        """What else than the settings decides about explanations, by what it is called: the model; a wing adds more."""
+        return {"model": digest_of(self._predictor.model, self._predictor.preprocess)}
+
     # ------------------------------------------------------------------------------------------------ what all do
 
     @property
@@ -118,6 +129,11 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         self._predictor = self._wrap(predictor)
         first = self.first_max_rows if self.max_rows == "auto" else 0
         self._max_rows = MaxRows(self.max_rows, n=first, tuning=first > 0)
+
+    @property
+    def seed(self) -> int:
+        """The seed of all random streams: the one that was given, or that was drawn when the explainer was made."""
+        return self._seed
 
     @property
     def instance_label(self) -> int | None:
@@ -147,12 +163,45 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         numbered = self._explained_many(given, question)
         return (explanation for _, explanation in numbered)
 
+    def outcomes(self, instances: Iterable[Any], question: ManyQuestion) -> Iterator[tuple[int, Explained | Exception]]:
+        """Some single instances by their numbers, in order: the explanation of each, or the error in place of one.
+
+        Args:
+            instances: as the wing's `instances` gives them; read in the caller's thread, a little ahead.
+            question: its `on_error` is not asked.
+
+        Raises:
+            AnchorsError: what is wrong with the question itself, at once.
+        """
+        label = None if question.label is None else self.label_of(question.label)
+        outlet = Outlet[Explained](HAND_OUT)
+        return self._delivered(Source(instances), question, label, outlet, None, self._n_workers(question))
+
+    def scores(self, explanations: Sequence[Explained]) -> list[float | None]:
+        """The model's probability of each explained label for the instance itself; None where it returns labels only.
+
+        See `torch_anchors.engine.scores`.
+
+        Raises:
+            PredictorCallError, PredictorReturnTypeError: the model fails on these rows.
+        """
+        rows = [self.row_of(explanation) for explanation in explanations]
+        given = [row for row in rows if row is not None]
+        if len(given) < len(rows) or len({row.shape for row in given}) != 1:  # none, some, or of several sizes
+            return [None if row is None else self._score(row, e) for row, e in zip(rows, explanations, strict=True)]
+        return probabilities_of(self._predictor, torch.cat(given), [one.label for one in explanations])
+
+    def _score(self, row: Tensor, explanation: Explained) -> float | None:
+        return probabilities_of(self._predictor, row, [explanation.label])[0]
+
     def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
-        n_workers = question.n_workers
-        if n_workers is None:
-            n_workers = 0 if self._predictor.device.type == "cpu" else READERS
         instances, total = self.instances(given)
-        return self._explained(instances, question, total=total, n_workers=n_workers)
+        return self._explained(instances, question, total=total, n_workers=self._n_workers(question))
+
+    def _n_workers(self, question: ManyQuestion) -> int:
+        if question.n_workers is not None:
+            return question.n_workers
+        return 0 if self._predictor.device.type == "cpu" else READERS
 
     def common(self, found: Finished[SomeCase], settings: ExplainSettings) -> dict[str, Any]:
         """The fields that explanations of all kinds have, but for the words."""
@@ -183,16 +232,23 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     ) -> Iterator[tuple[int, Explained]]:
         """Explanations with their numbers. What is wrong with the question itself is raised at once."""
         label = None if question.label is None else self.label_of(question.label)
-        return self._delivered(Source(instances), question, label, total, n_workers)
+        outlet = Outlet[Explained](question.on_error if isinstance(question, ManyQuestion) else "raise")
+        delivered = self._delivered(Source(instances), question, label, outlet, total, n_workers)
+        return cast(Iterator[tuple[int, Explained]], delivered)  # such an outlet hands out no errors
 
     def _delivered(
-        self, source: Source[Any], question: OneQuestion, label: int | None, total: int | None, n_workers: int
-    ) -> Iterator[tuple[int, Explained]]:
+        self,
+        source: Source[Any],
+        question: OneQuestion,
+        label: int | None,
+        outlet: Outlet[Explained],
+        total: int | None,
+        n_workers: int,
+    ) -> Iterator[tuple[int, Explained | Exception]]:
         """Runs until every instance is done; those under way run again where the model turns out not to repeat itself.
 
         Instances that cannot be made ready, and those on which the model fails, go to the outlet as their errors.
         """
-        outlet = Outlet[Explained](question.on_error if isinstance(question, ManyQuestion) else "raise")
         prepare = partial(self._made_ready, question=question, label=label)
         with outlet.kept(), Progress(shown=question.progress, total=total, unit=self.unit) as progress:
             while True:
@@ -217,7 +273,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             for group in groups:
                 for number, made in group:
                     if isinstance(made, Exception):
-                        outlet.add(number, self._named(made, number, question))
+                        outlet.add(number, self._named(made, number, question, outlet))
                 ready = [(number, made) for number, made in group if not isinstance(made, Exception)]
                 numbers.extend(number for number, _ in ready)
                 yield [made for _, made in ready]
@@ -232,7 +288,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         for wave in runner.waves(cases()):
             for place, made in self._explain_wave(wave, question):
                 number = numbers[place]
-                outlet.add(number, self._named(made, number, question) if isinstance(made, Exception) else made)
+                outlet.add(number, self._named(made, number, question, outlet) if isinstance(made, Exception) else made)
             yield runner.load
         yield runner.load
 
@@ -275,9 +331,9 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         places = [one.place for one in explainable]
         yield from zip(places, self.explanations(explainable, settings), strict=True)
 
-    def _named(self, error: Exception, number: int, question: OneQuestion) -> Exception:
+    def _named(self, error: Exception, number: int, question: OneQuestion, outlet: Outlet[Explained]) -> Exception:
         """The error with the number of the instance that it is about, where there are several."""
-        if not isinstance(question, ManyQuestion):
+        if not isinstance(question, ManyQuestion) or outlet.on_error == HAND_OUT:
             return error
         named = type(error)(f"{error} (It was {self.unit} number {number} of those given, from 0.)")
         named.__cause__ = error.__cause__

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from torch_anchors.errors import ArgumentError
+from torch_anchors.packing import Fields, pack_number
 from torch_anchors.search.protocol import Status, Step
+from torch_anchors.store import Document
 from torch_anchors.words import LabelNames, at_least, at_most, label_name, plural
 
 _REMEDIES = {
@@ -27,6 +29,8 @@ _CERTAINTY = (
     "No sample shows that a precision is exactly 1; ask for threshold=0.99 or, for an image of few superpixels, have "
     "all perturbed copies tried with method='exact'."
 )
+
+Some = TypeVar("Some", bound="Explanation")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -51,6 +55,9 @@ class Explanation:
         path: partial anchors from the empty one to this, each with its precision and coverage.
         meta: name and parameters of the explainer, as in the reference.
     """
+
+    kinds: ClassVar[dict[str, type[Explanation]]] = {}
+    """All classes of explanations that were imported, by the names that files have for them."""
 
     features: tuple[int, ...]
     names: tuple[str, ...]
@@ -136,11 +143,114 @@ class Explanation:
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The dictionary as JSON text, with null for NaN and infinity; also written to `path` if one is given."""
-        text = json.dumps(plain(self.to_dict()), indent=2)
+        """The whole explanation as JSON text, from which `from_json` makes it again; also written to `path`, if given.
+
+        The text has the reference's ``meta`` and ``data``, with what else the explanation holds as
+        ``data["explanation"]``. Pictures are PNG in base64 and masks lengths of runs; see `torch_anchors.packing`.
+
+        Raises:
+            ArgumentError: something in it is of a kind that cannot be saved; the message says what to do.
+        """
+        document = self._document()
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
+            document.write(path)
+        return document.to_text()
+
+    def save(self, path: str | Path) -> None:
+        """Write the explanation to a file, for `torch_anchors.load`. What holds a model or code is not saved.
+
+        Raises:
+            ArgumentError: as `to_json`.
+            OSError: the file cannot be written; whatever was there before is as it was.
+        """
+        self._document().write(path)
+
+    @classmethod
+    def from_json(cls: type[Some], text: str) -> Some:
+        """The explanation of a text that `to_json` gave.
+
+        Raises:
+            ArgumentError: it is no such text, it is damaged, it is of a newer version or of another kind.
+        """
+        try:
+            return cls.of_document(Document.from_text(text))
+        except ArgumentError as error:
+            raise ArgumentError(f"text cannot be read as an explanation: {error}.") from error
+
+    @classmethod
+    def of_document(cls: type[Some], document: Document) -> Some:
+        """The explanation of a document that is whole, of this class or one below it.
+
+        Raises:
+            ArgumentError: the document is of another kind, or its fields are not what they must be.
+        """
+        kind = Explanation.kinds.get(document.kind)
+        if kind is None or not issubclass(kind, cls):
+            known = ", ".join(sorted(name for name, own in Explanation.kinds.items() if issubclass(own, cls)))
+            raise ArgumentError(f"it is of the kind {document.kind[:60]!r}; expected {known}")
+        fields = Fields(document.data, "data").fields("explanation")
+        return kind(**kind.read_fields(fields), meta=document.meta)
+
+    def to_fields(self) -> dict[str, Any]:
+        """All but `meta` in values that JSON knows; a kind of explanation adds its own."""
+        return {
+            "features": list(map(int, self.features)),
+            "names": list(self.names),
+            "precision": pack_number(self.precision),
+            "precision_interval": [pack_number(end) for end in self.precision_interval],
+            "coverage": pack_number(self.coverage),
+            "status": self.status.value,
+            "label": int(self.label),
+            "label_name": self.label_name,
+            "threshold": pack_number(self.threshold),
+            "delta": pack_number(self.delta),
+            "n_rows": int(self.n_rows),
+            "n_calls": int(self.n_calls),
+            "seconds": pack_number(self.seconds),
+            "path": [packed_step(step) for step in self.path],
+        }
+
+    @classmethod
+    def read_fields(cls, fields: Fields) -> dict[str, Any]:
+        """The arguments, but for `meta`, that `to_fields` gave; a kind of explanation adds its own.
+
+        Raises:
+            ArgumentError: a field is missing, or not what it must be.
+        """
+        return {
+            "features": fields.wholes("features"),
+            "names": fields.texts("names"),
+            "precision": fields.number("precision"),
+            "precision_interval": fields.numbers("precision_interval", 2),
+            "coverage": fields.number("coverage"),
+            "status": Status(fields.word("status", [status.value for status in Status])),
+            "label": fields.whole("label"),
+            "label_name": fields.text_or_none("label_name"),
+            "threshold": fields.number("threshold"),
+            "delta": fields.number("delta"),
+            "n_rows": fields.whole("n_rows", 0),
+            "n_calls": fields.whole("n_calls", 0),
+            "seconds": fields.number("seconds"),
+            "path": tuple(map(step_of, fields.each("path"))),
+        }
+
+    def _document(self) -> Document:
+        data = {**self._reference_data(), "explanation": self.to_fields()}
+        return Document(type(self).__name__, plain(self.meta), data)
+
+    def _reference_data(self) -> dict[str, Any]:
+        """The entries of the reference's ``data`` as far as they are numbers and words."""
+        raw = {**self._raw_numbers(), "prediction": [self.label]}
+        return {
+            "anchor": list(self.names),
+            "precision": plain(self.precision),
+            "coverage": plain(self.coverage),
+            "raw": plain(raw),
+        }
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        Explanation.kinds[cls.__name__] = cls
 
     def _raw_numbers(self) -> dict[str, Any]:
         """The entries of the reference's ``raw`` that need no rows."""
@@ -167,8 +277,22 @@ class Explanation:
         )
 
 
+Explanation.kinds[Explanation.__name__] = Explanation
+
+
 def _pairs(path: Sequence[Step]) -> list[tuple[Step, Step]]:
     return [(a, b) for a, b in pairwise(path) if set(a.anchor) < set(b.anchor)]
+
+
+def packed_step(step: Step) -> dict[str, Any]:
+    """A step of a path in values that JSON knows."""
+    numbers = {"precision": pack_number(step.precision), "coverage": pack_number(step.coverage)}
+    return {"anchor": list(map(int, step.anchor)), **numbers, "n": int(step.n)}
+
+
+def step_of(fields: Fields) -> Step:
+    """The step that `packed_step` gave."""
+    return Step(fields.wholes("anchor"), fields.number("precision"), fields.number("coverage"), fields.whole("n", 0))
 
 
 def plain(value: Any) -> Any:

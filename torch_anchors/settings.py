@@ -169,6 +169,7 @@ def takes(
                 raise TypeError(f"{method.__name__}(): {error}") from None
             return method(self, question(*args, **kwargs))
 
+        taking.question = question  # type: ignore[attr-defined]
         taking.__signature__ = signature  # type: ignore[attr-defined]
         taking.__doc__ = "\n".join([inspect.getdoc(method) or "", "", "Args:", *_documented(question)])
         return taking

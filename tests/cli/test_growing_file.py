@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from torch_anchors.cli.growing_file import GrowingFile
-from torch_anchors.cli.whole_files import CannotWriteError, remove_partials
+from torch_anchors.whole_files import CannotWriteError, remove_partials
 
 KILLED = """
 import os, pathlib, random, signal, sys, time

@@ -906,3 +906,32 @@ def test_the_image_without_a_label_is_named_and_the_others_are_kept() -> None:
     explained = explainer_of(model).explain_batch(images, method="beam", label=1)
     assert [one.features for i, one in enumerate(explained) if i != 3] == [(0,)] * 4
     assert len(explained) == 5
+
+
+def test_scores_are_the_models_probabilities_of_images_of_any_size() -> None:
+    def bright(rows: Tensor) -> Tensor:
+        mean = rows.mean((1, 2, 3))
+        return torch.stack([1 - mean, mean], dim=1)
+
+    explainer = AnchorImage(bright, seed=0, segmentation_fn="grid", preprocess=lambda rows: rows.float() / 255)
+    images = [np.full((8, 8, 3), 204, dtype=np.uint8), np.full((9, 8), 51, dtype=np.uint8)]
+    assert explainer.scores([explainer.explain(image) for image in images]) == pytest.approx([0.8, 0.8])
+
+
+def test_digests_tell_what_is_perturbed_and_how() -> None:
+    def model(rows: Tensor) -> Tensor:
+        return (rows[:, 0, 0, 0] > 0).long()
+
+    def stripes(image: Any) -> Any:
+        return np.zeros(image.shape[:2], dtype=np.int64)
+
+    plain = AnchorImage(model).digests()
+    assert AnchorImage(model, seed=3, max_rows=7).digests() == plain
+    for name, settings in {
+        "model": {"preprocess": torch.sigmoid},
+        "segmentation_fn": {"segmentation_fn": stripes},
+        "fill": {"images_background": np.zeros((1, 4, 4, 3), dtype=np.uint8)},
+        "autocast": {"autocast": torch.bfloat16},
+    }.items():
+        found = AnchorImage(model, **settings).digests()
+        assert {key for key in plain if found[key] != plain[key]} == {name}

@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from tests.images.explained import SEGMENTS, explanation_of
+from tests.images.explained import SEGMENTS, explanation_of, photograph
+from torch_anchors.errors import ArgumentError
+from torch_anchors.images.explanation import ImageExplanation
+from torch_anchors.images.pixels import hwc
+from torch_anchors.loading import load
 from torch_anchors.search.protocol import Status
 
 # ------------------------------------------------------------------------------------------------------- words
@@ -109,11 +115,10 @@ def test_tensors_stay_tensors_and_arrays_arrays(image: Any) -> None:
         assert picture.dtype == image.dtype
 
 
-def test_the_dictionary_survives_json(tmp_path: Path) -> None:
+def test_the_dictionary_survives_json() -> None:
     explanation = explanation_of()
-    text = explanation.to_json(tmp_path / "anchor.json")
-    assert json.loads(text) == explanation.to_dict() == json.loads((tmp_path / "anchor.json").read_text())
-    found = json.loads(text)
+    found = json.loads(json.dumps(explanation.to_dict()))
+    assert found == explanation.to_dict()
     assert found["anchor"] == [0, 2]
     assert found["status"] == "certified"
     assert found["success"] is True
@@ -122,6 +127,80 @@ def test_the_dictionary_survives_json(tmp_path: Path) -> None:
     assert found["segments"] == SEGMENTS.tolist()
     assert found["n_superpixels"] == 3
     assert found["meta"]["params"] == {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}
+
+
+IMAGES = {
+    "bytes": photograph(2, 3),
+    "grey": photograph(2, 3)[..., 0],
+    "one channel": photograph(2, 3)[..., :1],
+    "floats": photograph(2, 3).astype(np.float32) / 255,
+    "halves": photograph(2, 3).astype(np.float16),
+    "doubles": photograph(2, 3) / 3,
+    "tensor of bytes": torch.from_numpy(photograph(2, 3)).permute(2, 0, 1),
+    "tensor": torch.rand(3, 2, 3, dtype=torch.float64),
+    "bfloat16": torch.rand(3, 2, 3).bfloat16(),
+    "grey tensor": torch.rand(2, 3),
+    "PIL": Image.fromarray(photograph(2, 3)),
+    "grey PIL": Image.fromarray(photograph(2, 3)[..., 0]),
+}
+
+
+@pytest.mark.parametrize("kind", list(IMAGES))
+def test_a_file_gives_the_explanation_back(tmp_path: Path, kind: str) -> None:
+    image = IMAGES[kind]
+    explanation = explanation_of(image)
+    explanation.save(tmp_path / "anchor.json")
+    again = load(tmp_path / "anchor.json")
+    assert isinstance(again, ImageExplanation)
+    assert again.to_dict() == explanation.to_dict()
+    assert str(again) == str(explanation)
+    assert type(again.image) is type(image)
+    assert getattr(again.image, "dtype", None) == getattr(image, "dtype", None)
+    assert again.label_map.dtype == explanation.label_map.dtype
+    assert again.layout == explanation.layout
+    assert without_addresses(again.raw) == without_addresses(explanation.raw)
+    pairs = [(again.image, image), (again.anchor, explanation.anchor)]
+    pairs += [(a.image, b.image) for a, b in zip(again.examples, explanation.examples, strict=True)]
+    for one, other in pairs:
+        assert type(one) is type(other)
+        np.testing.assert_array_equal(hwc(one), hwc(other))
+    assert [(a.label, a.hit) for a in again.examples] == [(b.label, b.hit) for b in explanation.examples]
+
+
+def without_addresses(raw: dict[str, Any]) -> str:
+    return re.sub("0x[0-9A-F]+", "", str(raw))
+
+
+def test_plots_of_a_loaded_explanation_are_the_same(tmp_path: Path) -> None:
+    explanation = explanation_of(photograph(2, 3))
+    explanation.save(tmp_path / "anchor.json")
+    explanation.plot(path=tmp_path / "before.png")
+    load(tmp_path / "anchor.json").plot(path=tmp_path / "after.png")
+    assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        (("image", "kind"), "path", "image.kind must be one of tensor, array, PIL, got 'path'"),
+        (("image", "pixels", "shape"), [3, 3, 3], r"image.pixels.png must be a picture of the shape \(3, 3, 3\)"),
+        (("image", "pixels", "shape"), [10**6, 10**6, 3], "the arrays of a file may take 1,073,741,824 bytes"),
+        (("image", "pixels", "png"), "AAAA", "image.pixels.png is damaged"),
+        (("segments", "shape"), [3, 2], "segments.png must be a picture of the shape"),
+        (("rows", "keep", "shape"), [3, 2], "rows.keep must be about 3 superpixels"),
+        (("rows", "background", "dtype"), "bool", "rows.background must be an array of type i/u"),
+        (("precision",), "high", "data.explanation.precision must be a number, got 'high'"),
+        (("status",), "sure", "status must be one of certified, exact, .* got 'sure'"),
+    ],
+)
+def test_fields_of_a_file_are_checked(place: tuple[str, ...], value: Any, complaint: str) -> None:
+    document = explanation_of(photograph(2, 3))._document()
+    inner = document.data["explanation"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ArgumentError, match=complaint):
+        ImageExplanation.from_json(document.to_text())
 
 
 def test_raw_has_one_entry_for_each_partial_anchor() -> None:

@@ -450,12 +450,13 @@ def test_an_explanation_speaks(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_explanation_becomes_json_and_survives_a_pickle(tmp_path):
+def test_an_explanation_becomes_json_and_survives_a_pickle():
     explanation = explainer().explain(hits(PLANTED["mixed"][0], 1))
-    content = json.loads(explanation.to_json(tmp_path / "e.json"))
+    content = explanation.to_dict()
     assert content["predicates"][0] == {"column": "job", "operator": "==", "value": "nurse"}
     assert content["names"] == explanation.anchor
     assert len(content["training_path"]) == 4
+    assert type(explanation).from_json(explanation.to_json()).to_dict() == json.loads(json.dumps(content)) == content
     back = pickle.loads(pickle.dumps(explanation))
     assert back.to_dict() == explanation.to_dict()
     assert back.applies(ROWS).sum() == explanation.applies(ROWS).sum()
@@ -627,3 +628,31 @@ def test_an_interrupted_batch_keeps_what_is_finished():
         made.explain_batch(hits(PLANTED["categorical"][0], 100))
     assert 1 <= len(caught.value.finished) < 100
     assert all(e.anchor == PLANTED["categorical"][1] for e in caught.value.finished.values())
+
+
+def test_scores_are_the_models_probabilities_of_the_rows():
+    def share(x):
+        chance = 1 / (1 + np.exp(-x[:, 0]))
+        return np.stack([1 - chance, chance], axis=1)
+
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    made = AnchorTabular(share, dtype=np.float64, seed=0).fit(rows)
+    explanations = made.explain_batch(rows[:5])
+    np.testing.assert_allclose(made.scores(explanations), share(rows[:5]).max(axis=1), rtol=1e-6)
+
+
+def test_digests_tell_models_and_training_rows_apart():
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+
+    def digests(model=lambda x: (x[:, 0] > 0).astype(int), table=rows, names=("a", "b"), **fitted):
+        return AnchorTabular(model, list(names), dtype=np.float64, seed=0).fit(table, **fitted).digests()
+
+    plain = digests()
+    assert digests() == plain
+    for changes, differ in [
+        ({"model": lambda x: (x[:, 1] > 0).astype(int)}, {"model", "labels of the training rows"}),
+        ({"table": rows + 1}, {"training rows", "labels of the training rows"}),
+        ({"names": ("a", "c")}, {"columns"}),
+        ({"disc_perc": (50,)}, {"training rows"}),
+    ]:
+        assert {name for name, own in digests(**changes).items() if own != plain[name]} == differ

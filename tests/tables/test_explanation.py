@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from torch_anchors.errors import ArgumentError
+from torch_anchors.loading import load
 from torch_anchors.search.protocol import Status, Step
 from torch_anchors.tables.explanation import (
     FEW_COVERED,
@@ -214,11 +215,10 @@ def test_the_references_data() -> None:
     assert examples["uncovered_true"] == examples["uncovered_false"] == []
 
 
-def test_the_dictionary_survives_json(tmp_path: Path) -> None:
+def test_the_dictionary_survives_json() -> None:
     explanation = explanation_of()
-    text = explanation.to_json(tmp_path / "rule.json")
-    found = json.loads(text)
-    assert found == explanation.to_dict() == json.loads((tmp_path / "rule.json").read_text())
+    found = json.loads(json.dumps(explanation.to_dict()))
+    assert found == explanation.to_dict()
     assert found["anchor"] == [0, 2, 3]
     assert found["names"] == explanation.anchor
     assert found["sampling"] == "interventional"
@@ -232,7 +232,56 @@ def test_the_dictionary_survives_json(tmp_path: Path) -> None:
 
 def test_categories_of_numpy_become_plain_values() -> None:
     category = Predicate(1, "job", "==", np.int64(3), 3.0)
-    assert json.loads(explanation_of((category,)).to_json())["predicates"][0]["value"] == 3
+    assert explanation_of((category,)).to_dict()["predicates"][0]["value"] == 3
+
+
+@pytest.mark.parametrize("changes", [{}, {"predicates": ()}, {"instance": np.array([41.0, 2.0])}])
+def test_a_file_gives_the_explanation_back(tmp_path: Path, changes: dict[str, Any]) -> None:
+    if changes.get("predicates") == ():
+        changes = {**changes, "training_path": (Step((), 0.4, 1.0, 400),)}
+    explanation = explanation_of(**changes)
+    explanation.save(tmp_path / "rule.json")
+    again = load(tmp_path / "rule.json")
+    assert isinstance(again, TabularExplanation)
+    assert again.to_dict() == explanation.to_dict()
+    assert str(again) == str(explanation)
+    assert again._repr_html_() == explanation._repr_html_()
+    assert again.rule == explanation.rule
+    assert again.examples == explanation.examples
+    assert str(again.raw) == str(explanation.raw)
+    np.testing.assert_array_equal(again.applies(FRAME), explanation.applies(FRAME))
+    with pytest.raises(ArgumentError, match="labels must be given: this explanation was pickled or loaded"):
+        again.precision_on(FRAME)
+
+
+def test_categories_that_json_does_not_know_are_refused() -> None:
+    frame = pd.DataFrame({"age": pd.cut(pd.Series([1.0, 5.0, 9.0]), 3)})
+    rule = Rule((), TableSchema.infer(frame))
+    explanation = dataclasses.replace(explanation_of(), rule=rule)
+    with pytest.raises(ArgumentError, match="column 'age' must have categories of text, numbers or booleans"):
+        explanation.to_json()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        (("rule", "predicates", 0, "column"), 2, r"data.explanation.rule.predicates\[0\].column must be below 2"),
+        (("rule", "predicates", 0, "operator"), "or", "must be one of ==, <=, >, got 'or'"),
+        (("rule", "columns", 1, "categories"), [["a"]], "categories must be text, numbers and booleans"),
+        (("instance", "shape"), [3], "instance.deflate must be 24 bytes"),
+        (("sampling",), "random", "sampling must be one of interventional, conditional, got 'random'"),
+        (("training_path",), [], "training_path must be of 3 steps"),
+        (("examples", "hits", "shape"), [2], "hits.runs must be runs of 2 values together, got 3"),
+    ],
+)
+def test_fields_of_a_file_are_checked(place: tuple[Any, ...], value: Any, complaint: str) -> None:
+    document = explanation_of()._document()
+    inner = document.data["explanation"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ArgumentError, match=complaint):
+        TabularExplanation.from_json(document.to_text())
 
 
 @pytest.mark.parametrize("copied", [lambda thing: pickle.loads(pickle.dumps(thing)), copy.deepcopy, copy.copy])
@@ -245,7 +294,7 @@ def test_an_explanation_is_frozen_and_its_copies_have_no_model(copied: Any) -> N
     assert str(again) == str(explanation)
     assert again.examples == explanation.examples
     np.testing.assert_array_equal(again.applies(FRAME), explanation.applies(FRAME))
-    with pytest.raises(ArgumentError, match="labels must be given: this explanation was pickled"):
+    with pytest.raises(ArgumentError, match="labels must be given: this explanation was pickled or loaded"):
         again.precision_on(FRAME)
     assert again.precision_on(FRAME, np.full(40, 5)) == 1
 

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from torch_anchors.cli import console, image, table
-from torch_anchors.cli.interrupts import Terminated, ending_on_request
+from torch_anchors.cli import console, evaluate, image, table
 from torch_anchors.cli.options import refuse_unknown
-from torch_anchors.cli.outcome import CANNOT, EXIT_STATUS, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED, Outcome
+from torch_anchors.cli.outcome import CANNOT, EXIT_STATUS, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED
 from torch_anchors.errors import AnchorsError
+from torch_anchors.interrupts import Terminated, ending_on_request
 
 __all__ = ["CANNOT", "FAILED", "FOUND", "INTERRUPTED", "NOT_FOUND", "TERMINATED", "main"]
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     refuse_unknown(options.parser, unknown)
     try:
         with console.notes_for_warnings(), ending_on_request():
-            outcome: Outcome = options.run(options)
+            status: int = options.run(options).status
     except KeyboardInterrupt as error:
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
         console.complain("; ".join([word, *map(str, error.args)]))
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         console.complain(f"there is not enough memory ({console.reason(error)}); a smaller --max-rows may help")
         return CANNOT
-    return outcome.status
+    return status
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"torch-anchors {version('torch-anchors')}")
     subparsers = parser.add_subparsers(title="what to explain", metavar="COMMAND", required=True)
-    for command in (image, table):
+    for command in (image, table, evaluate):
         command.add_parser(subparsers, EXIT_STATUS)
     return parser
 

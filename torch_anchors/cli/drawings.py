@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from torch_anchors.cli.whole_files import whole_file
 from torch_anchors.errors import ArgumentError
+from torch_anchors.whole_files import whole_file
 
 SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 """Formats of drawings, by which their files are told apart."""

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from torch_anchors.cli.interrupts import finished_first
-from torch_anchors.cli.whole_files import final_place, in_words, is_device, partial_name, whole_file
+from torch_anchors.interrupts import finished_first
+from torch_anchors.whole_files import final_place, in_words, is_device, partial_name, whole_file
 
 
 class GrowingFile:

@@ -14,7 +14,6 @@ from torch_anchors._extras import import_extra
 from torch_anchors.cli import console
 from torch_anchors.cli.drawings import check_drawing, save_figure
 from torch_anchors.cli.each import each_explained
-from torch_anchors.cli.interrupts import finished_first
 from torch_anchors.cli.json_files import JsonFile, json_file
 from torch_anchors.cli.options import (
     add_shared_output_options,
@@ -25,9 +24,10 @@ from torch_anchors.cli.options import (
     word_of,
 )
 from torch_anchors.cli.outcome import Outcome
-from torch_anchors.cli.pictures import Picture, check_picture, distinct_names, pictures_in, read_picture
-from torch_anchors.cli.whole_files import check_outputs, remove_partials
 from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.images.files import Picture, check_picture, distinct_names, pictures_in, read_picture
+from torch_anchors.interrupts import finished_first
+from torch_anchors.whole_files import check_outputs, remove_partials
 
 if TYPE_CHECKING:
     import torch
@@ -72,13 +72,14 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="picture to explain")
-    _add_model_options(parser.add_argument_group("model"))
-    _add_perturbation_options(parser.add_argument_group("perturbation"))
-    _add_search_options(parser.add_argument_group("search"))
+    add_model_options(parser.add_argument_group("model"))
+    add_perturbation_options(parser.add_argument_group("perturbation"))
+    add_search_options(parser.add_argument_group("search"))
     _add_output_options(parser.add_argument_group("output"))
 
 
-def _add_model_options(group: Any) -> None:
+def add_model_options(group: Any) -> None:
+    """Which model, and what stands between pictures and it."""
     group.add_argument(
         "--model",
         default="efficientnet-lite0",
@@ -102,7 +103,8 @@ def _add_model_options(group: Any) -> None:
     )
 
 
-def _add_perturbation_options(group: Any) -> None:
+def add_perturbation_options(group: Any) -> None:
+    """What is hidden of a picture, and what hidden parts show."""
     group.add_argument(
         "--segments",
         type=word_of(SEGMENTATIONS),
@@ -121,7 +123,8 @@ def _add_perturbation_options(group: Any) -> None:
     group.add_argument("--background", type=Path, metavar="DIR", help="show a random picture of this folder instead")
 
 
-def _add_search_options(group: Any) -> None:
+def add_search_options(group: Any) -> None:
+    """What is asked of an anchor, and how it is searched."""
     group.add_argument("--threshold", type=share, default=0.95, metavar="P", help="precision (default: 0.95)")
     group.add_argument(
         "--delta", type=share, default=0.1, metavar="P", help="allowed chance of being wrong (default: 0.1)"
@@ -177,9 +180,9 @@ def run(options: argparse.Namespace) -> Outcome:
 def _explain(
     tasks: list[_Task], unreadable: list[tuple[_Task, str]], options: argparse.Namespace, outcome: Outcome
 ) -> None:
-    device = _device(options.device)
-    model = _model(options, device)
-    explainer = _explainer(options, model, device)
+    device = device_of(options.device)
+    model = model_of(options, device)
+    explainer = explainer_of(options, model, device)
     tell = (lambda text: None) if options.quiet else console.say
     plan = [_plan(tasks, model, device)]
     settings: dict[str, Any] = {
@@ -236,16 +239,14 @@ def _file(task: _Task) -> str | None:
 
 def _read(task: _Task, model: LoadedModel) -> Picture:
     """The picture as the model sees it."""
-    preprocess = model.preprocess
-    shorter = preprocess.resize if preprocess.resize is not None else min(preprocess.input_size)
-    return model.fit(_bundled() if task.path is None else read_picture(task.path, enough=ENOUGH * shorter))
+    return model.fit(_bundled() if task.path is None else read_picture(task.path, enough=enough_for(model)))
 
 
-def _checked(options: argparse.Namespace) -> tuple[list[_Task], list[tuple[_Task, str]], Outcome]:
-    """What can be explained, and what cannot and why, as far as that is known before PyTorch is imported.
+def checked_backgrounds(options: argparse.Namespace) -> list[Path]:
+    """The pictures to show for hidden parts, after all that the options say of perturbed pictures was looked at.
 
     Raises:
-        ArgumentError, ImportError: nothing can be.
+        ArgumentError: an option cannot be used.
     """
     backgrounds = pictures_in(options.background) if options.background else []
     for path in backgrounds:
@@ -255,6 +256,22 @@ def _checked(options: argparse.Namespace) -> tuple[list[_Task], list[tuple[_Task
     if options.std and not all(value > 0 for value in options.std):
         raise ArgumentError(f"--std must be numbers above 0, got {' '.join(map(str, options.std))}")
     _segmentation_settings(options.segments, options.n_segments)
+    return backgrounds
+
+
+def enough_for(model: LoadedModel) -> int:
+    """Length that the shorter side of a picture needs at most for the model."""
+    preprocess = model.preprocess
+    return ENOUGH * (preprocess.resize if preprocess.resize is not None else min(preprocess.input_size))
+
+
+def _checked(options: argparse.Namespace) -> tuple[list[_Task], list[tuple[_Task, str]], Outcome]:
+    """What can be explained, and what cannot and why, as far as that is known before PyTorch is imported.
+
+    Raises:
+        ArgumentError, ImportError: nothing can be.
+    """
+    backgrounds = checked_backgrounds(options)
     import_extra("matplotlib.figure", "demo")
     tasks = _tasks(options)
     outputs = [("--out", task.drawing) for task in tasks] + ([("--json", options.json)] if options.json else [])
@@ -292,7 +309,8 @@ def _tasks(options: argparse.Namespace) -> list[_Task]:
     return [_Task(*parts) for parts in zip(options.paths, names, titles, _drawings(options.out, names), strict=True)]
 
 
-def _explainer(options: argparse.Namespace, model: LoadedModel, device: torch.device) -> AnchorImage:
+def explainer_of(options: argparse.Namespace, model: LoadedModel, device: torch.device) -> AnchorImage:
+    """What explains pictures as the options say."""
     from torch_anchors.images.anchor_image import AnchorImage
 
     backgrounds = pictures_in(options.background) if options.background else []
@@ -337,7 +355,7 @@ def _segmentation_settings(segments: str, n_segments: int | None) -> dict[str, i
     raise ArgumentError(f"--n-segments is for slic and grid; {segments} finds out itself how many there are")
 
 
-def _model(options: argparse.Namespace, device: torch.device) -> LoadedModel:
+def model_of(options: argparse.Namespace, device: torch.device) -> LoadedModel:
     """The model, with what the user knows better about its input and its classes."""
     from torch_anchors.models import load_image_model
 
@@ -361,7 +379,12 @@ def _class_names(path: Path) -> tuple[str, ...]:
         raise ArgumentError(f"--class-names must be a text file in UTF-8, and {path} is not: {error}") from error
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name, or a GPU if there is one.
+
+    Raises:
+        ArgumentError: it cannot be used here.
+    """
     import torch
 
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")

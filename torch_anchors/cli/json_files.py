@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from torch_anchors.cli.growing_file import GrowingFile
-from torch_anchors.cli.whole_files import CannotWriteError, whole_file
 from torch_anchors.explanation import plain
+from torch_anchors.whole_files import CannotWriteError, whole_file
 
 LINES = (".jsonl", ".ndjson")
 """Suffixes of files that have a document on each line."""

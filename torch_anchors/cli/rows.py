@@ -62,10 +62,15 @@ def read_table(options: argparse.Namespace) -> pd.DataFrame:
     pandas = import_extra("pandas", "demo")
     if not options.file.exists():
         raise ArgumentError(f"there is no file {options.file}")
+    kind = "Parquet" if options.file.suffix.lower() == ".parquet" else "CSV"
     try:
-        table: pd.DataFrame = pandas.read_csv(options.file, skipinitialspace=True)
-    except (ValueError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ArgumentError(f"{options.file} cannot be read as CSV: {error}") from error
+        if kind == "Parquet":
+            import_extra("pyarrow", "evaluate")
+            table: pd.DataFrame = pandas.read_parquet(options.file)
+        else:
+            table = pandas.read_csv(options.file, skipinitialspace=True)
+    except (ValueError, OSError) as error:  # of pandas and Arrow, too
+        raise ArgumentError(f"{options.file} cannot be read as {kind}: {error}") from error
     if not len(table):
         raise ArgumentError(f"{options.file} has no rows below its header")
     columns = [str(column) for column in table.columns]

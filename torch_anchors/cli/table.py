@@ -11,13 +11,13 @@ from torch_anchors._extras import import_extra
 from torch_anchors.cli import console
 from torch_anchors.cli.drawings import check_drawing, save_figure
 from torch_anchors.cli.each import each_explained
-from torch_anchors.cli.interrupts import finished_first
 from torch_anchors.cli.json_files import json_file
 from torch_anchors.cli.options import add_shared_output_options, add_trust_option, share, whole_number, word_of
 from torch_anchors.cli.outcome import Outcome
 from torch_anchors.cli.rows import Split, read_table, split_table
-from torch_anchors.cli.whole_files import check_outputs, remove_partials
 from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.interrupts import finished_first
+from torch_anchors.whole_files import check_outputs, remove_partials
 from torch_anchors.words import listed
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ SAMPLINGS = ("interventional", "conditional")
 
 DESCRIPTION = """\
 Find an anchor of rows of a table: conditions on its columns such that, where they hold, the model says
-the same in at least the share THRESHOLD of rows. FILE is a CSV file with a header. Without --model, a
-small network is trained on the spot to tell the column TARGET from the others; a fifth of the rows is
-held back, and the rule is tried on it."""
+the same in at least the share THRESHOLD of rows. FILE is a CSV file with a header, or a Parquet file.
+Without --model, a small network is trained on the spot to tell the column TARGET from the others; a
+fifth of the rows is held back, and the rule is tried on it."""
 
 EXAMPLES = """\
 examples:
@@ -54,7 +54,7 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="table with a header, in CSV")
+    parser.add_argument("file", type=Path, metavar="FILE", help="table, in CSV with a header or in Parquet")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column that the model is to tell")
     parser.add_argument(
         "--row",
@@ -129,9 +129,9 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _explain(split: Split, options: argparse.Namespace, outcome: Outcome) -> None:
-    explainer, schema = _explainer(options, split)
+    explainer, schema = explainer_of(options, split)
     tell: Callable[[str], None] = (lambda text: None) if options.quiet else console.say
-    tell(_model_in_words(options, explainer, split))
+    tell(model_in_words(options, explainer, split))
     settings: dict[str, Any] = {
         "threshold": options.threshold,
         "delta": options.delta,
@@ -171,7 +171,7 @@ def _check_categories(row: pd.DataFrame, schema: TableSchema, target: str) -> No
             raise ArgumentError(f"its {column.name} is {value}, as in no row that has a {target}")
 
 
-def _explainer(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular, TableSchema]:
+def explainer_of(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular, TableSchema]:
     """The fitted explainer, and the columns of the table."""
     import torch
 
@@ -198,7 +198,7 @@ def _explainer(options: argparse.Namespace, split: Split) -> tuple[AnchorTabular
     return explainer.fit(split.table.iloc[split.train.numpy()]), schema
 
 
-def _model_in_words(options: argparse.Namespace, explainer: AnchorTabular, split: Split) -> str:
+def model_in_words(options: argparse.Namespace, explainer: AnchorTabular, split: Split) -> str:
     """What the model is, which rows there are, and how often it is right on rows held back."""
     what = f"The model {options.model}" if options.model else f"A small network, trained on {len(split.train):,} rows,"
     task = f"{options.target} ({listed(split.classes, 'or')})"

@@ -169,7 +169,7 @@ class Predictor:
 
     def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
         """Labels of `n` rows from any supported output of the model."""
-        scores = self._scores(output)
+        scores = self.scores(output)
         if scores.ndim == 0 or scores.shape[0] != n:
             raise PredictorReturnTypeError(
                 f"The predictor must return one output per row: expected {n} rows, got shape {tuple(scores.shape)}."
@@ -189,7 +189,7 @@ class Predictor:
             label = (scores.byte() if scores.dtype == torch.bool else scores).argmax(dim=1)
         return torch.where(scores.isnan().any(dim=1), INVALID, label).to(self.device)
 
-    def _scores(self, output: Any) -> Tensor:
+    def scores(self, output: Any) -> Tensor:
         """The tensor of scores or labels inside a model's output."""
         if isinstance(output, (tuple, list)) and output and isinstance(output[0], (Tensor, np.ndarray)):
             output = output[0]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torch_anchors._shapes import Int, Shaped
+from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import ArgumentError
@@ -21,7 +22,7 @@ from torch_anchors.images.cases import ImageCase, ImagePreparer, instances_of
 from torch_anchors.images.examples import ExampleRows
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.images.fills import resolve_fill
-from torch_anchors.images.pixels import hwc, scale_image
+from torch_anchors.images.pixels import hwc, scale_image, to_chw
 from torch_anchors.perturb.mask_sampler import check_p_sample
 from torch_anchors.search.protocol import SearchSpace
 from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, takes
@@ -235,6 +236,20 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
                 layout=case.layout,
                 rows=ExampleRows.of(one.found.examples, case.sampler, in_bytes=case.layout.in_bytes),
             )
+
+    def row_of(self, explanation: ImageExplanation) -> Tensor:
+        """The explained image as a row (1, C, H, W)."""
+        dtype = self._preparer().row_dtype(explanation.layout)
+        return to_chw(explanation.image)[None].to(self._predictor.device, dtype)
+
+    def digests(self) -> dict[str, str]:
+        """As of every explainer, with the superpixels and the fill."""
+        return {
+            **super().digests(),
+            "segmentation_fn": digest_of(self.segmentation_fn),
+            "fill": digest_of(self._fill),
+            "autocast": str(self._predictor.autocast),
+        }
 
     def _preparer(self) -> ImagePreparer:
         return ImagePreparer(

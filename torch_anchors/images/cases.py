@@ -101,12 +101,12 @@ class ImagePreparer:
             p_sample=p_sample,
             repeatable=predictor.repeats,
             device=predictor.device,
-            dtype=self._row_dtype(layout),
+            dtype=self.row_dtype(layout),
             channels_last=predictor.preprocess is None and predictor.memory_format is torch.channels_last,
         )
         return ImageCase(sampler=sampler, rng=rng, image=copied(image), layout=layout)
 
-    def _row_dtype(self, layout: Layout) -> torch.dtype:
+    def row_dtype(self, layout: Layout) -> torch.dtype:
         """Type of perturbed rows: what the predictor takes or, before `preprocess`, the image's own."""
         if self.predictor.preprocess is not None:
             return torch.uint8 if layout.in_bytes else torch.float32

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine.job import Examples
 from torch_anchors.images.sampler import ImageSampler
+from torch_anchors.packing import Fields, pack_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,29 @@ class ExampleRows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to_fields(self) -> dict[str, Any]:
+        """The rows in values that JSON knows."""
+        return {name: pack_array(getattr(self, name)) for name in ("fill", "keep", "background", "labels", "hits")}
+
+    @classmethod
+    def read(cls, fields: Fields, shape: tuple[int, ...], n_superpixels: int) -> ExampleRows:
+        """The rows that `to_fields` gave, of an image of the shape (C, H, W) with so many superpixels.
+
+        Raises:
+            ArgumentError: they are not rows of such an image.
+        """
+        fill = fields.array("fill", kinds="uf", ndim=(3, 4))
+        fits = len(fill) > 0 and fill.shape[1:] in (shape, (shape[0], n_superpixels))
+        fields.check(fits, "fill", f"of the shape of the image, {shape}, or of its {n_superpixels} superpixels")
+        keep = fields.array("keep", kinds="b", ndim=(2,))
+        fields.check(keep.shape[1] == n_superpixels, "keep", f"about {n_superpixels} superpixels")
+        background, labels = (fields.array(name, kinds="iu", ndim=(1,)) for name in ("background", "labels"))
+        hits = fields.array("hits", kinds="b", ndim=(1,))
+        fields.check(len(background) == len(labels) == len(hits) == len(keep), "labels", f"of {len(keep)} rows")
+        known = bool(((background >= 0) & (background < len(fill))).all())
+        fields.check(known, "background", f"numbers of {len(fill)} fills")
+        return cls(fill, keep, background, labels, hits)
 
     def compose(
         self, i: int, pixels: Float[np.ndarray, "channels height width"], segments: Int[np.ndarray, "height width"]

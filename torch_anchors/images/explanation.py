@@ -15,7 +15,8 @@ from torch_anchors._shapes import Bool, Int, UInt
 from torch_anchors.explanation import Explanation
 from torch_anchors.images.examples import Example, ExampleRows
 from torch_anchors.images.picture import draw_image
-from torch_anchors.images.pixels import Layout, hwc, to_chw
+from torch_anchors.images.pixels import Layout, hwc, pack_image, read_image, to_chw
+from torch_anchors.packing import Fields, pack_array, runs_of
 from torch_anchors.search.protocol import Status
 from torch_anchors.words import LabelNames, listed
 
@@ -103,6 +104,26 @@ class ImageExplanation(Explanation):
     def to_dict(self) -> dict[str, Any]:
         """As `Explanation.to_dict`, with the label map."""
         return {**super().to_dict(), "n_superpixels": self.n_superpixels, "segments": self.segments.tolist()}
+
+    def to_fields(self) -> dict[str, Any]:
+        """As `Explanation.to_fields`, with the image, its superpixels and what the examples are made of."""
+        own = {"image": pack_image(self.image), "segments": pack_array(self.label_map), "rows": self.rows.to_fields()}
+        return {**super().to_fields(), **own}
+
+    @classmethod
+    def read_fields(cls, fields: Fields) -> dict[str, Any]:
+        """As `Explanation.read_fields`."""
+        image = read_image(fields.fields("image"))
+        shape = tuple(to_chw(image).shape)
+        label_map = fields.array("segments", kinds="u", ndim=(2,))
+        fields.check(label_map.shape == shape[1:], "segments", f"of the shape of the image, {shape[1:]}")
+        rows = ExampleRows.read(fields.fields("rows"), shape, int(label_map.max()) + 1)
+        common = super().read_fields(fields)
+        return {**common, "image": image, "label_map": label_map, "layout": Layout.of(image), "rows": rows}
+
+    def _reference_data(self) -> dict[str, Any]:
+        mask = {"shape": list(self.mask.shape), "runs": runs_of(self.mask.ravel())}
+        return {**super()._reference_data(), "anchor": mask, "segments": pack_array(self.label_map)}
 
     def plot(self, label_names: LabelNames = None, *, path: str | Path | None = None) -> Figure:
         """Figure of the photograph, its superpixels, the anchor, and a few hits and misses. Needs matplotlib.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from torch_anchors._shapes import Float, Shaped
 from torch_anchors.errors import ArgumentError
+from torch_anchors.packing import Fields, pack_array
 
 
 def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height width"]:
@@ -65,6 +66,43 @@ def copied(image: Any) -> Any:
     if isinstance(image, Tensor):
         return image.detach().to("cpu", copy=True)
     return image.copy()
+
+
+_KINDS = ("tensor", "array", "PIL")
+
+
+def pack_image(image: Any) -> dict[str, Any]:
+    """The user's image in values that JSON knows, without loss; `read_image` gives it back in its own kind.
+
+    Raises:
+        ArgumentError: pixels of a type that not every computer has.
+    """
+    if isinstance(image, Tensor):
+        halved = image.dtype == torch.bfloat16  # NumPy has no such type
+        array = (image.view(torch.int16) if halved else image).numpy()
+        array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array
+        return {"kind": "tensor", "bfloat16": halved, "pixels": pack_array(array, name="image")}
+    kind = "PIL" if isinstance(image, Image.Image) else "array"
+    return {"kind": kind, "bfloat16": False, "pixels": pack_array(np.asarray(image), name="image")}
+
+
+def read_image(fields: Fields) -> Any:
+    """The image that `pack_image` gave.
+
+    Raises:
+        ArgumentError: it is no image that can be explained.
+    """
+    kind, halved = fields.word("kind", _KINDS), fields.truth("bfloat16")
+    pixels = fields.array("pixels", kinds="i" if halved else "uf", ndim=(2, 3))
+    if kind == "PIL":
+        fits = pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] == 3) and pixels.size > 0
+        fields.check(fits, "pixels", "bytes of shape (height, width) or (height, width, 3)")
+        return Image.fromarray(pixels)
+    if kind == "array":
+        return _checked(pixels, "pixels")
+    tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0) if pixels.ndim == 3 else pixels))
+    fields.check(not halved or tensor.dtype == torch.int16, "pixels", "of type int16")
+    return _checked(tensor.view(torch.bfloat16) if halved else tensor, "pixels")
 
 
 @dataclass(frozen=True, slots=True)

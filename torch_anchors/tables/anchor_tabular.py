@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from torch_anchors._locks import Lock
+from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import INVALID, Predictor
 from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import ArgumentError, NotFittedError
@@ -340,6 +341,23 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits),
                 predict=model.labels_of_table,
             )
+
+    def row_of(self, explanation: TabularExplanation) -> Tensor:
+        """The explained row as the model reads it, (1, features)."""
+        return self._model().render(torch.as_tensor(explanation.instance, device=self._predictor.device)[None])
+
+    def digests(self) -> dict[str, str]:
+        """As of every explainer, with the columns, the training rows and the model's labels of these.
+
+        So models that show nothing of their insides are told apart, too.
+        """
+        fitted = self._fitted
+        return {
+            **super().digests(),
+            "columns": digest_of(fitted.schema),
+            "training rows": digest_of(fitted.training.values, *fitted.training.discretizer.cuts),
+            "labels of the training rows": self._labelled().digest,
+        }
 
     # --------------------------------------------------------------------------------- what is learned only once
 

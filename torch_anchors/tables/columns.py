@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Float
 from torch_anchors.errors import ArgumentError
+from torch_anchors.packing import Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,35 @@ class Column:
             return number
         return self.categories[int(number)]
 
+    def to_fields(self) -> dict[str, Any]:
+        """The column in values that JSON knows.
+
+        Raises:
+            ArgumentError: categories that are neither text, numbers nor booleans.
+        """
+        categories = None if self.categories is None else [self._as_plain(one) for one in self.categories]
+        return {"name": self.name, "categories": categories, "coded": self.coded}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Column:
+        """The column that `to_fields` gave.
+
+        Raises:
+            ArgumentError: it is no column.
+        """
+        categories = None if fields.get("categories") is None else tuple(fields.list("categories"))
+        fields.check(all(map(is_plain, categories or ())), "categories", "text, numbers and booleans")
+        return cls(fields.text("name"), categories, fields.truth("coded"))
+
+    def _as_plain(self, category: Any) -> Any:
+        value = category.item() if isinstance(category, np.generic) else category
+        if not is_plain(value):
+            raise ArgumentError(
+                f"the column {self.name!r} must have categories of text, numbers or booleans to be saved, got "
+                f"{type(value).__name__}; turn them into text before fit."
+            )
+        return value
+
     def _holds_codes(self) -> bool:
         return self.coded or not any(isinstance(category, Number) for category in self.categories or ())
 
@@ -118,6 +148,11 @@ class Column:
                 f"{argument} must hold finite numbers in the column {self.name!r}, got infinity. Replace it first."
             )
         return numbers
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value of a table is one that JSON knows."""
+    return isinstance(value, (str, bool, int)) or (isinstance(value, float) and bool(np.isfinite(value)))
 
 
 def missing(values: Any) -> Bool[np.ndarray, " rows"]:

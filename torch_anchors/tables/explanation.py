@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Float, Int
 from torch_anchors.errors import ArgumentError
-from torch_anchors.explanation import Explanation, plain
+from torch_anchors.explanation import Explanation, packed_step, plain, step_of
+from torch_anchors.packing import Fields, pack_array
 from torch_anchors.search.protocol import Status, Step
 from torch_anchors.tables.picture import plot_rules
 from torch_anchors.tables.rule import Predicate, Rule
+from torch_anchors.tables.sampler import SAMPLINGS
 from torch_anchors.words import at_least, at_most, plural
 
 if TYPE_CHECKING:
@@ -44,6 +46,23 @@ class EncodedExamples:
     labels: Int[np.ndarray, " rows"]
     hits: Bool[np.ndarray, " rows"]
 
+    def to_fields(self) -> dict[str, Any]:
+        """The rows in values that JSON knows."""
+        return {name: pack_array(getattr(self, name)) for name in ("rows", "labels", "hits")}
+
+    @classmethod
+    def read(cls, fields: Fields, n_columns: int) -> EncodedExamples:
+        """The rows that `to_fields` gave, of a table with so many columns.
+
+        Raises:
+            ArgumentError: they are not rows of such a table.
+        """
+        rows = fields.array("rows", kinds="f", ndim=(2,))
+        fields.check(rows.shape[1] == n_columns, "rows", f"of {n_columns} columns")
+        labels, hits = fields.array("labels", kinds="iu", ndim=(1,)), fields.array("hits", kinds="b", ndim=(1,))
+        fields.check(len(rows) == len(labels) == len(hits), "labels", f"of {len(rows)} rows, like hits")
+        return cls(rows, labels, hits)
+
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class TabularExplanation(Explanation):
@@ -60,7 +79,7 @@ class TabularExplanation(Explanation):
         sampling: "interventional" or "conditional".
         training_path: share of hits among the training rows, and coverage, as the conditions of `names` accumulate.
         encoded_examples: what `examples` shows.
-        predict: the model's labels of a user's table; None in an explanation that was pickled, which has no model.
+        predict: the model's labels of a user's table; None in an explanation that was pickled or loaded from a file.
     """
 
     rule: Rule
@@ -108,7 +127,9 @@ class TabularExplanation(Explanation):
         holds = self.applies(X)
         if labels is None:
             if self.predict is None:
-                raise ArgumentError("labels must be given: this explanation was pickled and has no model to ask.")
+                raise ArgumentError(
+                    "labels must be given: this explanation was pickled or loaded, and has no model to ask."
+                )
             labels = self.predict(X)
         found = np.asarray(labels)[holds]
         return float((found == self.label).mean()) if len(found) else float("nan")
@@ -146,6 +167,35 @@ class TabularExplanation(Explanation):
         predicates = [{"column": p.name, "operator": p.operator, "value": plain(p.value)} for p in self.rule.predicates]
         steps = [{"precision": s.precision, "coverage": s.coverage, "n": s.n} for s in self.training_path]
         return {**super().to_dict(), "predicates": predicates, "sampling": self.sampling, "training_path": steps}
+
+    def to_fields(self) -> dict[str, Any]:
+        """As `Explanation.to_fields`, with the rule, its columns, the row and the examples; the model is left out."""
+        return {
+            **super().to_fields(),
+            "rule": self.rule.to_fields(),
+            "instance": pack_array(self.instance),
+            "sampling": self.sampling,
+            "training_path": [packed_step(step) for step in self.training_path],
+            "examples": self.encoded_examples.to_fields(),
+        }
+
+    @classmethod
+    def read_fields(cls, fields: Fields) -> dict[str, Any]:
+        """As `Explanation.read_fields`; the explanation has no model to ask."""
+        rule = Rule.read(fields.fields("rule"))
+        n_columns = len(rule.schema.columns)
+        instance = fields.array("instance", kinds="f", ndim=(1,))
+        fields.check(len(instance) == n_columns, "instance", f"of {n_columns} columns")
+        path = tuple(map(step_of, fields.each("training_path")))
+        fields.check(len(path) == len(rule.conditions) + 1, "training_path", f"of {len(rule.conditions) + 1} steps")
+        return {
+            **super().read_fields(fields),
+            "rule": rule,
+            "instance": instance,
+            "sampling": fields.word("sampling", SAMPLINGS),
+            "training_path": path,
+            "encoded_examples": EncodedExamples.read(fields.fields("examples"), n_columns),
+        }
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Figure of precision and coverage on training rows as the conditions accumulate. Needs matplotlib.

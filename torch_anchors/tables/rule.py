@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from torch_anchors._shapes import Bool, Float
+from torch_anchors.packing import Fields, pack_number
+from torch_anchors.tables.columns import Column
 from torch_anchors.tables.discretizer import Discretizer
 from torch_anchors.tables.schema import TableSchema
 
@@ -85,6 +87,28 @@ class Rule:
                 predicates.append(Predicate(column, name, "<=", float(cuts[high]), float(cuts[high])))
         return cls(tuple(predicates), schema)
 
+    def to_fields(self) -> dict[str, Any]:
+        """The rule and the columns that it is about, in values that JSON knows.
+
+        Raises:
+            ArgumentError: categories that are neither text, numbers nor booleans.
+        """
+        columns = [column.to_fields() for column in self.schema.columns]
+        predicates = [
+            {"column": p.column, "operator": p.operator, "code": pack_number(p.code)} for p in self.predicates
+        ]
+        return {"columns": columns, "ohe": self.schema.ohe, "predicates": predicates}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Rule:
+        """The rule that `to_fields` gave.
+
+        Raises:
+            ArgumentError: it is no rule about its columns.
+        """
+        schema = TableSchema(tuple(map(Column.read, fields.each("columns"))), fields.truth("ohe"))
+        return cls(tuple(_read_predicate(one, schema) for one in fields.each("predicates")), schema)
+
     @property
     def conditions(self) -> list[str]:
         """One readable condition a column, two bounds on one column merged: ``37.00 < Age <= 48.00``."""
@@ -104,6 +128,15 @@ class Rule:
 
     def __str__(self) -> str:
         return " AND ".join(self.conditions) or "(no condition)"
+
+
+def _read_predicate(fields: Fields, schema: TableSchema) -> Predicate:
+    number, code = fields.whole("column", 0), fields.number("code")
+    fields.check(number < len(schema.columns), "column", f"below {len(schema.columns)}")
+    operator = fields.word("operator", get_args(Operator))
+    column = schema.columns[number]
+    value = column.shown(code) if operator == "==" else code
+    return Predicate(number, column.name, cast(Operator, operator), value, code)
 
 
 def format_number(number: float) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Int
+from torch_anchors.engine.digest import digest_of
 from torch_anchors.tables import bitsets
 from torch_anchors.tables.conditions import Conditions
 from torch_anchors.tables.propose.proposer import Proposer
@@ -37,6 +38,11 @@ class LabelledTraining:
         self.n_classes = len(self._labels) + 1
         self.classes: Tensor = torch.as_tensor(classes, device=labels.device)
         self.shares = np.bincount(classes, minlength=self.n_classes) / len(classes)
+
+    @property
+    def digest(self) -> str:
+        """Tells the labels from others, by what they are and which row has which."""
+        return digest_of(self._labels, self.classes)
 
     def class_of(self, labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """The class of each label."""

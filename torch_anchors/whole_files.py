@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from torch_anchors.cli.interrupts import finished_first
 from torch_anchors.errors import ArgumentError
+from torch_anchors.interrupts import finished_first
 
 _PARTIAL = re.compile(r"\.(?P<name>.+?)\.\d+(\.twin)?\.part", flags=re.DOTALL)
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from torch_anchors.cli import pictures
-from torch_anchors.cli.pictures import check_picture, distinct_names, read_picture
 from torch_anchors.errors import ArgumentError
+from torch_anchors.images import files as pictures
+from torch_anchors.images.files import check_picture, distinct_names, read_picture
 from torch_anchors.models import LoadedModel, Preprocess
 
 

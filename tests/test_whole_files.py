@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
 
-from torch_anchors.cli.interrupts import Terminated, ending_on_request, finished_first
-from torch_anchors.cli.whole_files import CannotWriteError, check_outputs, remove_partials, whole_file
 from torch_anchors.errors import ArgumentError
+from torch_anchors.whole_files import CannotWriteError, check_outputs, remove_partials, whole_file
 
 
 class TestWholeFile:
@@ -115,44 +113,3 @@ class TestCheckOutputs:
     def test_nothing_is_written_twice(self, tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=r"x\.png would be written twice"):
             check_outputs([("--out", tmp_path / "x.png"), ("--json", tmp_path / "x.png")], [])
-
-
-class TestInterrupts:
-    def test_waits_for_the_end_of_the_block(self) -> None:
-        done = []
-
-        def work() -> None:
-            with finished_first():
-                with finished_first():
-                    signal.raise_signal(signal.SIGINT)
-                    done.append("inner")
-                done.append("outer")
-            done.append("never")
-
-        with pytest.raises(KeyboardInterrupt):
-            work()
-        assert done == ["inner", "outer"]
-
-    def test_a_second_one_does_not_wait(self) -> None:
-        def work() -> None:
-            with finished_first():
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)
-                pytest.fail("it has waited")
-
-        with pytest.raises(KeyboardInterrupt):
-            work()
-
-    def test_termination_is_an_interruption(self) -> None:
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(Terminated), ending_on_request(), finished_first():
-            signal.raise_signal(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) is before
-
-    def test_what_is_ignored_stays_ignored(self) -> None:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            with finished_first():
-                signal.raise_signal(signal.SIGINT)
-        finally:
-            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,57 @@
+"""What a predictor thinks of the labels of some rows, where it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Shaped
+from torch_anchors.engine.predictor import Predictor
+
+_SUM = 1e-3
+"""How far the sum of probabilities may be from 1, in the precision that networks have."""
+
+
+def probabilities_of(
+    predictor: Predictor, rows: Shaped[Tensor, "rows ..."], labels: Sequence[int]
+) -> list[float | None]:
+    """The model's probability of a label for each row, in [0, 1]; None where it returns labels only.
+
+    It does not depend on what else is among the rows: a function of tensors, or a module, gets each row alone, as the
+    last bits of its result may depend on the batch. A function of arrays, for which a call may be dear, gets all rows
+    at once; it computes in double precision, and probabilities are rounded to single precision.
+
+    Args:
+        predictor: the model. What it returns is taken for probabilities where it is not negative and sums to 1, and
+            otherwise for logits, whose softmax (of a single one, the sigmoid) is the probability.
+        rows: as they are rendered, before ``preprocess``.
+        labels: number of the class of each row.
+
+    Raises:
+        PredictorCallError, PredictorReturnTypeError: as the predictor.
+    """
+    groups = [rows] if predictor.takes_arrays else [rows[i : i + 1] for i in range(len(rows))]
+    found: list[float | None] = []
+    with predictor.session():
+        for group in groups:
+            output = predictor.scores(predictor.forward(predictor.prepare(group)))
+            own = labels[len(found) : len(found) + len(group)]
+            if output.ndim != 2 or len(output) != len(group) or output.shape[1] == 0 or output.dtype.is_complex:
+                found += [None] * len(group)
+            else:
+                found += _of_labels(output.detach().cpu().double(), own)
+    return found
+
+
+def _of_labels(scores: Float[Tensor, "rows classes"], labels: Sequence[int]) -> list[float | None]:
+    if scores.shape[1] == 1:  # the logit of label 1
+        shares = torch.cat([-scores, scores], dim=1).sigmoid()
+    else:
+        are_shares = (scores >= 0).all(dim=1) & ((scores.sum(dim=1) - 1).abs() <= _SUM)
+        shares = torch.where(are_shares[:, None], scores, scores.softmax(dim=1)).clamp(max=1)
+    single = shares.numpy().astype(np.float32)
+    known = [row[label] if 0 <= label < len(row) else np.nan for row, label in zip(single, labels, strict=True)]
+    return [None if np.isnan(share) else float(share) for share in known]
