@@ -45,6 +45,11 @@ def peak(rows: Tensor) -> Tensor:
     return torch.where((rows[:, 2] < 0)[:, None], torch.nan, scores)
 
 
+def above_six(rows: Tensor) -> Tensor:
+    """A label without an axis of classes."""
+    return (rows[:, 2] > 6).long()
+
+
 def series_of(number: int, height: float = 9.0) -> np.ndarray:
     series = np.random.default_rng(number).random(12).astype(np.float32)
     series[2] = height
@@ -217,12 +222,62 @@ def test_labels_may_be_named() -> None:
 
     explainer = Named()
     explanation = explainer.explain(series_of(0))
-    assert explanation.label_name == "peak"
-    assert explainer.explain(series_of(0), label="flat").label_name == "flat"
-    assert explainer.label_of("peak") == explanation.label
-    assert explainer.label_of(5) == 5
-    with pytest.raises(ArgumentError, match=r"label must be a number or a class name .* got 'hill'"):
-        explainer.explain(series_of(0), label="hill")
+    assert explanation.label == explanation.label_name == explainer.instance_label == "peak"
+    assert explainer.explain(series_of(0), label="flat").label == "flat"
+    assert Named().explain(series_of(0), label="flat").label == "flat"  # before it was ever returned
+    for made in (explainer, Named()):
+        with pytest.raises(ArgumentError, match=r"label must be a class name .* such as flat, peak, got 'hill'"):
+            made.explain(series_of(0), label="hill")
+        with pytest.raises(ArgumentError, match=r"label must be a class name, .* such as flat, peak, got 5"):
+            made.explain(series_of(0), label=5)
+
+
+@pytest.mark.parametrize(
+    ("model", "label", "words"),
+    [
+        (lambda rows: torch.stack([rows[:, 2] - 6, -rows[:, 2]], 1), 2, "label must be .* 0 to 1, got 2"),
+        (lambda rows: torch.stack([rows[:, 2] - 6, -rows[:, 2]], 1), -1, "label must be .* 0 to 1, got -1"),
+        (lambda rows: torch.stack([rows[:, 2] - 6, -rows[:, 2]], 1), 10**30, "label must be .*, got 10{30}"),
+        (lambda rows: torch.stack([rows[:, 2] - 6, -rows[:, 2]], 1), "peak", "no class names .* 0 to 1, got 'peak'"),
+        (lambda rows: rows[:, 2:3] - 6, 7, "label must be .* 0 to 1, got 7"),
+        (above_six, "peak", "no class names but labels, got 'peak'"),
+        (above_six, 10**30, r"between -2\*\*53 and 2\*\*53"),
+    ],
+)
+def test_a_label_that_names_no_class_is_told_before_anything_is_searched(model: Any, label: Any, words: str) -> None:
+    sizes: list[int] = []
+
+    def recording(rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        return model(rows)
+
+    explainer = Recording(recording)
+    for _ in range(2):
+        with pytest.raises(ArgumentError, match=words):
+            explainer.explain(series_of(0), label=label)
+    assert sizes in ([1], [])  # one row, which tells what there is; none is needed for a number like that
+
+
+def test_a_label_that_was_never_returned_may_be_one() -> None:
+    explanation = Recording(above_six).explain(series_of(0), label=3)
+    assert explanation.label == 3
+    assert not explanation.success
+
+
+def test_where_the_model_fails_on_an_instance_another_tells_which_classes_there_are() -> None:
+    def model(rows: Tensor) -> Tensor:
+        if (rows[:, 0] > 90).any():
+            raise ValueError("too high")
+        return torch.stack([rows[:, 2] - 6, -rows[:, 2]], 1)
+
+    bad, good = series_of(0).copy(), series_of(0)
+    bad[0] = 100
+    explainer = Recording(model)
+    with pytest.warns(AnchorsWarning, match="left out: .*too high"):
+        (explanation,) = explainer.explain_batch([bad, good], label=0, on_error="skip")
+    assert explanation.label == 0
+    with pytest.raises(ArgumentError, match="0 to 1, got 2"):
+        Recording(model).explain_batch([bad, good], label=2, on_error="skip")
 
 
 def test_another_predictor_starts_afresh(unchecked: None) -> None:

@@ -19,7 +19,7 @@ import torch_anchors
 PACKAGE = Path(torch_anchors.__file__).parent
 NAME = PACKAGE.name
 
-LEAVES = {"errors", "_shapes", "_extras", "_locks", "words"}
+LEAVES = {"errors", "_checks", "_devices", "_shapes", "_extras", "_locks", "words"}
 """Imported by all; they import only each other."""
 
 BELOW: dict[str, set[str]] = {

@@ -28,3 +28,11 @@ class PredictorReturnTypeError(AnchorsError, TypeError):
 
 class AnchorsWarning(UserWarning):
     """Something works, but probably not as the user meant it."""
+
+
+def words_of(error: BaseException) -> str:
+    """An error's type and message; of one whose message cannot be had, its type alone."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # the user's own class, with a broken __str__
+        return type(error).__name__

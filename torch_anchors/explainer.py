@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError
@@ -22,12 +23,14 @@ from torch_anchors._locks import PerThread
 from torch_anchors.delivery import HAND_OUT, Outlet, Progress, Source, ahead, collected, say
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.job import Case
+from torch_anchors.engine.labels import labels_of
 from torch_anchors.engine.max_rows import MaxRows
-from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.outputs import INVALID
+from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.repeats import NotRepeatable
 from torch_anchors.engine.runner import Failed, Finished, Load, Runner
 from torch_anchors.engine.scores import probabilities_of
-from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
+from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorReturnTypeError
 from torch_anchors.explanation import Explanation
 from torch_anchors.search.choose import choose
 from torch_anchors.search.narrate import narrated
@@ -127,7 +130,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
         """Explains `predictor` from now on, with all other settings as they are."""
         self._predictor = self._wrap(predictor)
-        first = self.first_max_rows if self.max_rows == "auto" else 0
+        first = self.first_max_rows if isinstance(self.max_rows, str) else 0
         self._max_rows = MaxRows(self.max_rows, n=first, tuning=first > 0)
 
     @property
@@ -136,9 +139,9 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         return self._seed
 
     @property
-    def instance_label(self) -> int | None:
+    def instance_label(self) -> int | str | None:
         """The label of the latest explanation that `explain` gave in this thread; None before the first."""
-        label: int | None = self._latest_label.value
+        label: int | str | None = self._latest_label.value
         return label
 
     def explain_one(self, instance: Any, question: OneQuestion) -> Explained:
@@ -212,8 +215,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "precision_interval": result.precision_interval,
             "coverage": result.coverage,
             "status": result.status,
-            "label": label,
-            "label_name": self._predictor.name_of(label),
+            "label": self._predictor.outputs.shown(label),
+            "label_name": self._predictor.outputs.name_of(label),
             "threshold": settings.threshold,
             "delta": settings.delta,
             "n_rows": found.found.n_rows,
@@ -224,8 +227,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         }
 
     def label_of(self, label: int | str) -> int:
-        """The label that a user means by its number or its name."""
-        return self._predictor.label_of(label)
+        """The label that a user means by its number or its name; what is known of the classes must allow it."""
+        return self._predictor.outputs.checked(label)
 
     def _explained(
         self, instances: Iterable[Any], question: OneQuestion, *, total: int | None, n_workers: int
@@ -275,8 +278,10 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
                     if isinstance(made, Exception):
                         outlet.add(number, self._named(made, number, question, outlet))
                 ready = [(number, made) for number, made in group if not isinstance(made, Exception)]
+                self._check_label(question.label, [made for _, made in ready])
                 numbers.extend(number for number, _ in ready)
-                yield [made for _, made in ready]
+                if ready:
+                    yield [made for _, made in ready]
 
         runner = Runner[SomeCase](
             self._predictor,
@@ -291,6 +296,21 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
                 outlet.add(number, self._named(made, number, question, outlet) if isinstance(made, Exception) else made)
             yield runner.load
         yield runner.load
+
+    def _check_label(self, label: int | str | None, cases: Sequence[SomeCase]) -> None:
+        """Asks the predictor about one instance, once, where only its answer tells which labels there are.
+
+        Raises:
+            ArgumentError: there is no such class.
+        """
+        if label is None:
+            return
+        for case in cases if not self._predictor.outputs.known else ():
+            with suppress(PredictorCallError, PredictorReturnTypeError):  # told when it is this case's turn
+                code = case.sampler.instance_code(case.instance)
+                labels_of(self._predictor, case.sampler.render, code, MaxRows(1))
+                break
+        self.label_of(label)
 
     def _made_ready(
         self, numbered: Sequence[tuple[int, Any]], question: OneQuestion, label: int | None
@@ -321,11 +341,18 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     ) -> Iterator[tuple[int, Explained | Exception]]:
         """The explanation of each case, by its place; the error where the model failed or gave no label to explain."""
         explainable = []
+        label, names = settings.label, self._predictor.outputs.names
         for one in wave:
             if isinstance(one, Failed):
                 yield one.place, one.error
             elif one.found.label == INVALID:
                 yield one.place, PredictorReturnTypeError(NO_LABEL.format(unit=self.unit))
+            elif isinstance(label, str) and label not in names:
+                known = ", ".join(names[:10])
+                yield (
+                    one.place,
+                    ArgumentError(f"label must be a class name of the predictor, such as {known}, got {label!r}."),
+                )
             else:
                 explainable.append(one)
         places = [one.place for one in explainable]

@@ -45,8 +45,8 @@ class Explanation:
             was and whenever it stopped.
         coverage: P(anchor holds), in [0, 1].
         status: how the search ended.
-        label: the explained label.
-        label_name: the label in words where these are known.
+        label: the explained label: its number, or its name where the predictor returns class names.
+        label_name: the name alone, where the predictor returns class names.
         threshold: the precision that was asked for.
         delta: 1 - confidence.
         n_rows: rows that were sent to the model for this explanation.
@@ -65,7 +65,7 @@ class Explanation:
     precision_interval: tuple[float, float]
     coverage: float
     status: Status
-    label: int
+    label: int | str
     label_name: str | None = None
     threshold: float
     delta: float
@@ -200,7 +200,7 @@ class Explanation:
             "precision_interval": [pack_number(end) for end in self.precision_interval],
             "coverage": pack_number(self.coverage),
             "status": self.status.value,
-            "label": int(self.label),
+            "label": self.label if isinstance(self.label, str) else int(self.label),
             "label_name": self.label_name,
             "threshold": pack_number(self.threshold),
             "delta": pack_number(self.delta),
@@ -224,7 +224,7 @@ class Explanation:
             "precision_interval": fields.numbers("precision_interval", 2),
             "coverage": fields.number("coverage"),
             "status": Status(fields.word("status", [status.value for status in Status])),
-            "label": fields.whole("label"),
+            "label": fields.label("label"),
             "label_name": fields.text_or_none("label_name"),
             "threshold": fields.number("threshold"),
             "delta": fields.number("delta"),

@@ -57,6 +57,11 @@ def pack_array(array: NDArray[Any], *, name: str = "array") -> dict[str, Any]:
     return {"dtype": kind, "shape": shape, "deflate": _text(zlib.compress(little.tobytes()))}
 
 
+def pack_labels(labels: NDArray[Any]) -> dict[str, Any] | list[str]:
+    """Labels for JSON: an array of numbers as any array, class names as a list of them."""
+    return list(map(str, labels)) if labels.dtype.kind in "OU" else pack_array(labels, name="labels")
+
+
 def runs_of(flat: NDArray[np.bool_]) -> list[int]:
     """Lengths of the runs of equal values, the first of them of False (and so perhaps 0).
 
@@ -166,6 +171,19 @@ class Fields:
         """Several texts."""
         values = self.list(key)
         return tuple(values) if all(isinstance(v, str) for v in values) else self._wrong(key, "texts", values)
+
+    def label(self, key: str) -> int | str:
+        """The number of a class, or its name."""
+        return self.text(key) if isinstance(self.get(key), str) else self.whole(key)
+
+    def labels(self, key: str) -> NDArray[Any]:
+        """The labels (n,) that `pack_labels` gave: numbers, or names as an array of objects."""
+        if not isinstance(self.get(key), list):
+            return self.array(key, kinds="iu", ndim=(1,))
+        names = self.texts(key)
+        labels = np.empty(len(names), dtype=object)
+        labels[:] = names
+        return labels
 
     def array(self, key: str, *, kinds: str, ndim: Sequence[int]) -> NDArray[Any]:
         """The array of that name, which owns its memory.

@@ -7,16 +7,13 @@ import secrets
 
 import numpy as np
 
-from torch_anchors.errors import ArgumentError
+from torch_anchors._checks import whole
 
 
 def checked_seed(seed: int | np.integer | None) -> int:
     """The user's seed, or a new one from the system."""
-    if seed is None:
-        return secrets.randbits(64)
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
-        raise ArgumentError(f"seed must be None or a whole number of at least 0, got {seed!r}.")
-    return int(seed)
+    given = whole("seed", seed, or_none=True)
+    return secrets.randbits(64) if given is None else given
 
 
 def stream(seed: int, *instance: bytes) -> np.random.Generator:

@@ -13,15 +13,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import wraps
-from numbers import Integral
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 
+from torch_anchors._checks import MOST, flag, is_whole, one_of, said, whole
 from torch_anchors.delivery import ON_ERROR
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.search.choose import checked_method
 from torch_anchors.search.protocol import SearchConfig
+
+MOST_WORKERS = 1000
+"""Most threads that make instances ready."""
 
 NO_SETTING = {"is_setting": False}
 """Metadata of a question's field that is no setting: what is explained, and how one waits for it."""
@@ -40,7 +43,8 @@ class ExplainSettings:
             training rows where the anchor holds for tables.
         beam_size: how many candidates the beam search extends at each size.
         stop_on_first: return the first anchor that is certified, without trying to shorten it.
-        max_anchor_size: most predicates in the anchor; None for no bound, or 3 where rules are counted.
+        max_anchor_size: most predicates in the anchor; None for no bound, or 3 where rules are counted. All rules of
+            up to 3 conditions are counted; of larger ones, those that extend the most promising.
         min_samples_start: rows drawn for each selected anchor before its extensions may be given up.
         n_covered_ex: how many hits and how many misses of the anchor the explanation keeps as examples.
         binary_cache_size: has no effect any more. The memory of drawn rows grows by itself.
@@ -78,12 +82,12 @@ class ExplainSettings:
 
     def __post_init__(self) -> None:
         checked_method(self.method)
-        for name, least in (("n_covered_ex", 0), ("verbose_every", 1)):
-            value = getattr(self, name)
-            if not _is_whole(value) or value < least:
-                raise ArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-        if self.label is not None and not (isinstance(self.label, str) or _is_whole(self.label)):
-            raise ArgumentError(f"label must be None, the whole number of a class or its name, got {self.label!r}.")
+        for name in ("n_covered_ex", "coverage_samples", "binary_cache_size", "cache_margin"):
+            whole(name, getattr(self, name), most=MOST)
+        whole("verbose_every", self.verbose_every, least=1)
+        flag("verbose", self.verbose)
+        if self.label is not None and not (isinstance(self.label, str) or is_whole(self.label)):
+            raise ArgumentError(f"label must be None, the whole number of a class or its name, got {said(self.label)}.")
         self.config(torch.device("cpu"))  # raises for what the search cannot work with
 
     def config(self, device: torch.device) -> SearchConfig:
@@ -111,6 +115,10 @@ class OneQuestion(ExplainSettings):
     _: KW_ONLY
     progress: bool = field(default=False, metadata=NO_SETTING)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        flag("progress", self.progress)
+
 
 @dataclass(frozen=True)
 class ManyQuestion(OneQuestion):
@@ -130,10 +138,8 @@ class ManyQuestion(OneQuestion):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.on_error not in ON_ERROR:
-            raise ArgumentError(f"on_error must be one of {ON_ERROR}, got {self.on_error!r}.")
-        if self.n_workers is not None and (not _is_whole(self.n_workers) or self.n_workers < 0):
-            raise ArgumentError(f"n_workers must be None or a whole number of at least 0, got {self.n_workers!r}.")
+        one_of("on_error", self.on_error, ON_ERROR)
+        whole("n_workers", self.n_workers, most=MOST_WORKERS, or_none=True)
 
 
 Parameters = ParamSpec("Parameters")
@@ -200,7 +206,3 @@ def _documented(question: Any) -> Iterator[str]:
                 of_name[name].append(line)
     for parameter in inspect.signature(question).parameters:
         yield from of_name.get(parameter, [])
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

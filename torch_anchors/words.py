@@ -6,13 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LabelNames = Sequence[str] | Mapping[int, str] | None
+LabelNames = Sequence[str] | Mapping[Any, str] | None
 """What each label is called, by its number; labels without a name are called "label 7"."""
 
 
-def label_name(label: int, label_names: LabelNames = None) -> str:
+def label_name(label: int | str, label_names: LabelNames = None) -> str:
     """What a label is called, in quotation marks, or "label 7" when it has no name."""
-    if isinstance(label_names, Mapping):
+    if isinstance(label, str):
+        name: str | None = label_names.get(label, label) if isinstance(label_names, Mapping) else label
+    elif isinstance(label_names, Mapping):
         name = label_names.get(label)
     else:
         name = label_names[label] if label_names is not None and 0 <= label < len(label_names) else None

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import OrderedDict, namedtuple
-from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +11,11 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 
 from torch_anchors.engine.max_rows import is_out_of_memory
-from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.predictor import Predictor
 from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
 
 LOGITS = torch.tensor([[0.1, 2.0, -1.0], [3.0, -2.0, 0.5], [-1.0, -2.0, -0.5], [0.0, 1.0, 0.5]])
 LABELS = [1, 0, 2, 1]
-Output = namedtuple("Output", ["scores", "features"])
 
 
 class Classifier(nn.Module):
@@ -54,163 +48,22 @@ def rows_of(n: int, device: torch.device, channels: int = 3) -> Tensor:
     return rows
 
 
-def returning(output: Any, **settings: Any) -> Predictor:
-    return Predictor(lambda rows: output, **settings)
-
-
-# ------------------------------------------------------------------------------------------------------- outputs
-
-
-@pytest.mark.parametrize(
-    ("output", "expected"),
-    [
-        (LOGITS, LABELS),
-        (LOGITS.softmax(1), LABELS),
-        (LOGITS.half(), LABELS),
-        (LOGITS.bfloat16(), LABELS),
-        ((100 * LOGITS).long(), LABELS),
-        (LOGITS > 1.5, [1, 0, 0, 0]),
-        (torch.tensor([4, 0, 7, 4]), [4, 0, 7, 4]),
-        (torch.tensor([4, 0, 7, 4], dtype=torch.int32), [4, 0, 7, 4]),
-        (torch.tensor([4, 0, 7, 4], dtype=torch.uint8), [4, 0, 7, 4]),
-        (torch.tensor([-1, 1, 1, -1]), [-1, 1, 1, -1]),
-        (torch.tensor([True, False, True, True]), [1, 0, 1, 1]),
-        (torch.tensor([[-3.0], [0.0], [0.1], [8.0]]), [0, 0, 1, 1]),
-        ((LOGITS, torch.zeros(4, 9)), LABELS),
-        ([LOGITS, None], LABELS),
-        (Output(LOGITS, None), LABELS),
-        ({"logits": LOGITS, "loss": torch.zeros(())}, LABELS),
-        (OrderedDict(out=LOGITS, aux=torch.zeros(4, 3)), LABELS),
-        ({"anything": LOGITS}, LABELS),
-        (SimpleNamespace(logits=LOGITS, hidden_states=None), LABELS),
-        (LOGITS.numpy(), LABELS),
-        (LOGITS.tolist(), LABELS),
-        ([3, 1, 1, 0], [3, 1, 1, 0]),
-        (np.array([2.0, 0.0, 1.0, 2.0]), [2, 0, 1, 2]),
-        (np.array([2, 0, 1, 2], dtype=np.uint16), [2, 0, 1, 2]),
-        ((LOGITS.double().numpy(), None), LABELS),
-    ],
-)
-def test_every_output_becomes_labels(output: Any, expected: list[int], device: torch.device) -> None:
-    labels = returning(output, device=device)(torch.zeros(4, 3, 2, 2, device=device))
-    assert labels.tolist() == expected
-    assert labels.dtype == torch.int64
-    assert labels.device.type == device.type
+def test_labels_are_read_from_the_output(device: torch.device) -> None:
+    """More of it in tests/engine/test_outputs.py."""
+    predictor = Predictor(lambda rows: LOGITS, device=device)
+    assert predictor.n_classes is None
+    assert predictor(torch.zeros(4, 1, device=device)).tolist() == LABELS
+    assert predictor.n_classes == 3
+    assert predictor.class_names == ()
+    named = Predictor(lambda rows: np.array(["b", "a"]), dtype=np.float32)
+    named(torch.zeros(2, 1))
+    assert (named.n_classes, named.class_names) == (None, ("a", "b"))
 
 
 def test_a_module_is_called_with_its_own_rows_and_agrees_with_argmax(device: torch.device) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(60, 7)).to(device)
     rows = torch.rand(9, 3, 4, 5, device=device)
     assert torch.equal(Predictor(model)(rows), model(rows).argmax(1))
-
-
-def test_class_names_become_labels_that_can_be_named_again() -> None:
-    answers = iter([["dog", "cat", "dog"], ["owl", "dog", "cat"]])
-    predictor = Predictor(lambda rows: np.array(next(answers)), dtype=np.float32)
-    rows = torch.zeros(3, 2)
-    assert predictor(rows).tolist() == [1, 0, 1]  # in the order of the names, not of the rows
-    assert predictor(rows).tolist() == [2, 1, 0]
-    assert [predictor.name_of(k) for k in range(3)] == ["cat", "dog", "owl"]
-    assert predictor.name_of(3) is None
-    assert predictor.name_of(INVALID) is None
-    assert [predictor.label_of(label) for label in ("owl", "cat", 7)] == [2, 0, 7]
-    with pytest.raises(ArgumentError, match=r"got 'emu'; the names .* so far are cat, dog, owl"):
-        predictor.label_of("emu")
-
-
-def test_threads_that_meet_new_names_at_the_same_time_agree_on_their_labels() -> None:
-    """Both sort their names at leisure, a few of which are the other's as well."""
-
-    class Slow(str):
-        """A name that takes its time to be sorted."""
-
-        __slots__ = ()
-
-        def __str__(self) -> str:
-            time.sleep(0.002)
-            return str.__str__(self)
-
-    names = [[f"class {i:02d}" for i in range(first, first + 20)] for first in (0, 10)]
-    together = threading.Barrier(2)
-
-    def named(rows: np.ndarray) -> np.ndarray:
-        together.wait(timeout=30)
-        return np.array([Slow(names[i][j]) for i, j in rows.tolist()], dtype=object)
-
-    predictor = Predictor(named, dtype=np.int64)
-    rows = [torch.tensor([[i, j] for j in range(20)]) for i in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        labels = [done.result(timeout=60).tolist() for done in [pool.submit(predictor, own) for own in rows]]
-    assert sorted(predictor.class_names) == sorted({*names[0], *names[1]})
-    for own, expected in zip(labels, names, strict=True):
-        assert [predictor.class_names[label] for label in own] == expected
-
-
-def test_no_name_for_numbers() -> None:
-    predictor = returning(LOGITS)
-    predictor(torch.zeros(4, 1))
-    assert predictor.name_of(0) is None
-    with pytest.raises(ArgumentError, match="it has none"):
-        predictor.label_of("cat")
-
-
-@pytest.mark.parametrize("column", [0, 2])
-def test_a_row_with_nan_has_no_label(column: int, device: torch.device) -> None:
-    scores = LOGITS.clone()
-    scores[1, column] = torch.nan
-    labels = returning(scores, device=device)(torch.zeros(4, 1, device=device))
-    assert labels.tolist() == [1, INVALID, 2, 1]
-
-
-def test_a_nan_logit_has_no_label() -> None:
-    assert returning(torch.tensor([[2.0], [torch.nan]]))(torch.zeros(2, 1)).tolist() == [1, INVALID]
-
-
-def test_no_integer_label_of_a_user_is_mistaken_for_nan() -> None:
-    assert (returning(torch.tensor([-1, -2, 0]))(torch.zeros(3, 1)) != INVALID).all()
-
-
-def test_one_column_of_probabilities_is_told_once() -> None:
-    predictor = returning(torch.linspace(0, 1, 8)[:, None])
-    with pytest.warns(AnchorsWarning, match=r"one column with values in \[0, 1\].*torch\.logit"):
-        predictor(torch.zeros(8, 1))
-    predictor(torch.zeros(8, 1))  # a second warning would be an error here
-
-
-def test_one_logit_that_happens_to_be_small_is_no_probability() -> None:
-    outputs = iter([torch.tensor([[0.4]]), torch.linspace(-1, 1, 8)[:, None]])
-    predictor = Predictor(lambda rows: next(outputs))
-    assert predictor(torch.zeros(1, 1)).tolist() == [1]
-    assert predictor(torch.zeros(8, 1)).tolist() == [0] * 4 + [1] * 4
-
-
-# ------------------------------------------------------------------------------------------------- wrong outputs
-
-
-@pytest.mark.parametrize(
-    ("output", "words"),
-    [
-        (torch.rand(4), r"got shape \(4,\) of torch.float32.*unsqueeze\(1\)"),
-        (torch.rand(4, 3, 2, 2), r"got shape \(4, 3, 2, 2\)"),
-        (torch.rand(4, 0), r"got shape \(4, 0\)"),
-        (torch.rand(4, 3).to(torch.complex64), "complex64"),
-        (torch.rand(5, 3), r"expected 4 rows, got shape \(5, 3\)"),
-        (torch.tensor(3), r"expected 4 rows, got shape \(\)"),
-        ({"a": LOGITS, "b": LOGITS}, "it has a, b"),
-        ({}, "mapping"),
-        (None, "got NoneType"),
-        ("cat", "got str"),
-        ((), "got tuple"),
-        (SimpleNamespace(scores=LOGITS), "got SimpleNamespace"),
-        ([[1.0], [1.0, 2.0], [1.0], [1.0]], "list"),
-        (np.array([["a", "b"]] * 4), "numbers or names"),
-        (np.array(["2020-01-01"] * 4, dtype="datetime64[D]"), "numbers or names"),
-        (np.array([0.2, 0.0, 1.0, 1.0]), r"got shape \(4,\)"),
-    ],
-)
-def test_an_output_without_labels_is_an_error(output: Any, words: str) -> None:
-    with pytest.raises(PredictorReturnTypeError, match=words):
-        returning(output)(torch.zeros(4, 3, 2, 2))
 
 
 # ------------------------------------------------------------------------------------------------- what it is given
@@ -237,7 +90,7 @@ def test_an_array_callable_gets_nhwc_arrays_of_its_type(dtype: Any) -> None:
 def test_an_array_callable_gets_table_rows_as_they_are() -> None:
     seen: list[np.ndarray] = []
     predictor = Predictor(lambda rows: seen.append(rows) or rows, dtype=np.float64)
-    table = torch.rand(6, 3)
+    table = torch.randn(6, 3)
     assert torch.equal(predictor(table), table.argmax(1))
     assert seen[0].shape == (6, 3)
     assert seen[0].dtype == np.float64
@@ -328,9 +181,9 @@ def test_rows_are_predicted_twice_only_where_that_was_asked_for_and_only_at_firs
         return rows
 
     predictor = Predictor(model, check_repeats=True)
-    for _ in range(3):
+    for _ in range(5):
         assert predictor(torch.eye(40)).tolist() == list(range(40))
-    assert sizes == [40, 20, 40, 20, 40]
+    assert sizes == [40, 8, 8, 4] * 4 + [40]
     assert predictor.repeats
     sizes.clear()
     predictor = Predictor(model)
@@ -353,7 +206,7 @@ def test_a_model_whose_answers_vary_is_told_once_and_answers_as_before() -> None
     assert torch.equal(labels, answers[0])
     assert not predictor.repeats
     predictor(torch.zeros(40, 1))  # a second warning would be an error here
-    assert len(answers) == 3
+    assert [len(labels) for labels in answers] == [40, 8, 8, 4, 40]
 
 
 def test_autocast_is_on_only_where_it_was_asked_for(device: torch.device) -> None:
@@ -429,6 +282,35 @@ def test_a_traced_module_works() -> None:
     assert torch.equal(Predictor(model)(rows), model(rows).argmax(1))
 
 
+def test_a_forward_pass_that_calls_train_is_put_right() -> None:
+    class Insisting(Classifier):
+        def forward(self, rows: Tensor) -> Tensor:
+            scores = super().forward(rows)
+            self.train()
+            return scores
+
+    model = Insisting().eval()
+    model.body[0].train()
+    before = {name: module.training for name, module in model.named_modules()}
+    predictor = Predictor(model)
+    with predictor.session():
+        for _ in range(3):
+            assert predictor(rows_of(3, torch.device("cpu"))).tolist() == [0, 1, 2]
+    assert [call["training"] for call in model.seen] == [[False] * 5] * 3
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_a_model_that_writes_to_its_rows_is_compared_on_what_it_was_given() -> None:
+    def model(rows: Tensor) -> Tensor:
+        return rows.sub_(rows[:, :1].clone()).sign()[:, 1].long()
+
+    rows = torch.randn(64, 2)
+    predictor = Predictor(model, check_repeats=True)
+    for _ in range(3):
+        predictor(rows.clone())
+    assert predictor.repeats
+
+
 # ------------------------------------------------------------------------------------------------- failures
 
 
@@ -451,6 +333,33 @@ def test_a_failure_of_preprocess_says_so() -> None:
     with pytest.raises(PredictorCallError, match=r"preprocess raised ZeroDivisionError.*\(2, 1\)") as caught:
         Predictor(lambda rows: rows, preprocess=lambda rows: 1 / 0)(torch.zeros(2, 1))
     assert type(caught.value.__cause__) is ZeroDivisionError
+
+
+def test_a_model_that_stops_an_iteration_does_not_end_ours() -> None:
+    with pytest.raises(PredictorCallError, match="predictor raised StopIteration: of the user's own"):
+        Predictor(lambda rows: _stop())(torch.zeros(2, 1))
+
+
+def _stop() -> None:
+    raise StopIteration("of the user's own")
+
+
+def test_an_error_that_cannot_be_said_is_named() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def fail(rows: Tensor) -> Tensor:
+        raise Mute
+
+    with pytest.raises(PredictorCallError, match=r"The predictor raised Mute \(called with rows of shape \(2, 1\)"):
+        Predictor(fail)(torch.zeros(2, 1))
+
+
+@pytest.mark.parametrize("change", [lambda rows: rows[:1], lambda rows: rows.sum(), lambda rows: rows.T])
+def test_preprocess_must_return_as_many_rows(change: Any) -> None:
+    with pytest.raises(PredictorReturnTypeError, match="preprocess must return a tensor of the 2 rows, got shape"):
+        Predictor(lambda rows: rows, preprocess=change)(torch.zeros(2, 1))
 
 
 def test_preprocess_must_return_a_tensor(unchecked: None) -> None:

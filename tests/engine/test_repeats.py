@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from torch_anchors.engine.predictor import INVALID
+from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.repeats import GROUP, N_COMPARED, TIES, RepeatCheck
 from torch_anchors.errors import AnchorsWarning
 

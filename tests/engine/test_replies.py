@@ -12,7 +12,7 @@ import torch
 from tests.engine.cases import FreshRows, Strip, job_of
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, ExamplesRequest
 from torch_anchors.engine.ledger import Ledger
-from torch_anchors.engine.predictor import INVALID
+from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.replies import Answers, Ask, AskAnswer, AskEvery, AskExamples, AskPool, count, kind_of
 from torch_anchors.perturb.masks import pack
 from torch_anchors.perturb.protocol import Sampler

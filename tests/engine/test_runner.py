@@ -33,7 +33,8 @@ from tests.engine.cases import (
 )
 from torch_anchors.engine import job as job_module
 from torch_anchors.engine.ledger import Memory
-from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.outputs import INVALID
+from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.repeats import NotRepeatable
 from torch_anchors.engine.runner import Failed, Finished, Load, Runner
 from torch_anchors.errors import AnchorsWarning, PredictorCallError
@@ -397,7 +398,7 @@ def test_a_search_is_told_that_its_instance_has_no_label() -> None:
     searches, replies = Asked(), []
 
     def model(rows: Tensor) -> Tensor:
-        return torch.where(rows[:, 0, 0, :1] == 1, torch.nan, rows[:, 0, 0, :2])
+        return torch.where(rows[:, 0, 0, :1] == 1, torch.nan, 2 * rows[:, 0, 0, :2] - 1)
 
     case = case_of(scripted([(SampleRequest((0,), 20), SampleRequest((), 30))], replies))
     (finished,) = run(runner_of(model, searches=searches, answers_first=True), [case])
@@ -987,7 +988,7 @@ def test_requests_of_one_sampler_are_drawn_in_one_call() -> None:
     rounds: list[tuple[Request, ...]] = [(SampleRequest((), 2), SampleRequest((1,), 3)), (SampleRequest((0,), 4),)]
     cases = [case_of(scripted(rounds, []), sampler, number=number, instance=name) for number, name in enumerate("abc")]
     other = case_of(scripted(rounds, []), Together(), number=3, instance="d")
-    list(runner_of(lambda rows: rows > 0.5, 1000).waves([[*cases, other]]))
+    list(runner_of(lambda rows: (rows > 0.5).any(1), 1000).waves([[*cases, other]]))
     assert drawn == [
         [("a", 2), ("a", 3), ("b", 2), ("b", 3), ("c", 2), ("c", 3)],
         [("d", 2), ("d", 3)],

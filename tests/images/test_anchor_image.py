@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -562,8 +563,8 @@ class Close(nn.Module):
         super().__init__()
         self.layer = nn.Linear(1, 3)
         with torch.no_grad():
-            self.layer.weight.copy_(torch.tensor([[1.0], [1.0 + 2**-10], [0.0]]))
-            self.layer.bias.copy_(torch.tensor([0.0, 0.0, 0.5]))
+            self.layer.weight.copy_(torch.tensor([[2.0], [2.0 + 2**-9], [0.0]]))
+            self.layer.bias.copy_(torch.tensor([0.0, 0.0, 1.0]))
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.layer((rows[:, 0, 2, 2] > 0.25).float()[:, None])
@@ -935,3 +936,103 @@ def test_digests_tell_what_is_perturbed_and_how() -> None:
     }.items():
         found = AnchorImage(model, **settings).digests()
         assert {key for key in plain if found[key] != plain[key]} == {name}
+
+
+# ------------------------------------------------------------------------------------- users' code that writes
+
+
+def test_nothing_that_users_code_writes_to_changes_the_question() -> None:
+    def fill(image: Tensor, segments: Tensor) -> Tensor:
+        filled = image * 0.5
+        image.zero_()
+        segments.zero_()
+        return filled
+
+    def cut(image: np.ndarray) -> np.ndarray:
+        labels = np.arange(image.shape[1])[None].repeat(len(image), 0) // 8
+        image[:] = 0
+        return labels
+
+    def model(rows: Tensor) -> Tensor:
+        labels = (rows[:, :, :, :8].mean((1, 2, 3)) > 100).long()
+        rows.zero_()
+        return labels
+
+    given = PIXELS.copy()
+    settings: dict[str, Any] = {"seed": 0, "dtype": torch.float32}
+    untidy = AnchorImage(
+        model, fill=fill, segmentation_fn=cut, preprocess=lambda rows: rows.float().add_(1), **settings
+    )
+    tidy = AnchorImage(
+        lambda rows: (rows[:, :, :, :8].mean((1, 2, 3)) > 99).long(),
+        fill=lambda image, segments: image * 0.5,
+        segmentation_fn=lambda image: np.arange(32)[None].repeat(24, 0) // 8,
+        preprocess=lambda rows: rows.float(),
+        **settings,
+    )
+    found, expected = untidy.explain(given), tidy.explain(PIXELS)
+    np.testing.assert_array_equal(given, PIXELS)
+    np.testing.assert_array_equal(found.segments, expected.segments)
+    assert (found.features, found.precision, found.n_rows) == (expected.features, expected.precision, expected.n_rows)
+    given[:] = 0
+    np.testing.assert_array_equal(found.image, PIXELS)
+    np.testing.assert_array_equal(found.anchor, expected.anchor)
+
+
+def test_infinities_that_a_cast_would_bring_are_caught_before_the_model() -> None:
+    def model(rows: Tensor) -> Tensor:
+        assert rows.isfinite().all()
+        return torch.zeros(len(rows), dtype=torch.int64)
+
+    wide = np.linspace(0, 7e4, 24 * 32, dtype=np.float32).reshape(24, 32)
+    for settings, words in (
+        ({}, "image must have values from -65504 to 65504"),
+        ({"fill": 1e5}, "image must"),
+        ({"fill": lambda image, segments: image.double() + 1e300}, "image must"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            AnchorImage(model, dtype=torch.float16, seed=0, **settings, **GRID).explain(wide)
+    with pytest.raises(ArgumentError, match="fill or images_background must have values from -65504"):
+        AnchorImage(model, dtype=torch.float16, seed=0, fill=1e5, **GRID).explain(wide / 2)
+    with pytest.raises(ArgumentError, match=r"fill must return .* values beyond torch\.float32"):
+        AnchorImage(model, seed=0, dtype=torch.float32, fill=lambda i, s: i.double() + 1e300, **GRID).explain(wide)
+    assert AnchorImage(model, dtype=torch.float16, seed=0, **GRID).explain(wide / 2).success
+
+
+# ------------------------------------------------------------------------------------- many superpixels and pixels
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_superpixel_of_5000_is_found_in_few_rows(seed: int) -> None:
+    segments = (np.arange(200)[:, None] // 2) * 50 + np.arange(200)[None] // 4
+    image = np.random.default_rng(seed).random((200, 200, 3)).astype(np.float32)
+    image[segments == 777] = 1.0
+    place = torch.from_numpy(segments == 777)
+
+    def model(rows: Tensor) -> Tensor:
+        return (rows[:, :, place].mean((1, 2)) > 0.9).long()
+
+    explainer = AnchorImage(model, dtype=torch.float32, segmentation_fn=segments, fill=0.0, seed=seed)
+    started = time.perf_counter()
+    for size in (None, 1000):
+        explanation = explainer.explain(image, max_anchor_size=size)
+        assert explanation.n_superpixels == 5000
+        assert (explanation.features, explanation.status) == ((777,), Status.CERTIFIED)
+        assert explanation.n_rows <= 5000
+    assert time.perf_counter() - started < 10
+
+
+def test_a_large_image_is_told_once_before_it_is_segmented() -> None:
+    def unsegmentable(image: np.ndarray) -> np.ndarray:
+        raise ValueError("segmented")
+
+    explainer = AnchorImage(lambda rows: rows, dtype=torch.float32, segmentation_fn=unsegmentable, seed=0)
+    image = np.ones((2001, 2000), dtype=np.uint8)
+    with (
+        pytest.warns(AnchorsWarning, match=r"2001 x 2000 pixels .* resize it first.*model\.fit\(image\)"),
+        pytest.raises(ArgumentError, match="segmented"),
+    ):
+        explainer.explain(image)
+    for again in (image, image[:2000]):
+        with pytest.raises(ArgumentError, match="segmented"):  # a second warning would be an error here
+            explainer.explain(again)

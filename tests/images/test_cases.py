@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images import cases
-from torch_anchors.images.cases import SEGMENTED_TOGETHER, ImageCase, ImagePreparer, instances_of
+from torch_anchors.images.cases import SEGMENTED_TOGETHER, ImageCase, ImagePreparer, SizeHint, instances_of
 from torch_anchors.images.fills import resolve_fill
 from torch_anchors.images.segmentation import segment
 from torch_anchors.seeds import stream
@@ -66,6 +66,7 @@ def preparer(**changes: Any) -> ImagePreparer:
         fill=resolve_fill(0.0),
         image_shape=None,
         seed=7,
+        size_hint=SizeHint(),
     )
     return replace(plain, **changes)
 

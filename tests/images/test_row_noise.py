@@ -20,12 +20,12 @@ PIXELS = torch.tensor([-3.0, 5.0]).repeat(3, 8, 6)
 
 
 def noise(numbers: list[int], seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
-    made = RowNoise(PIXELS.to(device), np.random.default_rng(seed))
+    made = RowNoise.drawn(PIXELS.to(device), np.random.default_rng(seed))
     return made[torch.tensor(numbers, device=device)].cpu()
 
 
 def test_as_many_backgrounds_as_a_code_can_name() -> None:
-    made = RowNoise(PIXELS, np.random.default_rng(0))
+    made = RowNoise.drawn(PIXELS, np.random.default_rng(0))
     assert made.shape == (MOST_BACKGROUNDS, 3, 8, 12)
     last = made[torch.tensor([MOST_BACKGROUNDS - 1])]
     assert (last.shape, last.dtype) == ((1, 3, 8, 12), torch.float32)
@@ -64,19 +64,19 @@ def test_products_wrap_around_as_the_hash_supposes() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_it_is_made_in_the_type_of_the_image(dtype: torch.dtype) -> None:
-    made = RowNoise(PIXELS.to(dtype), np.random.default_rng(0))[torch.tensor([0])]
+    made = RowNoise.drawn(PIXELS.to(dtype), np.random.default_rng(0))[torch.tensor([0])]
     assert made.dtype == dtype
     assert torch.allclose(made.float(), noise([0]), atol=1e-2)
 
 
 def test_an_image_of_one_value_has_noise_of_that_value() -> None:
-    made = RowNoise(torch.full((1, 2, 2), 7.0), np.random.default_rng(0))
+    made = RowNoise.drawn(torch.full((1, 2, 2), 7.0), np.random.default_rng(0))
     assert (made[torch.tensor([0, 9])] == 7).all()
 
 
 def test_it_never_waits_for_the_device() -> None:
     with FakeTensorMode():
-        made = RowNoise(torch.rand(3, 8, 8, device="cuda"), np.random.default_rng(0))
+        made = RowNoise.drawn(torch.rand(3, 8, 8, device="cuda"), np.random.default_rng(0))
         rows = made[torch.arange(4, device="cuda")]
     assert rows.device.type == "cuda"
     assert rows.shape == (4, 3, 8, 8)

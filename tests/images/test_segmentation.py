@@ -97,7 +97,9 @@ def test_a_callable_gets_the_image_as_it_is(image):
         return np.arange(given_image.shape[0] * given_image.shape[1]).reshape(given_image.shape[:2]) % 2
 
     assert is_complete(segment(image, halves), image)
-    assert seen[0] is image
+    np.testing.assert_array_equal(seen[0], image)
+    assert seen[0].dtype == image.dtype
+    assert not np.shares_memory(seen[0], image)  # it may write to it
 
 
 @pytest.mark.parametrize(
@@ -154,13 +156,13 @@ def test_errors_of_a_segmentation_are_wrapped_once():
     def broken(image):
         raise KeyError("superpixels")
 
-    with pytest.raises(ArgumentError, match=r"raised KeyError on an image of shape \(64, 72, 3\)") as caught:
+    with pytest.raises(ArgumentError, match=r"raised KeyError: 'superpixels' \(on .* \(64, 72, 3\)") as caught:
         segment(PHOTOGRAPH, broken)
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(ArgumentError, match=r"'slic' failed with segmentation_kwargs") as caught:
         segment(PHOTOGRAPH, "slic", {"n_segments": "many"})
     assert not isinstance(caught.value.__cause__, ArgumentError)
-    with pytest.raises(ArgumentError, match=r"^compactness must be greater than 0"):
+    with pytest.raises(ArgumentError, match=r"^compactness must be a number greater than 0"):
         segment(PHOTOGRAPH, "slic_torch", {"compactness": 0})
 
 

@@ -172,7 +172,7 @@ def test_errors_say_what_to_do():
     made.build_lookups(X)
     with pytest.raises(ArgumentError, match=r"encoded features 0 to 6, got \(9,\)"):
         made.perturbation((9,), 1)
-    with pytest.raises(ArgumentError, match="n_covered must be 0 or more"):
+    with pytest.raises(ArgumentError, match="n_covered must be a whole number of at least 0"):
         made.set_n_covered(-1)
     made.set_instance_label(X)
     made.predictor = lambda rows: rows

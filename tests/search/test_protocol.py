@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 
 from torch_anchors.errors import ArgumentError
-from torch_anchors.search.protocol import Proposals, SearchConfig, SearchResult, SearchSpace, Status, _is_count
+from torch_anchors.search.protocol import Proposals, SearchConfig, SearchResult, SearchSpace, Status
 
 
 @pytest.mark.parametrize(
@@ -37,18 +36,6 @@ def test_a_setting_out_of_range_is_named_with_what_came(name, value, expected):
     with pytest.raises(ArgumentError) as raised:
         SearchConfig(**{name: value})
     assert str(raised.value) == f"{name} must be {expected}, got {value!r}."
-
-
-def test_a_fraction_is_no_count():
-    assert [_is_count(value) for value in (1, np.int64(7), 2.0, 1.5, True, 0)] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
-    assert _is_count(0, least=0)
 
 
 def test_the_edges_of_the_ranges_are_settings():

@@ -403,10 +403,12 @@ def test_class_names_are_kept():
     explanation = made.explain(iris.data[0])
     assert explanation.label_name == "setosa"
     assert "answers setosa" in str(explanation)
-    assert explanation.label == model.classes_.tolist().index("setosa")  # whatever came first
+    assert explanation.label == "setosa"
+    assert {example.label for example in explanation.examples if example.hit} == {"setosa"}
+    assert explanation.precision_on(iris.data) == explanation.precision_on(iris.data, model.predict(iris.data)) > 0.9
     other = made.explain(iris.data[0], label="virginica")
-    assert (other.label, other.label_name) == (2, "virginica")
-    with pytest.raises(ArgumentError, match=r"label must be a number or a class name .* got 'rosa'"):
+    assert (other.label, other.label_name) == ("virginica", "virginica")
+    with pytest.raises(ArgumentError, match=r"label must be a class .* setosa, versicolor, virginica, got 'rosa'"):
         made.explain(iris.data[0], label="rosa")
 
 
@@ -545,7 +547,7 @@ def test_a_verbose_search_tells_what_it_does(capsys):
 
 
 def test_errors_say_what_to_do():
-    with pytest.raises(ArgumentError, match=r"sampling must be one of \('interventional', 'conditional'\)"):
+    with pytest.raises(ArgumentError, match=r"sampling must be one of 'interventional', 'conditional'"):
         AnchorTabular(len, NAMES, sampling="marginal")
     with pytest.raises(NotFittedError, match="Call fit with the training rows"):
         AnchorTabular(len, NAMES).explain(ROWS[0])
@@ -656,3 +658,91 @@ def test_digests_tell_models_and_training_rows_apart():
         ({"disc_perc": (50,)}, {"training rows"}),
     ]:
         assert {name for name, own in digests(**changes).items() if own != plain[name]} == differ
+
+
+# ------------------------------------------------------------------------------------- nothing to say, nothing lost
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+@pytest.mark.parametrize("method", ["auto", "beam"])
+@pytest.mark.parametrize(
+    ("table", "disc_perc"),
+    [
+        (np.ones((40, 3)), (25, 50, 75)),  # constant columns
+        (np.ones((1, 3)), (25, 50, 75)),
+        (np.random.default_rng(0).normal(size=(40, 3)), ()),
+        (pd.DataFrame({"job": ["nurse"] * 40}), (25, 50, 75)),  # one category
+    ],
+)
+def test_a_table_that_offers_no_condition_has_the_empty_anchor(sampling, method, table, disc_perc):
+    def model(rows):
+        return (rows[:, 0] > 0.5).long()
+
+    made = AnchorTabular(model, seed=0, dtype=torch.float32, sampling=sampling)
+    with pytest.warns(AnchorsWarning, match=r"No column of train_data offers a condition.*disc_perc"):
+        made.fit(table, disc_perc)
+    first = table[:1]
+    alone = made.explain(first, method=method)
+    assert (alone.features, alone.anchor, alone.coverage) == ((), [], 1.0)
+    low, high = alone.precision_interval
+    share = alone.precision_on(table)
+    assert low <= share <= high
+    assert alone.success <= (share >= 0.95)
+    for found in made.explain_batch(table[:2], method=method):
+        assert found.precision_interval == alone.precision_interval or len(table) > 1
+
+
+def test_a_failed_fit_leaves_the_explainer_as_it_was():
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    made = AnchorTabular(lambda x: (x[:, 0] > 0).long(), seed=0, dtype=torch.float32).fit(rows)
+    before, params = made.explain(rows[0]), dict(made.meta["params"])
+    for bad in (
+        {"train_data": rows * np.nan},
+        {"train_data": np.full((3, 3), "a")},
+        {"train_data": 3 * rows, "unlabelled": rows[:, :2]},
+        {"train_data": 3 * rows, "disc_perc": (250,)},
+        {"train_data": []},
+    ):
+        with pytest.raises(ArgumentError):
+            made.fit(**bad)
+    after = made.explain(rows[0])
+    assert (after.anchor, after.precision, after.coverage) == (before.anchor, before.precision, before.coverage)
+    assert made.meta["params"] == params
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_a_model_that_writes_to_its_rows_changes_no_table(sampling):
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    given = rows.copy()
+
+    def untidy(x):
+        labels = (x[:, 0] > 0).astype(int)
+        x[:] = 7
+        return labels
+
+    settings = {"dtype": np.float64, "seed": 0, "sampling": sampling}
+    made = AnchorTabular(untidy, **settings).fit(rows)
+    tidy = AnchorTabular(lambda x: (x[:, 0] > 0).astype(int), **settings).fit(rows)
+    for found, expected in zip(made.explain_batch(rows[:5]), tidy.explain_batch(rows[:5]), strict=True):
+        assert (found.anchor, found.precision, found.label) == (expected.anchor, expected.precision, expected.label)
+    np.testing.assert_array_equal(rows, given)
+    rows[:] = 9
+    assert made.explain(given[0]).anchor == tidy.explain(given[0]).anchor
+
+
+def test_a_batch_of_rows_that_all_fail_is_told():
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    made = AnchorTabular(lambda x: (x[:, 0] > 0).long(), seed=0, dtype=torch.float16).fit(rows)
+    with pytest.raises(ArgumentError, match=r"X must have values from -65504 to 65504.*float16"):
+        made.explain_batch(rows + 1e6)
+    with pytest.warns(AnchorsWarning, match="left out"):
+        assert made.explain_batch(rows[:2] + 1e6, on_error="skip") == []
+
+
+def test_columns_whose_names_look_alike_stay_two():
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    frame = pd.DataFrame({1: rows[:, 0], "1": rows[:, 1]})
+    made = AnchorTabular(lambda x: (x[:, 1] > 0).long(), seed=0, dtype=torch.float32).fit(frame)
+    explanation = made.explain(pd.DataFrame({1: [0.0], "1": [2.0]}))
+    assert explanation.anchor[0].startswith("1 >")
+    assert explanation.applies(pd.DataFrame({"1": [2.0, -2.0], 1: [0.0, 0.0]})).tolist() == [True, False]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -177,3 +179,29 @@ def test_categories_of_no_feature_are_refused(key):
 def test_an_array_of_text_is_refused():
     with pytest.raises(ArgumentError, match=r"got an array of text, .* Pass a DataFrame"):
         TableSchema.infer(np.array([["a", "1.5"]]))
+
+
+def test_names_that_look_alike_are_told_apart() -> None:
+    frame = pd.DataFrame({1: [10.0, 20.0], "1": [1.0, 2.0]})
+    schema = TableSchema.infer(frame)
+    assert schema.names == ("1 (int)", "1")
+    assert schema.encode(frame[["1", 1]]).tolist() == [[10.0, 1.0], [20.0, 2.0]]
+    assert TableSchema.infer(frame, [1, "1"]).names == schema.names
+    assert TableSchema.infer(frame, ["1"]).encode(frame).tolist() == [[1.0], [2.0]]
+    assert TableSchema.infer(frame, [1]).encode(frame).tolist() == [[10.0], [20.0]]
+    assert TableSchema.infer(np.zeros((2, 2)), [1, "1"]).names == schema.names
+    assert TableSchema.infer(pd.DataFrame({1: [0.0], 2: [0.0]})).names == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "words"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, r"train_data must have .* names, got \['a'\] more than once"),
+        (np.zeros((2, 2)), {"feature_names": ["a", "a"]}, r"feature_names must name each feature once, got \['a'\]"),
+        (np.zeros((2, 1)), {"categorical_names": {0: ["x", "y", "x"]}}, r"different categories .*got \['x'\]"),
+        (np.zeros((2, 1)), {"categorical_names": {0: [1, True]}}, r"different categories .*got \[1\]"),
+    ],
+)
+def test_a_name_that_stands_twice_is_an_error(table: Any, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        TableSchema.infer(table, **settings)

@@ -225,8 +225,8 @@ def _record(
     from torch_anchors.cli.words import cost_in_words, image_in_words
 
     save_figure(explanation.plot(model.class_names), task.drawing)
-    known = model.class_names or ()
-    label_name = known[explanation.label] if 0 <= explanation.label < len(known) else None
+    known, label = model.class_names or (), explanation.label
+    label_name = known[label] if isinstance(label, int) and 0 <= label < len(known) else None
     about = {"name": task.name, "file": _file(task), "drawing": str(task.drawing)}
     data.add({**about, **explanation.to_dict(), "label_name": label_name})
     tell(image_in_words(explanation, task.title, model.class_names))

@@ -48,9 +48,9 @@ class Split:
     held_back: torch.Tensor
     asked: list[int]
 
-    def called(self, label: int) -> str:
+    def called(self, label: int | str) -> str:
         """The class of a label in words."""
-        return self.classes[label] if 0 <= label < len(self.classes) else f"label {label}"
+        return self.classes[label] if isinstance(label, int) and 0 <= label < len(self.classes) else f"label {label}"
 
 
 def read_table(options: argparse.Namespace) -> pd.DataFrame:

@@ -114,7 +114,7 @@ class Evaluation:
         return f"Evaluation({str(self.folder)!r})"
 
 
-def _is_right(true_label: str | None, label_name: str | None, label: int) -> bool | None:
+def _is_right(true_label: str | None, label_name: str | None, label: int | None) -> bool | None:
     """Whether the label is the true one, by its name or its number; None where they cannot be compared."""
     if true_label is None or (label_name is None and not true_label.lstrip("-").isdigit()):
         return None

@@ -44,7 +44,7 @@ DOCUMENTED = {
     "id": "What the input is called: the path below the folder, the number of a row from 0, or what `ids` says.",
     "status": "`certified`, `exact`, `counted`, `empty` (the empty anchor holds), `not found`, `budget` or `failed`.",
     "reason": "Why there is no explanation; null unless `status` is `failed`.",
-    "label": "Number of the explained class.",
+    "label": "Number of the explained class; null where the predictor returns class names.",
     "label_name": "What that class is called, where that is known.",
     "true_label": "What the source says that the class is, in words where they are known; null where it does not say.",
     "score": "The model's probability of the explained class for the input itself, in [0, 1]; null for labels only.",
@@ -120,7 +120,7 @@ def explained_row(
     return {
         "id": id,
         "status": STATUS[explanation.status],
-        "label": explanation.label,
+        "label": explanation.label if isinstance(explanation.label, int) else None,
         "label_name": name_of(explanation.label, label_names) or explanation.label_name,
         "true_label": true_label,
         "score": score,
@@ -153,8 +153,10 @@ def failed_row(id: str, reason: str, *, true_label: str | None = None, seed: int
     }
 
 
-def name_of(label: int, label_names: LabelNames) -> str | None:
-    """What a label is called, where somebody said so."""
+def name_of(label: int | str, label_names: LabelNames) -> str | None:
+    """What a label is called, where somebody said so; a class name is called what it is."""
+    if isinstance(label, str):
+        return label
     if isinstance(label_names, Mapping):
         return label_names.get(label)
     return label_names[label] if label_names is not None and 0 <= label < len(label_names) else None

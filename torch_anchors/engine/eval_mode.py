@@ -19,7 +19,15 @@ class _Held:
     training: bool
 
 
-_ROOTS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()  # how many predict with a module as a whole
+@dataclass(slots=True)
+class _Root:
+    """How many predict with a module as a whole, and its parts."""
+
+    n: int
+    parts: list[nn.Module]
+
+
+_ROOTS: WeakKeyDictionary[nn.Module, _Root] = WeakKeyDictionary()
 _PARTS: WeakKeyDictionary[nn.Module, _Held] = WeakKeyDictionary()  # two modules may share parts
 _LOCK = threading.Lock()
 
@@ -32,17 +40,28 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     restores every part's flag, also where a forward pass has called ``train()``.
     """
     with _LOCK:
-        _ROOTS[module] = _ROOTS.get(module, 0) + 1
-        if _ROOTS[module] == 1:
+        root = _ROOTS.setdefault(module, _Root(0, []))
+        root.n += 1
+        if root.n == 1:
+            root.parts = list(module.modules())
             _hold(module)
     try:
         yield
     finally:
         with _LOCK:
-            _ROOTS[module] -= 1
-            if _ROOTS[module] == 0:
+            root.n -= 1
+            if root.n == 0:
                 del _ROOTS[module]
                 _release(module)
+
+
+def keep_eval(module: nn.Module) -> None:
+    """Puts parts of a module that is in eval mode back into it where a forward pass has called ``train()``."""
+    root = _ROOTS.get(module)
+    for part in () if root is None else root.parts:
+        if part.training:
+            with _LOCK:
+                _set_training(part, False)
 
 
 def _hold(module: nn.Module) -> None:

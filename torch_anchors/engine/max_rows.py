@@ -6,10 +6,10 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 
 import torch
 
+from torch_anchors._checks import MOST, is_whole, said
 from torch_anchors._locks import Lock
 from torch_anchors.errors import ArgumentError, PredictorCallError
 
@@ -60,10 +60,13 @@ class MaxRows:
 
     def __post_init__(self) -> None:
         self._best = self.n
-        if self.max_rows == "auto":
+        if isinstance(self.max_rows, str) and self.max_rows == "auto":
             return
-        if not isinstance(self.max_rows, Integral) or isinstance(self.max_rows, bool) or self.max_rows < 1:
-            raise ArgumentError(f'max_rows must be "auto" or a whole number of at least 1, got {self.max_rows!r}.')
+        if not is_whole(self.max_rows) or not 1 <= int(self.max_rows) <= MOST:
+            raise ArgumentError(
+                f'max_rows must be "auto" or a whole number of at least 1 and at most {MOST:,}, '
+                f"got {said(self.max_rows)}."
+            )
         self.n = int(self.max_rows)
 
     def start(self, row_shape: Sequence[int], device: torch.device, static_shapes: bool = False) -> None:

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torch_anchors._locks import Lock
+from torch_anchors._checks import flag, said
+from torch_anchors._devices import named_device, require_present
 from torch_anchors._shapes import Int, Shaped
-from torch_anchors.engine.eval_mode import eval_mode
+from torch_anchors.engine.eval_mode import eval_mode, keep_eval
 from torch_anchors.engine.max_rows import is_out_of_memory
+from torch_anchors.engine.outputs import Outputs
 from torch_anchors.engine.repeats import RepeatCheck
 from torch_anchors.errors import (
     AnchorsError,
-    AnchorsWarning,
     ArgumentError,
     PredictorCallError,
     PredictorReturnTypeError,
+    words_of,
 )
 
 logger = logging.getLogger(__name__)
 
-INVALID = torch.iinfo(torch.int64).min
-"""Label of a row for which the predictor returned NaN; it never agrees with an explained label.
-
-No user's own label: outlier detectors return -1. It is a power of two, which float32 holds exactly.
-"""
-
-_ENOUGH_PROBABILITIES = 4
-"""Rows of one column, all in [0, 1], that are taken for probabilities: one logit may be there by chance."""
-
-_OUTPUT_NAMES = ("logits", "probabilities", "probs", "scores", "out", "labels")
+Made = TypeVar("Made")
 
 
 class Predictor:
@@ -45,9 +37,9 @@ class Predictor:
     Args:
         model: an ``nn.Module``, called with tensors in eval and inference mode, or a callable. A callable gets
             tensors, or NumPy arrays when `dtype` is a NumPy type: images as (N, H, W, C), table rows as (N, features).
-            It returns logits or probabilities (N, classes), integer labels (N,), one logit (N, 1), or these inside a
-            tuple (its first item), a mapping or an object (its ``logits``). An array callable may also return class
-            names (N,).
+            It returns logits or probabilities (N, classes), integer labels (N,) or (N, 1), class names (N,) in an
+            array or list, one logit (N, 1), or these inside a tuple (its first item), a mapping or an object (its
+            ``logits``); see `torch_anchors.engine.outputs`.
         dtype: what rows are cast to before the call. A torch dtype, or a NumPy type to be called with arrays.
         device: where rows live; None for the device of the module's parameters, or the CPU.
         preprocess: applied to the rows on the device before the cast.
@@ -80,6 +72,10 @@ class Predictor:
             raise ArgumentError(f"preprocess must be a callable or None, got {type(preprocess).__name__}.")
         self.model = model
         self.preprocess = preprocess
+        if autocast is not None and not (isinstance(autocast, torch.dtype) and autocast.is_floating_point):
+            raise ArgumentError(f"autocast must be a dtype such as torch.bfloat16, or None, got {said(autocast)}.")
+        if channels_last is not None:
+            flag("channels_last", channels_last)
         self.autocast = autocast
         self.takes_arrays = not isinstance(dtype, torch.dtype)
         self.dtype: torch.dtype | np.dtype = dtype if isinstance(dtype, torch.dtype) else _numpy_dtype(dtype)
@@ -89,9 +85,7 @@ class Predictor:
             )
         self.device = _device_of(model, device)
         self.memory_format = _memory_format(model, channels_last)
-        self.class_names: list[Any] = []
-        self._warned = False
-        self._naming = Lock()
+        self.outputs = Outputs(self.device, may_wait=check_repeats)
         self._repeat_check = RepeatCheck() if check_repeats else None
         # TorchScript that has run with gradients before cannot run in inference mode.
         modules = model.modules() if isinstance(model, nn.Module) else ()
@@ -102,6 +96,16 @@ class Predictor:
     def static_shapes(self) -> bool:
         """Whether batches should come in few sizes: kernels and compiled modules are chosen by shape."""
         return self.device.type != "cpu" or hasattr(self.model, "_orig_mod")
+
+    @property
+    def n_classes(self) -> int | None:
+        """Number of classes, once an output had an axis of them; None for a predictor that returns labels or names."""
+        return self.outputs.n_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class names that the predictor has returned so far, sorted; none if it returns numbers."""
+        return self.outputs.names
 
     @property
     def repeats(self) -> bool:
@@ -123,6 +127,8 @@ class Predictor:
     def __call__(self, rows: Shaped[Tensor, "rows ..."]) -> Int[Tensor, " rows"]:
         """Labels (N,) int64 on the device for rows (N, ...); `INVALID` where the output has a NaN.
 
+        A class name's label is a number that stands for it; `Outputs.shown` gives the name.
+
         Raises:
             PredictorCallError: the model or `preprocess` raised; running out of memory is passed on as it is.
             PredictorReturnTypeError: no labels can be read from what came back, or `preprocess` returned no tensor.
@@ -132,10 +138,11 @@ class Predictor:
 
     def labels_of_prepared(self, prepared: Tensor) -> Int[Tensor, " rows"]:
         """Labels of prepared rows; some of the first are asked for twice, where the model's repeating is checked."""
-        labels = self._labels_once(prepared)
         check = self._repeat_check
-        if check is not None and not check.done:
-            check.compare(prepared, labels, self._labels_once, same_shape=self.static_shapes)
+        if check is None or check.done:
+            return self._labels_once(prepared)
+        labels = self._labels_once(prepared.clone())  # which a model may write to
+        check.compare(prepared, labels, self._labels_once, same_shape=self.static_shapes)
         return labels
 
     def _labels_once(self, prepared: Tensor) -> Int[Tensor, " rows"]:
@@ -144,12 +151,11 @@ class Predictor:
     def prepare(self, rows: Tensor) -> Tensor:
         """Rows as the model takes them: preprocessed, in its dtype and memory format."""
         if self.preprocess is not None:
-            with _wrapped("preprocess", rows):
-                rows = self.preprocess(rows)
-            if not isinstance(rows, Tensor):
-                raise PredictorReturnTypeError(
-                    f"preprocess must return a tensor of the rows, got {type(rows).__name__}."
-                )
+            n = rows.shape[0]
+            rows = _called("preprocess", self.preprocess, rows)
+            if not isinstance(rows, Tensor) or rows.ndim == 0 or rows.shape[0] != n:
+                got = f"shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+                raise PredictorReturnTypeError(f"preprocess must return a tensor of the {n} rows, got {got}.")
         if isinstance(self.dtype, torch.dtype) and rows.dtype != self.dtype:
             rows = rows.to(self.dtype)
         if rows.ndim == 4 and not self.takes_arrays:
@@ -158,128 +164,51 @@ class Predictor:
 
     def forward(self, rows: Tensor) -> Any:
         """The model's own output for prepared rows."""
-        with _wrapped("predictor", rows), ExitStack() as stack:
-            if self.autocast is not None:
-                stack.enter_context(torch.autocast(self.device.type, dtype=self.autocast))
-            return self.model(self._as_array(rows) if self.takes_arrays else rows)
+        if isinstance(self.model, nn.Module):
+            keep_eval(self.model)  # a forward pass may have called train()
+        given = self._as_array(rows) if self.takes_arrays else rows
+        if self.autocast is None:
+            return _called("predictor", self.model, given)
+        with torch.autocast(self.device.type, dtype=self.autocast):
+            return _called("predictor", self.model, given)
 
     def _as_array(self, rows: Tensor) -> np.ndarray:
         array = rows.movedim(1, -1) if rows.ndim == 4 else rows  # (N, H, W, C)
         return np.ascontiguousarray(array.cpu().numpy().astype(self.dtype, copy=False))  # type: ignore[arg-type]
 
     def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
-        """Labels of `n` rows from any supported output of the model."""
-        scores = self.scores(output)
-        if scores.ndim == 0 or scores.shape[0] != n:
-            raise PredictorReturnTypeError(
-                f"The predictor must return one output per row: expected {n} rows, got shape {tuple(scores.shape)}."
-            )
-        if scores.ndim == 1 and not scores.dtype.is_floating_point and not scores.dtype.is_complex:
-            return scores.to(self.device, torch.int64)
-        if scores.ndim != 2 or scores.shape[1] == 0 or scores.dtype.is_complex:
-            raise PredictorReturnTypeError(
-                "The predictor must return logits or probabilities (N, classes), integer labels (N,) or one logit "
-                f"(N, 1); got shape {tuple(scores.shape)} of {scores.dtype}. Wrap it so that it does, for example "
-                "with lambda x: model(x).argmax(1), or .unsqueeze(1) for a single logit."
-            )
-        if scores.shape[1] == 1:
-            self._warn_if_probability(scores)
-            label = (scores[:, 0] > 0).to(torch.int64)
-        else:
-            label = (scores.byte() if scores.dtype == torch.bool else scores).argmax(dim=1)
-        return torch.where(scores.isnan().any(dim=1), INVALID, label).to(self.device)
+        """Labels of `n` rows from any supported output of the model; see `Outputs`."""
+        return self.outputs.labels(output, n)
 
-    def scores(self, output: Any) -> Tensor:
-        """The tensor of scores or labels inside a model's output."""
-        if isinstance(output, (tuple, list)) and output and isinstance(output[0], (Tensor, np.ndarray)):
-            output = output[0]
-        elif isinstance(output, Mapping):
-            named = [output[name] for name in _OUTPUT_NAMES if name in output]
-            if not named and len(output) != 1:
-                raise PredictorReturnTypeError(
-                    f"The predictor returned a mapping without any of the keys {', '.join(_OUTPUT_NAMES)}; it has "
-                    f"{', '.join(map(str, output))}. Wrap the predictor so that it returns the logits."
-                )
-            output = named[0] if named else next(iter(output.values()))
-        elif not isinstance(output, (Tensor, np.ndarray)) and hasattr(output, "logits"):
-            output = output.logits
-        if isinstance(output, Tensor):
-            return output
-        if isinstance(output, (np.ndarray, np.generic, list)) or hasattr(output, "__array__"):
-            try:
-                array = np.asarray(output)
-            except ValueError as error:
-                raise PredictorReturnTypeError(
-                    f"The predictor must return one output of the same length per row; its {type(output).__name__} "
-                    f"is no array: {error}."
-                ) from error
-            return self._from_array(array)
-        raise PredictorReturnTypeError(
-            "The predictor must return a tensor, an array, or a tuple, mapping or object with logits; "
-            f"got {type(output).__name__}."
-        )
-
-    def _from_array(self, output: np.ndarray) -> Tensor:
-        """Scores or labels of an array callable; class names and whole floats in one dimension are labels."""
-        if output.dtype.kind in "OSU" and output.ndim == 1:
-            return torch.tensor(self._codes(output.tolist()), dtype=torch.int64)
-        if output.dtype.kind not in "biuf":
-            raise PredictorReturnTypeError(f"The predictor must return numbers or names, got {output.dtype}.")
-        if output.ndim == 1 and output.dtype.kind == "f" and np.array_equal(output, np.rint(output)):
-            output = output.astype(np.int64)
-        return torch.from_numpy(np.ascontiguousarray(output)).to(self.device)
-
-    def _codes(self, names: list[Any]) -> list[int]:
-        """A label for each name: its place among all names so far, to which new ones are added in their order."""
-        with self._naming:
-            self.class_names += sorted(set(names) - set(self.class_names), key=str)
-            code = {name: i for i, name in enumerate(self.class_names)}
-        return [code[name] for name in names]
-
-    def label_of(self, label: int | np.integer | str) -> int:
-        """The label that a user means by its number or, where the predictor returns names, by its name.
-
-        Raises:
-            ArgumentError: no row so far had that name.
-        """
-        if not isinstance(label, str):
-            return int(label)
-        names = [str(name) for name in self.class_names]
-        if label not in names:
-            known = f"the names that the predictor returned so far are {', '.join(names)}" if names else "it has none"
-            raise ArgumentError(f"label must be a number or a class name of the predictor, got {label!r}; {known}.")
-        return names.index(label)
-
-    def name_of(self, label: int) -> str | None:
-        """The class name that an array callable returned for this label, if it returns names."""
-        return str(self.class_names[label]) if 0 <= label < len(self.class_names) else None
-
-    def _warn_if_probability(self, scores: Tensor) -> None:
-        """One column of values in [0, 1] is probably a probability, whose logit should decide; told once."""
-        if self._warned or scores.device.type != "cpu" or scores.shape[0] < _ENOUGH_PROBABILITIES:
-            return
-        self._warned = True
-        if bool((scores >= 0).all()) and bool((scores <= 1).all()) and bool((scores > 0).any()):
-            warnings.warn(
-                "The predictor returns one column with values in [0, 1]. It is read as a logit, so the label is 1 "
-                "wherever it is positive. If it is a probability, wrap the predictor with torch.logit.",
-                AnchorsWarning,
-                stacklevel=2,
-            )
+    def scores(self, output: Any, n: int) -> Shaped[Tensor, "rows classes"] | None:
+        """Scores of `n` rows from the model's output; None where it returns labels only."""
+        return self.outputs.scores(output, n)
 
 
-@contextmanager
-def _wrapped(name: str, rows: Tensor) -> Iterator[None]:
-    """Adds to a failure of the user's code what it was called with, once."""
+def _called(name: str, function: Callable[[Any], Made], rows: Any) -> Made:
+    """What the user's code makes of rows; to its failure is added what it was called with, once."""
     try:
-        yield
+        return function(rows)
     except Exception as error:
         if is_out_of_memory(error) or isinstance(error, AnchorsError):
             raise
+        where = f", on {rows.device}" if isinstance(rows, Tensor) else ""
         raise PredictorCallError(
-            f"The {name} raised {type(error).__name__}: {error} (called with rows of shape {tuple(rows.shape)}, "
-            f"{rows.dtype}, on {rows.device})."
+            f"The {name} raised {words_of(error)} (called with rows of shape {tuple(rows.shape)}, {rows.dtype}{where})."
         ) from error
+
+
+def require_in_range(values: Tensor, dtype: torch.dtype, argument: str) -> None:
+    """Raises an ArgumentError where a cast of finite values would make infinities, or other numbers, of them."""
+    if not values.numel() or dtype is torch.bool:
+        return
+    range_ = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    least, greatest = values.aminmax()
+    if least.item() < range_.min or greatest.item() > range_.max:
+        raise ArgumentError(
+            f"{argument} must have values from {range_.min:g} to {range_.max:g}, that {dtype} can hold, got "
+            f"{least.item():g} to {greatest.item():g}. Pass dtype=torch.float32, or scale the values."
+        )
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype:
@@ -292,7 +221,7 @@ def _numpy_dtype(dtype: Any) -> np.dtype:
     except TypeError as error:
         raise ArgumentError(
             "dtype must be a torch dtype such as torch.float32, or a NumPy type of numbers such as np.float32, "
-            f"got {dtype!r}."
+            f"got {said(dtype)}."
         ) from error
     return found
 
@@ -304,10 +233,7 @@ def _device_of(model: Any, device: torch.device | str | None) -> torch.device:
         own = next((t.device for t in (*model.parameters(), *model.buffers())), None)
     if device is None:
         return own or torch.device("cpu")
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ArgumentError(f'device must be a torch device such as "cpu" or "cuda:0", got {device!r}.') from error
+    wanted = named_device(device)
     if wanted.index is None and own is not None and own.type == wanted.type:
         wanted = own
     if own is not None and wanted != own:
@@ -315,6 +241,8 @@ def _device_of(model: Any, device: torch.device | str | None) -> torch.device:
             f"device must be where the predictor's parameters are ({own}), got {wanted}. Move the model first, "
             f"with model.to({str(wanted)!r}), or leave device=None."
         )
+    if own is None:
+        require_present(wanted)
     return wanted
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, Examples, ExamplesRequest, Job
 from torch_anchors.engine.ledger import Ledger
-from torch_anchors.engine.predictor import INVALID
+from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.protocol import IndependentSampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts
 

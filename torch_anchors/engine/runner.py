@@ -25,7 +25,8 @@ from torch_anchors.engine.forward_pass import ForwardPass
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, Case, ExamplesRequest, Found, Job
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.max_rows import MaxRows
-from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.outputs import INVALID
+from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.repeats import NotRepeatable
 from torch_anchors.engine.replies import Answers, Ask, count, kind_of
 from torch_anchors.engine.row_queue import Piece, RowQueue

@@ -16,7 +16,7 @@ _SUM = 1e-3
 
 
 def probabilities_of(
-    predictor: Predictor, rows: Shaped[Tensor, "rows ..."], labels: Sequence[int]
+    predictor: Predictor, rows: Shaped[Tensor, "rows ..."], labels: Sequence[int | str]
 ) -> list[float | None]:
     """The model's probability of a label for each row, in [0, 1]; None where it returns labels only.
 
@@ -28,7 +28,7 @@ def probabilities_of(
         predictor: the model. What it returns is taken for probabilities where it is not negative and sums to 1, and
             otherwise for logits, whose softmax (of a single one, the sigmoid) is the probability.
         rows: as they are rendered, before ``preprocess``.
-        labels: number of the class of each row.
+        labels: number of the class of each row; a class name has no probability, as its predictor has none.
 
     Raises:
         PredictorCallError, PredictorReturnTypeError: as the predictor.
@@ -37,21 +37,21 @@ def probabilities_of(
     found: list[float | None] = []
     with predictor.session():
         for group in groups:
-            output = predictor.scores(predictor.forward(predictor.prepare(group)))
+            scores = predictor.scores(predictor.forward(predictor.prepare(group)), len(group))
             own = labels[len(found) : len(found) + len(group)]
-            if output.ndim != 2 or len(output) != len(group) or output.shape[1] == 0 or output.dtype.is_complex:
-                found += [None] * len(group)
-            else:
-                found += _of_labels(output.detach().cpu().double(), own)
+            found += [None] * len(group) if scores is None else _of_labels(scores.detach().cpu().double(), own)
     return found
 
 
-def _of_labels(scores: Float[Tensor, "rows classes"], labels: Sequence[int]) -> list[float | None]:
+def _of_labels(scores: Float[Tensor, "rows classes"], labels: Sequence[int | str]) -> list[float | None]:
     if scores.shape[1] == 1:  # the logit of label 1
         shares = torch.cat([-scores, scores], dim=1).sigmoid()
     else:
         are_shares = (scores >= 0).all(dim=1) & ((scores.sum(dim=1) - 1).abs() <= _SUM)
         shares = torch.where(are_shares[:, None], scores, scores.softmax(dim=1)).clamp(max=1)
     single = shares.numpy().astype(np.float32)
-    known = [row[label] if 0 <= label < len(row) else np.nan for row, label in zip(single, labels, strict=True)]
+    known = [
+        row[label] if isinstance(label, int) and 0 <= label < len(row) else np.nan
+        for row, label in zip(single, labels, strict=True)
+    ]
     return [None if np.isnan(share) else float(share) for share in known]

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from torch_anchors._checks import is_whole, said
 from torch_anchors._shapes import Int, Shaped
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import ArgumentError
 from torch_anchors.explainer import Explainer
-from torch_anchors.images.cases import ImageCase, ImagePreparer, instances_of
+from torch_anchors.images.cases import ImageCase, ImagePreparer, SizeHint, instances_of
 from torch_anchors.images.examples import ExampleRows
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.images.fills import resolve_fill
@@ -127,11 +128,13 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         autocast: torch.dtype | None = None,
         channels_last: bool | None = None,
     ) -> None:
-        if image_shape is not None and (not isinstance(image_shape, Sequence) or len(image_shape) not in (2, 3)):
-            raise ArgumentError(f"image_shape must be (H, W, C), (H, W) or None, got {image_shape!r}.")
+        sizes = isinstance(image_shape, Sequence) and all(is_whole(size) and size > 0 for size in image_shape)
+        if image_shape is not None and not (sizes and len(image_shape) in (2, 3)):
+            raise ArgumentError(f"image_shape must be (H, W, C), (H, W) or None, got {said(image_shape)}.")
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.segmentation_fn = segmentation_fn
         self.segmentation_kwargs = segmentation_kwargs
+        self._size_hint = SizeHint()
         self._fill = resolve_fill(fill, images_background)
         super().__init__(
             predictor,
@@ -169,7 +172,15 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
     ) -> Shaped[np.ndarray, "height width *channels"]:
         """The image, scaled to `scale`, with only the superpixels `mask_features` shown and 0 elsewhere."""
         pixels = scale_image(hwc(image), scale)
-        shown = np.isin(segments, np.asarray(mask_features, dtype=np.int64))
+        if np.shape(segments) != pixels.shape[:2]:
+            raise ArgumentError(
+                f"segments must be a label map of the image's {pixels.shape[:2]} pixels, got {np.shape(segments)}."
+            )
+        try:
+            features = np.asarray(mask_features, dtype=np.int64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(f"mask_features must be numbers of superpixels, got {said(mask_features)}.") from error
+        shown = np.isin(segments, features)
         return np.where(shown if pixels.ndim == 2 else shown[..., None], pixels, np.zeros_like(pixels))
 
     @takes(ImageQuestion)
@@ -234,7 +245,12 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
                 image=case.image,
                 label_map=segments.astype(np.min_scalar_type(int(segments.max()))),
                 layout=case.layout,
-                rows=ExampleRows.of(one.found.examples, case.sampler, in_bytes=case.layout.in_bytes),
+                rows=ExampleRows.of(
+                    one.found.examples,
+                    case.sampler,
+                    in_bytes=case.layout.in_bytes,
+                    labels=self._predictor.outputs.all_shown(one.found.examples.labels),
+                ),
             )
 
     def row_of(self, explanation: ImageExplanation) -> Tensor:
@@ -259,4 +275,5 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
             self._fill,
             self.image_shape,
             self._seed,
+            self._size_hint,
         )

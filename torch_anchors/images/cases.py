@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors.engine.job import Case
-from torch_anchors.engine.predictor import Predictor
-from torch_anchors.errors import ArgumentError
+from torch_anchors.engine.predictor import Predictor, require_in_range
+from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.images.fills import FillFunction
 from torch_anchors.images.pixels import Layout, copied, hwc, to_chw
 from torch_anchors.images.sampler import ImageSampler
@@ -25,6 +26,10 @@ SEGMENTED_TOGETHER = 16
 """Images in one call of the batched segmentation: its working memory is several megabytes an image."""
 
 
+LARGE = 4_000_000
+"""Pixels of an image of which a hint says that it should be smaller."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageCase(Case):
     """An image with its superpixels, its fill and its random stream."""
@@ -32,6 +37,25 @@ class ImageCase(Case):
     sampler: ImageSampler
     image: Any
     layout: Layout
+
+
+@dataclass(slots=True)
+class SizeHint:
+    """Tells once that an image is much larger than what models look at."""
+
+    told: bool = False
+
+    def tell_of(self, height: int, width: int) -> None:
+        """Warns of an image of this size, if it is large and the first such."""
+        if height * width > LARGE and not self.told:
+            self.told = True
+            warnings.warn(
+                f"An image of {height} x {width} pixels takes minutes to segment, and each perturbed copy is as large. "
+                "Explain it at the size that the model looks at: resize it first, for example with "
+                "skimage.transform.resize or, for a model of load_image_model, model.fit(image).",
+                AnchorsWarning,
+                stacklevel=2,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +68,7 @@ class ImagePreparer:
     fill: FillFunction
     image_shape: tuple[int, ...] | None
     seed: int
+    size_hint: SizeHint
 
     @property
     def together(self) -> int:
@@ -60,6 +85,7 @@ class ImagePreparer:
         pixels = [to_chw(image) for image in images]
         for own in pixels:
             self._check_shape(*own.shape)
+            self.size_hint.tell_of(*own.shape[1:])
         segmented = self._segmented(images, pixels)
         return [self._case(*one, p_sample) for one in zip(images, pixels, segmented, strict=True)]
 
@@ -92,6 +118,9 @@ class ImagePreparer:
     def _case(self, image: Any, pixels: Tensor, segments: NDArray[np.int64], p_sample: float) -> ImageCase:
         layout = Layout.of(image)
         predictor = self.predictor
+        row_dtype = self.row_dtype(layout)
+        if row_dtype.is_floating_point:  # pixels are clipped to the range of integers
+            require_in_range(pixels, row_dtype, "image")
         rng = stream(self.seed, pixels.numpy().tobytes(), segments.tobytes())
         sampler = ImageSampler(
             pixels,
@@ -101,9 +130,11 @@ class ImagePreparer:
             p_sample=p_sample,
             repeatable=predictor.repeats,
             device=predictor.device,
-            dtype=self.row_dtype(layout),
+            dtype=row_dtype,
             channels_last=predictor.preprocess is None and predictor.memory_format is torch.channels_last,
         )
+        if row_dtype is torch.float16 and isinstance(sampler.fill, Tensor):  # no other type has less range than pixels
+            require_in_range(sampler.fill, row_dtype, "fill or images_background")
         return ImageCase(sampler=sampler, rng=rng, image=copied(image), layout=layout)
 
     def row_dtype(self, layout: Layout) -> torch.dtype:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine.job import Examples
+from torch_anchors.images.row_noise import RowNoise
 from torch_anchors.images.sampler import ImageSampler
-from torch_anchors.packing import Fields, pack_array
+from torch_anchors.packing import Fields, pack_array, pack_labels
+from torch_anchors.perturb.mask_sampler import MOST_BACKGROUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Example:
     """One perturbed image of the anchor: the image in the user's layout, its label, and whether that is a hit."""
 
     image: Any
-    label: int
+    label: int | str
     hit: bool
 
 
@@ -29,43 +31,56 @@ class ExampleRows:
     """What perturbed images are composed from.
 
     Args:
-        fill: what absent superpixels show, on the scale of the image: pixels (B, C, H, W) for B backgrounds or, where
-            each superpixel has one colour, colours (B, C, K).
+        fill: what absent superpixels show, on the scale of the image: pixels (B, C, H, W) for B backgrounds; where each
+            superpixel has one colour, colours (B, C, K); where it is another noise in each row, the noise's keys (2,).
         keep: shown superpixels (n, K).
         background: number of each row's background (n,).
-        labels: of the rows (n,).
+        labels: of the rows (n,), numbers or class names.
         hits: whether these are the explained label (n,).
     """
 
-    fill: Shaped[np.ndarray, "backgrounds channels ..."]
+    fill: Shaped[np.ndarray, "..."]
     keep: Bool[np.ndarray, "rows superpixels"]
     background: Int[np.ndarray, " rows"]
-    labels: Int[np.ndarray, " rows"]
+    labels: Shaped[np.ndarray, " rows"]
     hits: Bool[np.ndarray, " rows"]
 
     @classmethod
-    def of(cls, examples: Examples, sampler: ImageSampler, *, in_bytes: bool) -> ExampleRows:
+    def of(
+        cls,
+        examples: Examples,
+        sampler: ImageSampler,
+        *,
+        in_bytes: bool,
+        labels: Shaped[np.ndarray, " rows"] | None = None,
+    ) -> ExampleRows:
         """What the engine's examples are composed from; of several backgrounds, only those that they show.
 
         Args:
             examples: codes, labels and hits.
             sampler: which drew them.
             in_bytes: whether the user's image has bytes, so that a fill rounded to bytes looks the same.
+            labels: of the examples as users know them; None for the examples' own numbers.
         """
         codes = torch.from_numpy(examples.codes)
+        keep = sampler.keep(codes).numpy()
+        shown = examples.labels if labels is None else labels
+        if isinstance(sampler.fill, RowNoise):
+            keys = np.array(sampler.fill.keys, dtype=np.int32)
+            return cls(keys, keep, sampler.background(codes).numpy(), shown, examples.hits)
         used, background = np.zeros(1, dtype=np.int64), np.zeros(len(codes), dtype=np.int64)
         if sampler.n_backgrounds > 1 and len(codes):
             used, background = np.unique(sampler.background(codes).numpy(), return_inverse=True)
         fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
-        keep = sampler.keep(codes).numpy()
-        return cls(_compact(fill, sampler.segments, in_bytes), keep, background, examples.labels, examples.hits)
+        return cls(_compact(fill, sampler.segments, in_bytes), keep, background, shown, examples.hits)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to_fields(self) -> dict[str, Any]:
         """The rows in values that JSON knows."""
-        return {name: pack_array(getattr(self, name)) for name in ("fill", "keep", "background", "labels", "hits")}
+        arrays = {name: pack_array(getattr(self, name)) for name in ("fill", "keep", "background", "hits")}
+        return {**arrays, "labels": pack_labels(self.labels)}
 
     @classmethod
     def read(cls, fields: Fields, shape: tuple[int, ...], n_superpixels: int) -> ExampleRows:
@@ -74,23 +89,29 @@ class ExampleRows:
         Raises:
             ArgumentError: they are not rows of such an image.
         """
-        fill = fields.array("fill", kinds="uf", ndim=(3, 4))
-        fits = len(fill) > 0 and fill.shape[1:] in (shape, (shape[0], n_superpixels))
+        fill = fields.array("fill", kinds="uif", ndim=(1, 3, 4))
+        is_noise = fill.shape == (2,) and fill.dtype == np.int32
+        fits = is_noise or (fill.ndim > 1 and len(fill) > 0 and fill.shape[1:] in (shape, (shape[0], n_superpixels)))
         fields.check(fits, "fill", f"of the shape of the image, {shape}, or of its {n_superpixels} superpixels")
         keep = fields.array("keep", kinds="b", ndim=(2,))
         fields.check(keep.shape[1] == n_superpixels, "keep", f"about {n_superpixels} superpixels")
-        background, labels = (fields.array(name, kinds="iu", ndim=(1,)) for name in ("background", "labels"))
-        hits = fields.array("hits", kinds="b", ndim=(1,))
+        background, hits = fields.array("background", kinds="iu", ndim=(1,)), fields.array("hits", kinds="b", ndim=(1,))
+        labels = fields.labels("labels")
         fields.check(len(background) == len(labels) == len(hits) == len(keep), "labels", f"of {len(keep)} rows")
-        known = bool(((background >= 0) & (background < len(fill))).all())
-        fields.check(known, "background", f"numbers of {len(fill)} fills")
+        n_fills = MOST_BACKGROUNDS if is_noise else len(fill)
+        known = bool(((background >= 0) & (background < n_fills)).all())
+        fields.check(known, "background", f"numbers of {n_fills} fills")
         return cls(fill, keep, background, labels, hits)
 
     def compose(
         self, i: int, pixels: Float[np.ndarray, "channels height width"], segments: Int[np.ndarray, "height width"]
     ) -> Float[np.ndarray, "channels height width"]:
         """Row i of the image with these pixels and superpixels."""
-        fill = self.fill[self.background[i]]
+        if self.fill.ndim == 1:
+            noise = RowNoise(torch.from_numpy(pixels), (int(self.fill[0]), int(self.fill[1])))
+            fill = noise[torch.from_numpy(self.background[i : i + 1])][0].numpy()
+        else:
+            fill = self.fill[self.background[i]]
         fill = fill[:, segments] if fill.ndim == 2 else fill
         return np.where(self.keep[i][segments], pixels, fill.astype(np.float32))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from torch_anchors._locks import Lock
 from torch_anchors._shapes import Float, Int
-from torch_anchors.errors import AnchorsWarning, ArgumentError
+from torch_anchors.errors import AnchorsWarning, ArgumentError, words_of
 from torch_anchors.images.gaussian import gaussian_blur
 from torch_anchors.images.group_mean import FixedPoint
 from torch_anchors.images.pixels import to_chw
@@ -108,7 +108,7 @@ def noise(
     rng: np.random.Generator,
 ) -> RowNoise:
     """Uniform noise between the image's least and greatest value, another one in each row."""
-    return RowNoise(image, rng)
+    return RowNoise.drawn(image, rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class _Called:
             returned = self.function(image.clone(), segments.clone())  # which the user may write to
         except Exception as error:
             raise ArgumentError(
-                f"fill raised {type(error).__name__} on an image of shape {tuple(image.shape)}: {error}"
+                f"fill raised {words_of(error)} (on an image of shape {tuple(image.shape)})."
             ) from error
         expected = (
             f"fill must return a finite floating-point tensor of shape {tuple(image.shape)} or (B, *) with "
@@ -213,9 +213,10 @@ class _Called:
         filled = filled[None] if filled.ndim == 3 else filled
         if filled.shape[1:] != image.shape or len(filled) == 0 or filled.device != image.device:
             raise ArgumentError(f"{expected}, got {_described(returned)}.")
+        filled = filled.to(image.dtype)
         if not bool(filled.isfinite().all()):
-            raise ArgumentError(f"{expected}, got NaN or infinity.")
-        return filled.to(image.dtype)
+            raise ArgumentError(f"{expected}, got NaN, infinity or values beyond {image.dtype}.")
+        return filled
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from torch_anchors._checks import is_number, said
 from torch_anchors._shapes import Float, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.packing import Fields, pack_array
@@ -157,8 +158,9 @@ def scale_image(image: NDArray[Any], scale: Sequence[int | float] = (0, 255)) ->
         >>> scale_image(np.array([[0.0, 0.5, 1.0]]))
         array([[  0. , 127.5, 255. ]])
     """
-    if len(scale) != 2 or not np.all(np.isfinite(scale)) or not scale[0] < scale[1]:
-        raise ArgumentError(f"scale must be two finite numbers in ascending order such as (0, 255), got {scale!r}.")
+    two = isinstance(scale, Sequence | np.ndarray) and len(scale) == 2 and all(map(is_number, scale))
+    if not two or not scale[0] < scale[1]:
+        raise ArgumentError(f"scale must be two finite numbers in ascending order such as (0, 255), got {said(scale)}.")
     pixels = np.asarray(image)
     pixels = pixels if np.issubdtype(pixels.dtype, np.floating) else pixels.astype(np.float64)
     if pixels.size == 0 or not np.isfinite(pixels).all():
@@ -191,6 +193,10 @@ def _checked(image: Any, name: str) -> Tensor | NDArray[Any]:
 
 
 def _check_tensor(image: Tensor, name: str) -> None:
+    if image.is_nested or image.layout is not torch.strided:
+        raise ArgumentError(f"{name} must be an ordinary tensor, got a sparse or nested one; pass image.to_dense().")
+    if image.is_meta:
+        raise ArgumentError(f"{name} must have values, got a tensor on the device meta, which has none.")
     remedy = ""
     if image.ndim == 4:
         remedy = " For one image of a batch pass image[0]."

@@ -26,22 +26,28 @@ class RowNoise:
 
     Args:
         image: whose shape, range, device and dtype the noise has.
-        rng: source of the noise's key.
+        keys: of the places and of the numbers, 32 bits each.
 
     Attributes:
         shape: (backgrounds, channels, height, width).
+        keys: as they were given.
     """
 
-    def __init__(self, image: Float[Tensor, "channels height width"], rng: np.random.Generator) -> None:
-        self.shape = (MOST_BACKGROUNDS, *image.shape)
-        place_key, self._number_key = rng.integers(-(2**31), 2**31, size=2, dtype=np.int32).tolist()
+    def __init__(self, image: Float[Tensor, "channels height width"], keys: tuple[int, int]) -> None:
+        self.shape, self.keys = (MOST_BACKGROUNDS, *image.shape), keys
         places = torch.arange(image.numel(), dtype=torch.int32, device=image.device).reshape(image.shape)
-        self._places = _mixed(places ^ place_key)
+        self._places = _mixed(places ^ keys[0])
         self._least, self._greatest = image.amin(), image.amax()
+
+    @classmethod
+    def drawn(cls, image: Float[Tensor, "channels height width"], rng: np.random.Generator) -> RowNoise:
+        """Noise whose keys come from a random stream."""
+        places, numbers = rng.integers(-(2**31), 2**31, size=2, dtype=np.int32).tolist()
+        return cls(image, (places, numbers))
 
     def __getitem__(self, numbers: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels height width"]:
         """The backgrounds of these numbers."""
-        of_row = _mixed(numbers.to(torch.int32) ^ self._number_key).view(-1, 1, 1, 1)
+        of_row = _mixed(numbers.to(torch.int32) ^ self.keys[1]).view(-1, 1, 1, 1)
         bits = _mixed(of_row ^ self._places).bitwise_and_((1 << _BITS) - 1)
         uniform = bits.to(torch.float32).mul_(2.0**-_BITS)
         return (uniform.mul_(self._greatest - self._least) + self._least).to(self._least.dtype)

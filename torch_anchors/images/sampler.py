@@ -76,11 +76,11 @@ class ImageSampler(MaskSampler):
         keep = self.keep(codes).float()
         shown = torch.index_select(keep, 1, self._segments.flatten()).view(-1, 1, height, width)
         fill = self._fill_of(codes)
-        if out is not None and out.dtype == self.image.dtype:
-            return torch.lerp(fill, self.image, shown, out=out)
+        out = self.empty(len(codes)) if out is None else out
         # Interpolating is exact at weights 0 and 1, and several times faster than torch.where on a CPU.
-        rows = torch.lerp(fill, self.image, shown)
-        return rows.to(self.dtype) if out is None else out.copy_(rows)
+        if out.dtype == self.image.dtype:
+            return torch.lerp(fill, self.image, shown, out=out)
+        return out.copy_(torch.lerp(fill, self.image, shown))
 
     def _fill_of(self, codes: UInt8[Tensor, "rows bytes"]) -> Tensor:
         """The only background, for all rows, or each row's own."""

@@ -12,8 +12,9 @@ from skimage.segmentation import felzenszwalb, quickshift
 from skimage.segmentation import slic as slic_skimage
 from torch import Tensor
 
+from torch_anchors._checks import said, whole
 from torch_anchors._shapes import Float, Int, Shaped
-from torch_anchors.errors import ArgumentError
+from torch_anchors.errors import ArgumentError, words_of
 from torch_anchors.images.pixels import scale_image, to_chw
 from torch_anchors.images.slic import slic as slic_torch
 
@@ -54,6 +55,8 @@ def segment(
                [0, 0, 1, 1, 2, 2]])
     """
     labels: Any
+    if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)):
+        raise ArgumentError(f"segmentation_kwargs must be a dictionary of settings or None, got {said(kwargs)}.")
     if isinstance(segmentation_fn, str):
         labels = _built_in(segmentation_fn, image, kwargs or {})
     elif kwargs:
@@ -116,6 +119,8 @@ def _slic_torch(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
 
 def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
     height, width = image.shape[:2]
+    whole("rows", rows, least=1)
+    whole("cols", cols, least=1)
     if not (1 <= rows <= height and 1 <= cols <= width):
         raise ArgumentError(
             f"rows and cols must be between 1 and the image's {height} x {width} pixels, got {rows} x {cols}."
@@ -148,7 +153,7 @@ def _settings(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDArray[Any]:
     if name not in _BUILT_IN:
         raise ArgumentError(
-            f"segmentation_fn must be one of {sorted(_BUILT_IN)}, a callable or a label map, got {name!r}."
+            f"segmentation_fn must be one of {sorted(_BUILT_IN)}, a callable or a label map, got {said(name)}."
         )
     settings = _settings(name, kwargs)
     image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
@@ -157,16 +162,17 @@ def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDAr
     except ArgumentError:
         raise
     except Exception as error:
-        raise ArgumentError(f"segmentation {name!r} failed with segmentation_kwargs {settings}: {error}") from error
+        raise ArgumentError(
+            f"segmentation {name!r} failed with segmentation_kwargs {said(settings)}: {words_of(error)}"
+        ) from error
 
 
 def _called(function: Callable[[NDArray[Any]], Any], image: NDArray[Any]) -> Any:
     try:
-        return function(image)
+        return function(image.copy())  # which the user may write to
     except Exception as error:
         raise ArgumentError(
-            f"segmentation_fn raised {type(error).__name__} on an image of shape {image.shape} and type "
-            f"{image.dtype}: {error}"
+            f"segmentation_fn raised {words_of(error)} (on an image of shape {image.shape} and type {image.dtype})."
         ) from error
 
 
@@ -178,7 +184,13 @@ def _kind(segmentation_fn: Any) -> str:
 
 def _consecutive(labels: Any, shape: tuple[int, ...], source: str) -> NDArray[np.int64]:
     """The label map checked, and renumbered 0..K-1 in ascending order of its labels."""
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    except Exception as error:  # ragged lists, tensors without values
+        raise ArgumentError(
+            f"segmentation_fn must give a label map, an array (H, W) of integers, got {type(labels).__name__} from "
+            f"{source}, which is none: {words_of(error)}."
+        ) from error
     if array.shape != shape or not np.issubdtype(array.dtype, np.integer):
         raise ArgumentError(
             f"segmentation_fn must give a label map of whole numbers of the image's shape {shape}, "

@@ -14,6 +14,7 @@ from skimage.util import regular_grid
 from torch import Tensor
 from torch.nn.functional import pad
 
+from torch_anchors._checks import MOST, is_number, said, whole
 from torch_anchors._shapes import Float, Int
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.components import connected_components, merge_small
@@ -74,15 +75,15 @@ def _check(
             "images must be a floating-point tensor (batch, 3, height, width), "
             f"got {images.dtype} of shape {tuple(images.shape)}; repeat a grey channel three times."
         )
+    whole("n_segments", n_segments, least=1, most=MOST)
+    whole("n_iter", n_iter, least=1, most=MOST)
     for name, value, ok, expected in (
-        ("n_segments", n_segments, n_segments >= 1, "at least 1"),
-        ("compactness", compactness, compactness > 0, "greater than 0"),
-        ("sigma", sigma, sigma >= 0, "at least 0"),
-        ("n_iter", n_iter, n_iter >= 1, "at least 1"),
-        ("min_size_factor", min_size_factor, 0 <= min_size_factor < 1, "in [0, 1)"),
+        ("compactness", compactness, is_number(compactness) and compactness > 0, "a number greater than 0"),
+        ("sigma", sigma, is_number(sigma) and sigma >= 0, "a number of at least 0"),
+        ("min_size_factor", min_size_factor, is_number(min_size_factor) and 0 <= min_size_factor < 1, "in [0, 1)"),
     ):
         if not ok:
-            raise ArgumentError(f"{name} must be {expected}, got {value!r}.")
+            raise ArgumentError(f"{name} must be {expected}, got {said(value)}.")
 
 
 def _centre_grid(height: int, width: int, n_segments: int) -> tuple[range, range]:

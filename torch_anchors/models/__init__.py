@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from os import PathLike, fspath
 from pathlib import Path
 
 import torch
 
+from torch_anchors._checks import flag, said
+from torch_anchors._devices import named_device, require_present
 from torch_anchors.errors import ArgumentError
 from torch_anchors.models import efficientnet_lite0, files, zoos
 from torch_anchors.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel, Preprocess
@@ -17,7 +20,7 @@ DEFAULT_MODEL = efficientnet_lite0.NAME
 
 
 def load_image_model(
-    name: str = DEFAULT_MODEL, *, device: torch.device | str = "cpu", trust: bool = False
+    name: str | PathLike[str] = DEFAULT_MODEL, *, device: torch.device | str = "cpu", trust: bool = False
 ) -> LoadedModel:
     """The image classifier of that name, on the device, with its preprocessing and class names.
 
@@ -40,7 +43,11 @@ def load_image_model(
         >>> model.class_names[967]
         'espresso'
     """
-    device = torch.device(device)
+    flag("trust", trust)
+    if not isinstance(name, (str, PathLike)):
+        raise ArgumentError(f"name must be the name of a model or the path of a file, got {said(name)}.")
+    name, device = fspath(name), named_device(device)
+    require_present(device)
     zoo, _, name_in_zoo = name.partition(":")
     if name == DEFAULT_MODEL:
         return efficientnet_lite0.load_efficientnet_lite0(device)

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._checks import between
 from torch_anchors._shapes import Bool, Int, Shaped, UInt8
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb import masks
@@ -156,5 +157,4 @@ class MaskSampler(ABC):
 
 def check_p_sample(p_sample: Any) -> None:
     """Raises an ArgumentError unless it is a probability in (0, 1)."""
-    if not 0 < p_sample < 1:
-        raise ArgumentError(f"p_sample must be a probability in (0, 1), got {p_sample!r}.")
+    between("p_sample", p_sample, "a probability")

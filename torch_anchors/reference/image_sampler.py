@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._checks import MOST, is_whole, said, whole
+from torch_anchors._devices import named_device, require_present
 from torch_anchors._shapes import Bool, Int, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.fills import resolve_fill
@@ -66,6 +68,8 @@ class AnchorImageSampler:
         channels_last: bool = False,
     ) -> None:
         check_p_sample(p_sample)
+        whole("n_covered_ex", n_covered_ex)
+        require_present(named_device(device))
         self.predictor = predictor
         self.segmentation_fn = segmentation_fn
         self.segmentation_kwargs = None if custom_segmentation else segmentation_kwargs
@@ -95,6 +99,7 @@ class AnchorImageSampler:
     ) -> tuple[Shaped[Tensor, "rows channels height width"], Bool[Tensor, "rows superpixels"]]:
         """`num_samples` perturbed images given `anchor`, and which superpixels each of them shows."""
         anchor = self._checked(anchor)
+        whole("num_samples", num_samples, most=MOST)
         (codes,) = self._draws.draw([Order(SampleRequest(anchor, num_samples), self.rng)])
         return self._draws.render(codes), self._draws.keep(codes.to(self._draws.device))
 
@@ -128,6 +133,7 @@ class AnchorImageSampler:
         return [covered_true, covered_false, hits, data, self._draws.space().coverage(members), position]
 
     def _checked(self, anchor: Anchor) -> Anchor:
-        if any(not 0 <= k < self.n_superpixels for k in anchor):
-            raise ArgumentError(f"anchor must have superpixels 0 .. {self.n_superpixels - 1}, got {tuple(anchor)}.")
-        return tuple(sorted(set(anchor)))
+        given = anchor if isinstance(anchor, Iterable) else [anchor]
+        if not all(is_whole(k) and 0 <= k < self.n_superpixels for k in given):
+            raise ArgumentError(f"anchor must have superpixels 0 .. {self.n_superpixels - 1}, got {said(anchor)}.")
+        return tuple(sorted(set(given)))

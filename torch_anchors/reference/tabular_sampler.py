@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._checks import MOST, is_whole, one_of, said, whole
+from torch_anchors._devices import named_device, require_present
 from torch_anchors._shapes import Float, Int
 from torch_anchors.errors import ArgumentError, NotFittedError, PredictorReturnTypeError
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Anchor, SampleRequest
 from torch_anchors.tables.conditions import Conditions
-from torch_anchors.tables.discretizer import within
+from torch_anchors.tables.discretizer import checked_percentiles, within
 from torch_anchors.tables.sampler import (
     ENTROPY,
+    SAMPLINGS,
     RowSampler,
     replace_columns,
     uniform_between,
@@ -69,17 +72,21 @@ class TabularSampler:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        named = sorted([*numerical_features, *categorical_features])
-        if named != list(range(len(feature_names))):
+        named = [c for given in (numerical_features, categorical_features) if np.ndim(given) == 1 for c in given]
+        if not all(map(is_whole, named)) or sorted(named) != list(range(len(feature_names))):
             raise ArgumentError(
                 f"numerical_features and categorical_features must name each of the {len(feature_names)} columns of "
-                f"feature_names once, got {list(numerical_features)!r} and {list(categorical_features)!r}."
+                f"feature_names once, got {said(numerical_features)} and {said(categorical_features)}."
             )
         without = [c for c in categorical_features if c not in feature_values]
         if without:
             raise ArgumentError(f"feature_values must have the categories of the columns {without!r}, too.")
         self.predictor = predictor
-        self.disc_perc = tuple(disc_perc)
+        whole("n_covered_ex", n_covered_ex)
+        whole("seed", seed, or_none=True)
+        one_of("sampling", sampling, SAMPLINGS)
+        require_present(named_device(device))
+        self.disc_perc = checked_percentiles(disc_perc)
         self.numerical_features = list(numerical_features)
         self.categorical_features = list(categorical_features)
         self.feature_names = list(feature_names)
@@ -163,9 +170,11 @@ class TabularSampler:
     ) -> tuple[Float[np.ndarray, "rows columns"], Int[np.ndarray, "rows columns"], float]:
         """`num_samples` rows on which the anchor holds, their bins, and the anchor's coverage of the training rows."""
         draws = self._ready()
-        anchor = tuple(sorted(set(anchor)))
-        if any(not 0 <= p < draws.n_predicates for p in anchor):
-            raise ArgumentError(f"anchor must have encoded features 0 to {draws.n_predicates - 1}, got {anchor}.")
+        given = anchor if isinstance(anchor, Iterable) else [anchor]
+        if not all(is_whole(p) and 0 <= p < draws.n_predicates for p in given):
+            raise ArgumentError(f"anchor must have encoded features 0 to {draws.n_predicates - 1}, got {said(anchor)}.")
+        anchor = tuple(sorted(set(given)))
+        whole("num_samples", num_samples, most=MOST)
         (rows,) = draws.draw([Order(SampleRequest(anchor, num_samples), self._rng, 0)])
         coverage = int(draws.n_covered([0], [anchor])) / draws.training.index.n_rows
         return rows.cpu().numpy(), draws.training.discretizer.bin(rows).cpu().numpy(), coverage
@@ -275,8 +284,7 @@ class TabularSampler:
 
     def set_n_covered(self, n_covered: int) -> None:
         """Sets how many examples of hits and of misses a call returns."""
-        if n_covered < 0:
-            raise ArgumentError(f"n_covered must be 0 or more, got {n_covered}.")
+        whole("n_covered", n_covered)
         self.n_covered_ex = n_covered
 
     def _predict(self, samples: Float[np.ndarray, "rows columns"]) -> NDArray[Any]:
@@ -295,7 +303,12 @@ class TabularSampler:
         return torch.cat([predicates.column, predicates.low, predicates.high]).cpu().numpy()
 
     def _checked(self, rows: Any, argument: str) -> NDArray[np.float64]:
-        rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+        try:
+            rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"{argument} must be numbers and category codes, got {said(rows)}.") from error
+        if not np.isfinite(rows).all():
+            raise ArgumentError(f"{argument} must be finite numbers and category codes, got NaN or infinity.")
         if rows.ndim != 2 or rows.shape[1] != len(self.feature_names):
             raise ArgumentError(
                 f"{argument} must have the {len(self.feature_names)} columns of feature_names, got shape {rows.shape}."

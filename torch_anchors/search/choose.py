@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
+from torch_anchors._checks import one_of
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
@@ -38,9 +39,7 @@ def checked_method(method: str) -> str:
     Raises:
         ArgumentError: there is none; the message lists those there are.
     """
-    if method not in SEARCHES:
-        raise ArgumentError(f"method must be one of {', '.join(map(repr, SEARCHES))}, got {method!r}.")
-    return method
+    return one_of("method", method, SEARCHES)
 
 
 def register(method: str, search: SearchFunction) -> None:

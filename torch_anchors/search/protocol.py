@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from torch_anchors.errors import ArgumentError
+from torch_anchors._checks import MOST, between, flag, whole
 
 Anchor = tuple[int, ...]
 """Ids of the predicates that must hold, sorted and without repetition; ``()`` is the empty anchor."""
@@ -160,25 +160,16 @@ class SearchConfig:
     round_rows: int = 16
 
     def __post_init__(self) -> None:
-        def require(name: str, ok: bool, expected: str) -> None:
-            if not ok:
-                raise ArgumentError(f"{name} must be {expected}, got {getattr(self, name)!r}.")
-
-        require("threshold", 0 < self.threshold <= 1, "a precision in (0, 1]")
-        require("delta", 0 < self.delta < 1, "a probability in (0, 1)")
-        require("tau", 0 < self.tau < 1, "a difference of precisions in (0, 1)")
-        counts = ("batch_size", "beam_size", "min_samples_start", "max_rows_candidate", "round_rows")
-        for name in counts:
-            require(name, _is_count(getattr(self, name)), "a whole number of at least 1")
+        between("threshold", self.threshold, "a precision", closed="most")
+        between("delta", self.delta, "a probability")
+        between("tau", self.tau, "a difference of precisions")
+        for name in ("batch_size", "beam_size", "min_samples_start", "max_rows_candidate", "round_rows"):
+            whole(name, getattr(self, name), least=1, most=MOST)
         for name in ("max_anchor_size", "max_rows_total"):
-            value = getattr(self, name)
-            require(name, value is None or _is_count(value), "None or a whole number of at least 1")
-        require("n_spent", _is_count(self.n_spent, least=0), "a whole number of at least 0")
-        require("enumerate_below", _is_count(self.enumerate_below, least=0), "a whole number of at least 0")
-
-
-def _is_count(value: object, least: int = 1) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+            whole(name, getattr(self, name), least=1, or_none=True)
+        for name in ("n_spent", "enumerate_below"):
+            whole(name, getattr(self, name))
+        flag("stop_on_first", self.stop_on_first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -13,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from torch_anchors._checks import flag, is_whole, one_of, said
 from torch_anchors._locks import Lock
 from torch_anchors.engine.digest import digest_of
-from torch_anchors.engine.predictor import INVALID, Predictor
+from torch_anchors.engine.outputs import INVALID
+from torch_anchors.engine.predictor import Predictor, require_in_range
 from torch_anchors.engine.runner import Finished
-from torch_anchors.errors import ArgumentError, NotFittedError
+from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError
 from torch_anchors.explainer import Explainer
 from torch_anchors.reference.tabular_sampler import TabularSampler
 from torch_anchors.search.protocol import SearchSpace, Status, Step
@@ -28,6 +31,7 @@ from torch_anchors.tables.count.certified_rules import interval_of_any
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.covered import Covered
+from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
 from torch_anchors.tables.model import TableModel
 from torch_anchors.tables.propose.proposer import Proposer
@@ -139,8 +143,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         sampling: str = "interventional",
         max_rows: int | str = "auto",
     ) -> None:
-        if sampling not in SAMPLINGS:
-            raise ArgumentError(f"sampling must be one of {SAMPLINGS}, got {sampling!r}.")
+        one_of("sampling", sampling, SAMPLINGS)
+        flag("ohe", ohe)
         self.feature_names = feature_names
         self.categorical_names = categorical_names
         self.ohe = ohe
@@ -180,18 +184,27 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             ArgumentError: rows that cannot be used, missing values among them; the message names the columns. The
                 explainer is then as it was.
         """
+        percentiles = checked_percentiles(disc_perc)
         schema = TableSchema.infer(train_data, self.feature_names, self.categorical_names, self.ohe)
         rows = schema.encode(train_data, argument="train_data")
         if unlabelled is not None:
             rows = np.concatenate([rows, schema.encode(unlabelled, argument="unlabelled")])
         schema.check_known(rows)
+        require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "train_data")
         device = self._predictor.device
         # Cut points and rows are compared exactly in float64, which Apple's GPUs lack.
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        training = TrainingRows.fit(rows, schema.n_categories, tuple(disc_perc), device=device, dtype=dtype)
+        training = TrainingRows.fit(rows, schema.n_categories, percentiles, device=device, dtype=dtype)
+        if not training.discretizer.n_predicates:
+            warnings.warn(
+                "No column of train_data offers a condition: none has two different values and, if it holds numbers, a "
+                "cut point between them. Every rule is empty. Give disc_perc percentiles, or more rows.",
+                AnchorsWarning,
+                stacklevel=2,
+            )
         self._table = _Fitted(schema, training)
         self._forget_labels()
-        self.meta["params"]["disc_perc"] = tuple(disc_perc)
+        self.meta["params"]["disc_perc"] = percentiles
         return self
 
     @takes(RowQuestion)
@@ -253,8 +266,18 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 numbers and category codes.
         """
         schema, training = self._fitted.schema, self._fitted.training
+        if not isinstance(explanation, dict) or not {"feature", "instance"} <= set(explanation):
+            raise ArgumentError(
+                f"explanation must be a dictionary with the entries feature and instance, got {said(explanation)}."
+            )
         instance = np.asarray(explanation["instance"], dtype=np.float64).reshape(1, -1)
-        bins = RowSampler(training, instance).bins(0, tuple(explanation["feature"]))
+        sampler, anchor = RowSampler(training, instance), tuple(explanation["feature"])
+        if not all(is_whole(p) and 0 <= p < sampler.n_predicates for p in anchor):
+            raise ArgumentError(
+                f"explanation must have ids of predicates, 0 to {sampler.n_predicates - 1}, as its entry feature, got "
+                f"{said(anchor)}."
+            )
+        bins = sampler.bins(0, anchor)
         explanation["names"] = Rule.from_bins(schema, training.discretizer, bins, instance[0]).conditions
 
     # ------------------------------------------------------------------------------------------------- the wing
@@ -271,9 +294,11 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
         self._labelled()
         schema, training = self._fitted.schema, self._fitted.training
+        rows = np.stack(instances)
+        require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
         sampler = RowSampler(
             training,
-            np.stack(instances),
+            rows,
             sampling=self.sampling,
             to_model=schema.encoder(self._predictor.device),
             dtype=self._predictor.row_dtype,
@@ -283,8 +308,12 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
-        self._labelled()
-        return super().label_of(label)
+        training = self._labelled()
+        code = super().label_of(label)
+        if isinstance(label, str) and training.class_of(np.array([code])).item() == training.n_classes - 1:
+            names = ", ".join(self._predictor.outputs.names[:10])
+            raise ArgumentError(f"label must be a class that the training rows have, such as {names}, got {label!r}.")
+        return code
 
     def spaces(
         self, cases: Sequence[RowCase], labels: Sequence[int | None], settings: ExplainSettings
@@ -328,6 +357,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             instance = sampler.instances[instances[i]]
             rule = Rule.from_bins(model.schema, sampler.training.discretizer, bins, instance)
             common = self.common(one, settings)
+            examples = from_training.get(i) or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits)
             if sampler.sampling == "conditional" and settings.method == "beam":
                 common |= _about_new_rows(common, path[-1], sampler.n_predicates)
             yield TabularExplanation(
@@ -337,8 +367,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 instance=instance,
                 sampling=sampler.sampling,
                 training_path=path,
-                encoded_examples=from_training.get(i)
-                or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits),
+                encoded_examples=replace(examples, labels=self._predictor.outputs.all_shown(examples.labels)),
                 predict=model.labels_of_table,
             )
 
@@ -412,6 +441,7 @@ def _about_new_rows(common: dict[str, Any], counted: Step, n_predicates: int) ->
         delta=common["delta"],
     )
     found = common["status"] in (Status.CERTIFIED, Status.EMPTY_HOLDS)
+    precision = counted.precision if counted.n else common["precision"]  # what the interval is about
     certified = interval[0] >= common["threshold"]
     status = Status.COUNTED if found and not certified else common["status"]
-    return {"precision_interval": interval, "status": status}
+    return {"precision": precision, "precision_interval": interval, "status": status}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torch_anchors._checks import said
 from torch_anchors._shapes import Bool, Float
 from torch_anchors.errors import ArgumentError
 from torch_anchors.packing import Fields
@@ -58,7 +59,13 @@ class Column:
                 f"the column {name!r} must hold numbers, text, booleans or categories, got {array.dtype}. Turn it "
                 "into a number first, such as days since a date."
             )
-        present = set(array[~missing(values)].tolist())
+        present = array[~missing(values)].tolist()
+        if not all(isinstance(value, Hashable) for value in present):
+            raise ArgumentError(
+                f"the column {name!r} must hold numbers, text, booleans or categories, got "
+                f"{said(next(value for value in present if not isinstance(value, Hashable)))}."
+            )
+        present = set(present)
         if present <= {False, True} and all(isinstance(v, bool) for v in present):
             return cls(name, (False, True))
         if all(isinstance(value, Number) for value in present):
@@ -82,7 +89,8 @@ class Column:
         if self.categories is None or (_are_numbers(array) and self._holds_codes()):
             return self._as_numbers(array, argument)
         code_of = {category: code for code, category in enumerate(self.categories)}
-        codes = (code_of.get(value, len(code_of)) for value in array.tolist())
+        unknown = len(code_of)
+        codes = (code_of.get(v, unknown) if isinstance(v, Hashable) else unknown for v in array.tolist())
         return np.fromiter(codes, dtype=np.float64, count=len(array))
 
     def decode(self, numbers: Float[np.ndarray, " rows"]) -> NDArray[Any]:
@@ -138,7 +146,7 @@ class Column:
             if array.dtype.kind not in "biufOU":
                 raise TypeError(f"{array.dtype} is not a type of number")
             numbers = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ArgumentError(
                 f"{argument} must hold numbers in the column {self.name!r}, got {array[:3].tolist()}. Text is read as "
                 "categories when train_data holds text there or categorical_names names the categories."

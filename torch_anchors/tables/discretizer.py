@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._checks import is_number, said
 from torch_anchors._shapes import Bool, Float, Int
 from torch_anchors.errors import ArgumentError
 
@@ -81,8 +83,7 @@ class Discretizer:
         """
         if len(rows) == 0:
             raise ArgumentError("train_data must have at least one row, got none.")
-        if not all(0 <= percentile <= 100 for percentile in percentiles):
-            raise ArgumentError(f"disc_perc must be percentiles in [0, 100], got {tuple(percentiles)!r}.")
+        percentiles = checked_percentiles(percentiles)
         categorical = np.array([n is not None for n in n_categories], dtype=bool)
         minimum, maximum = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
         cuts = tuple(
@@ -161,6 +162,11 @@ class Discretizer:
         ranges[0] = torch.where(torch.as_tensor(unbounded), ranges[0], above)
         return ranges
 
+    @property
+    def n_predicates(self) -> int:
+        """Number of predicates of each instance."""
+        return len(self._predicate_columns())
+
     def _predicate_columns(self) -> NDArray[np.int64]:
         n = np.where(self.categorical, 1, self.n_bins - 1) * self.varies
         return np.repeat(np.arange(len(self.n_bins)), n)
@@ -170,6 +176,19 @@ class Discretizer:
         columns = self._predicate_columns()
         first = np.searchsorted(columns, columns)  # where the column's predicates begin
         return np.where(self.categorical[columns], -1, np.arange(len(columns)) - first)
+
+
+def checked_percentiles(percentiles: Any) -> tuple[float | int, ...]:
+    """The percentiles as numbers.
+
+    Raises:
+        ArgumentError: they are not a sequence of numbers in [0, 100].
+    """
+    if not isinstance(percentiles, Sequence | np.ndarray) or isinstance(percentiles, str) or np.ndim(percentiles) != 1:
+        raise ArgumentError(f"disc_perc must be several percentiles such as (25, 50, 75), got {said(percentiles)}.")
+    if not all(is_number(percentile) and 0 <= percentile <= 100 for percentile in percentiles):
+        raise ArgumentError(f"disc_perc must be percentiles in [0, 100], got {said(tuple(percentiles))}.")
+    return tuple(percentiles)
 
 
 def within(

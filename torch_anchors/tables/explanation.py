@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torch_anchors._shapes import Bool, Float, Int
+from torch_anchors._shapes import Bool, Float, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.explanation import Explanation, packed_step, plain, step_of
-from torch_anchors.packing import Fields, pack_array
+from torch_anchors.packing import Fields, pack_array, pack_labels
 from torch_anchors.search.protocol import Status, Step
 from torch_anchors.tables.picture import plot_rules
 from torch_anchors.tables.rule import Predicate, Rule
@@ -34,7 +34,7 @@ class ExampleRow:
     """One row on which the anchor holds: its values by column name, the model's label, and whether that is a hit."""
 
     row: dict[str, Any]
-    label: int
+    label: int | str
     hit: bool
 
 
@@ -43,12 +43,13 @@ class EncodedExamples:
     """Rows on which the anchor holds, as numbers and category codes: (n, columns), labels (n,) and hits (n,)."""
 
     rows: Float[np.ndarray, "rows columns"]
-    labels: Int[np.ndarray, " rows"]
+    labels: Shaped[np.ndarray, " rows"]
     hits: Bool[np.ndarray, " rows"]
 
     def to_fields(self) -> dict[str, Any]:
         """The rows in values that JSON knows."""
-        return {name: pack_array(getattr(self, name)) for name in ("rows", "labels", "hits")}
+        arrays = {name: pack_array(getattr(self, name)) for name in ("rows", "hits")}
+        return {**arrays, "labels": pack_labels(self.labels)}
 
     @classmethod
     def read(cls, fields: Fields, n_columns: int) -> EncodedExamples:
@@ -59,7 +60,7 @@ class EncodedExamples:
         """
         rows = fields.array("rows", kinds="f", ndim=(2,))
         fields.check(rows.shape[1] == n_columns, "rows", f"of {n_columns} columns")
-        labels, hits = fields.array("labels", kinds="iu", ndim=(1,)), fields.array("hits", kinds="b", ndim=(1,))
+        labels, hits = fields.labels("labels"), fields.array("hits", kinds="b", ndim=(1,))
         fields.check(len(rows) == len(labels) == len(hits), "labels", f"of {len(rows)} rows, like hits")
         return cls(rows, labels, hits)
 
@@ -87,7 +88,7 @@ class TabularExplanation(Explanation):
     sampling: str
     training_path: tuple[Step, ...]
     encoded_examples: EncodedExamples
-    predict: Callable[[Any], NDArray[np.int64]] | None = None
+    predict: Callable[[Any], NDArray[Any]] | None = None
 
     @property
     def anchor(self) -> list[str]:
@@ -105,8 +106,8 @@ class TabularExplanation(Explanation):
         drawn = self.encoded_examples
         columns = self.rule.schema.decode(drawn.rows)
         return tuple(
-            ExampleRow({name: values[i] for name, values in columns.items()}, int(label), bool(hit))
-            for i, (label, hit) in enumerate(zip(drawn.labels, drawn.hits, strict=True))
+            ExampleRow({name: values[i] for name, values in columns.items()}, label, hit)
+            for i, (label, hit) in enumerate(zip(drawn.labels.tolist(), drawn.hits.tolist(), strict=True))
         )
 
     def applies(self, X: Any) -> Bool[np.ndarray, " rows"]:
@@ -117,7 +118,7 @@ class TabularExplanation(Explanation):
         """Share of the rows of `X` on which the anchor holds."""
         return float(self.applies(X).mean())
 
-    def precision_on(self, X: Any, labels: Sequence[int] | NDArray[np.integer] | None = None) -> float:
+    def precision_on(self, X: Any, labels: Sequence[int | str] | NDArray[Any] | None = None) -> float:
         """Share of the rows of `X` on which the anchor holds that have the explained label; NaN where it never holds.
 
         Args:
@@ -131,7 +132,10 @@ class TabularExplanation(Explanation):
                     "labels must be given: this explanation was pickled or loaded, and has no model to ask."
                 )
             labels = self.predict(X)
-        found = np.asarray(labels)[holds]
+        labels = np.asarray(labels)
+        if labels.shape != holds.shape:
+            raise ArgumentError(f"labels must be one for each of the {len(holds)} rows of X, got {labels.shape}.")
+        found = labels[holds]
         return float((found == self.label).mean()) if len(found) else float("nan")
 
     @property

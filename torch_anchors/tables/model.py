@@ -44,13 +44,13 @@ class TableModel:
 
     def render(self, codes: Float[Tensor, "rows columns"]) -> Shaped[Tensor, "rows features"]:
         """What the model reads of encoded rows."""
-        return self.encode(codes).to(self.predictor.row_dtype)
+        return self.encode(codes).to(self.predictor.row_dtype, copy=True)  # which a model may write to
 
     def labels(self, codes: Float[Tensor, "rows columns"]) -> Int[Tensor, " rows"]:
         """The model's labels of encoded rows."""
         return labels_of(self.predictor, self.render, codes, MaxRows(self.max_rows))
 
-    def labels_of_table(self, X: Any) -> Int[np.ndarray, " rows"]:
-        """The model's labels of a user's table."""
+    def labels_of_table(self, X: Any) -> Shaped[np.ndarray, " rows"]:
+        """The model's labels of a user's table, numbers or class names."""
         codes = torch.as_tensor(self.schema.encode(X), device=self.predictor.device)
-        return self.labels(codes).cpu().numpy()
+        return self.predictor.outputs.all_shown(self.labels(codes).cpu().numpy())

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._checks import one_of
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.perturb.protocol import Order
@@ -62,8 +63,7 @@ class RowSampler:
         to_model: Callable[[Tensor], Tensor] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if sampling not in SAMPLINGS:
-            raise ArgumentError(f"sampling must be one of {SAMPLINGS}, got {sampling!r}.")
+        one_of("sampling", sampling, SAMPLINGS)
         if instances.shape[1] != training.values.shape[1]:
             raise ArgumentError(
                 f"instances must have the training rows' {training.values.shape[1]} columns, got {instances.shape[1]}."
@@ -120,7 +120,7 @@ class RowSampler:
     ) -> Shaped[Tensor, "rows features"]:
         """The model's rows for drawn rows; written into `out` when given."""
         rows = self._to_model(codes)
-        return rows.to(self.dtype) if out is None else out.copy_(rows)
+        return rows.to(self.dtype, copy=True) if out is None else out.copy_(rows)
 
     def n_covered(
         self, instances: Sequence[int] | NDArray[np.int64], anchors: Sequence[Anchor]

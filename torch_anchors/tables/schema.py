@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._checks import is_whole, said
 from torch_anchors._shapes import Float, Int, Shaped
-from torch_anchors.errors import ArgumentError
+from torch_anchors.errors import ArgumentError, words_of
 from torch_anchors.tables.columns import Column, missing
 
 
@@ -63,8 +65,8 @@ class TableSchema:
             >>> TableSchema.infer(np.zeros((5, 2)), ["Age", "Job"], {1: ["Clerk", "Nurse"]}).columns[1]
             Column(name='Job', categories=('Clerk', 'Nurse'), coded=True)
         """
-        by_name = _by_name(table)
-        names = list(map(str, (by_name or ()) if feature_names is None else feature_names))
+        by_name = _by_name(table, "train_data")
+        names = list(by_name or ()) if feature_names is None else _names(feature_names, _labels(table))
         if by_name is not None and (not ohe or set(names) <= set(by_name)):
             values = _select(by_name, names, "train_data")
         else:
@@ -115,7 +117,7 @@ class TableSchema:
             array([[37.,  1.],
                    [52.,  0.]])
         """
-        by_name = _by_name(table)
+        by_name = _by_name(table, argument)
         if by_name is not None and (not self.ohe or set(self.names) <= set(by_name)):
             values = _select(by_name, self.names, argument)
         else:
@@ -196,13 +198,63 @@ def _as_they_are(rows: Tensor) -> Tensor:
     return rows
 
 
-def _by_name(table: Any) -> dict[str, Any] | None:
-    """The columns of a DataFrame or mapping, or the values of a Series, by name; None for any other table."""
+def _labels(table: Any) -> list[Any] | None:
+    """What the columns of a DataFrame or mapping, or the values of a Series, are called; None for any other table."""
     if hasattr(table, "columns") and hasattr(table, "__getitem__"):
-        return {str(label): table[label] for label in table.columns}
+        return list(table.columns)
     if isinstance(table, Mapping) or (hasattr(table, "to_frame") and hasattr(table, "items")):
-        return {str(label): [v] if np.ndim(v) == 0 else v for label, v in table.items()}
+        return list(table.keys())
     return None
+
+
+def _by_name(table: Any, argument: str) -> dict[str, Any] | None:
+    """The columns of a DataFrame or mapping, or the values of a Series, by name; None for any other table."""
+    labels = _labels(table)
+    if labels is None:
+        return None
+    names = _as_text(labels)
+    if twice := _repeated(names):
+        raise ArgumentError(
+            f"{argument} must have columns of different names, got {twice!r} more than once. Rename them."
+        )
+    if not names:
+        raise ArgumentError(f"{argument} must be a table (rows, columns) or one row, got none of either.")
+    columns = ((name, table[label]) for name, label in zip(names, labels, strict=True))
+    return {name: [column] if np.ndim(column) == 0 else column for name, column in columns}
+
+
+def _as_text(labels: Sequence[Any]) -> list[str]:
+    """Labels of columns as text; with its type where one that is no text would be called like another: 1 and "1"."""
+    texts = [str(label) for label in labels]
+    n_of = Counter(texts)
+    return [
+        text if isinstance(label, str) or n_of[text] == 1 else f"{text} ({type(label).__name__})"
+        for text, label in zip(texts, labels, strict=True)
+    ]
+
+
+def _repeated(names: Iterable[Any]) -> list[Any]:
+    return [name for name, n in Counter(names).items() if n > 1]
+
+
+def _names(feature_names: Any, labels: Sequence[Any] | None) -> list[str]:
+    """The user's names of the features, as a DataFrame with these labels has them."""
+    several = isinstance(feature_names, Iterable) and not isinstance(feature_names, (str, bytes, Mapping))
+    given = list(feature_names) if several else []
+    if not given:
+        raise ArgumentError(
+            f"feature_names must be None or a sequence of the names of all columns, got {said(feature_names)}."
+        )
+    known: dict[Any, str] = dict(zip(labels or (), _as_text(labels or ()), strict=True))
+    own: dict[Any, str] = dict(zip(map(_hashable, given), _as_text(given), strict=True))
+    names = [known.get(label, own[label]) for label in map(_hashable, given)]
+    if twice := _repeated(names):
+        raise ArgumentError(f"feature_names must name each feature once, got {twice!r} more often.")
+    return names
+
+
+def _hashable(label: Any) -> Any:
+    return label if isinstance(label, Hashable) else str(label)
 
 
 def _select(by_name: Mapping[str, Any], names: Sequence[str], argument: str) -> list[Any]:
@@ -220,8 +272,14 @@ def _as_matrix(table: Any, argument: str) -> Shaped[np.ndarray, "rows columns"]:
     if isinstance(table, Tensor):
         table = table.detach().cpu()
         table = table.float() if table.dtype == torch.bfloat16 else table  # NumPy has no such type.
-    rows = np.asarray(table)
-    if rows.dtype.kind in "US":
+    try:
+        rows = np.asarray(table)
+    except Exception as error:  # of ragged lists, or of tensors without values
+        raise ArgumentError(
+            f"{argument} must be a table (rows, columns) or one row, got {said(table)}, of which no array can be made: "
+            f"{words_of(error)}."
+        ) from error
+    if rows.dtype.kind in "US" and rows.ndim:
         if isinstance(table, np.ndarray):
             raise ArgumentError(
                 f"{argument} must hold numbers, got an array of text, in which numbers and text look alike. Pass a "
@@ -230,8 +288,9 @@ def _as_matrix(table: Any, argument: str) -> Shaped[np.ndarray, "rows columns"]:
         rows = np.asarray(table, dtype=object)
     if rows.ndim == 1:
         rows = rows[None]
-    if rows.ndim != 2:
-        raise ArgumentError(f"{argument} must be a table (rows, columns) or one row, got the shape {rows.shape}.")
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        got = f"the shape {rows.shape}" if rows.shape else type(table).__name__
+        raise ArgumentError(f"{argument} must be a table (rows, columns) or one row, got {got}.")
     return rows
 
 
@@ -242,17 +301,37 @@ def _require_width(rows: Shaped[np.ndarray, "rows columns"], width: int, argumen
         )
 
 
+def _categories(feature: Any, categories: Any) -> tuple[Any, ...]:
+    """The names of a feature's categories, which must be some, and different."""
+    several = isinstance(categories, Iterable) and not isinstance(categories, (str, bytes))
+    names = tuple(categories) if several else ()
+    if not names or not all(isinstance(name, Hashable) for name in names):
+        raise ArgumentError(
+            f"categorical_names must have a sequence of categories for {feature!r}, got {said(categories)}."
+        )
+    if twice := _repeated(names):
+        raise ArgumentError(
+            f"categorical_names must have different categories for {feature!r}, got {twice!r} more than once."
+        )
+    return names
+
+
 def _by_number(
     categorical_names: Mapping[Any, Sequence[Any]] | None, names: Sequence[str]
 ) -> dict[int, tuple[Any, ...]]:
     """The categories of each categorical feature by its number, which may have been given by name."""
     known = {}
+    if categorical_names is not None and not isinstance(categorical_names, Mapping):
+        raise ArgumentError(
+            "categorical_names must be a dictionary from features to their categories, or None, got "
+            f"{said(categorical_names)}."
+        )
     for key, categories in (categorical_names or {}).items():
         number = names.index(key) if key in names else key
-        if not isinstance(number, int | np.integer) or not 0 <= number < len(names):
+        if not is_whole(number) or not 0 <= number < len(names):
             raise ArgumentError(
                 f"categorical_names must have numbers from 0 to {len(names) - 1}, or names, of features as keys, got "
                 f"{key!r}. With ohe, a number counts features, not one-hot columns."
             )
-        known[int(number)] = tuple(categories)
+        known[int(number)] = _categories(key, categories)
     return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.stats import poisson
 from torch import Tensor
 
 from tests.tables.count.conjunctions import bounds_and_categories, every_conjunction, random_table
+from torch_anchors import AnchorTabular
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Anchor
 from torch_anchors.tables.count import enumerate_rules as rules_module
@@ -236,3 +238,16 @@ def test_parts_of_conjunctions() -> None:
     both = Conjunctions.concatenate([part, Conjunctions.none(2), level])
     assert both.members.tolist() == [[1, 2], [0, 4], *level.members.tolist()]
     assert both.n.tolist() == [9, 7, 9, 8, 7]
+
+
+def test_rules_of_any_size_are_soon_counted() -> None:
+    """Noise, where every rule is promising: the number of rules grows no further than what is extended."""
+    rows = np.random.default_rng(0).normal(size=(500, 12))
+    made = AnchorTabular(lambda x: (1000 * x).sum(1).long() % 2, seed=0, dtype=torch.float32, sampling="conditional")
+    made.fit(rows)
+    started = time.perf_counter()
+    alone = [made.explain(row, max_anchor_size=1000) for row in rows[:3]]
+    assert time.perf_counter() - started < 10
+    assert max(len(one.features) for one in alone) > 3
+    together = made.explain_batch(rows[2::-1], max_anchor_size=1000)
+    assert [one.anchor for one in together[::-1]] == [one.anchor for one in alone]

@@ -29,6 +29,11 @@ from torch_anchors.tables.discretizer import Predicates
 
 SAMPLES = (2**13, 2**16)
 """Numbers of rows of the samples on which the largest conjunctions of a table with many more rows are judged first."""
+EXHAUSTIVE = 3
+"""Conditions of the largest rules that are all counted; there are too many of larger ones."""
+WIDEST = 1000
+"""Rules of more conditions are extensions of at most this many of each size and instance: those of most hits, which no
+extension of theirs exceeds."""
 CERTAIN = 6.0
 """Standard errors by which a sample must rule a conjunction out: a chance of about one in 10^9."""
 
@@ -60,6 +65,8 @@ def enumerate_rules(
 ) -> None:
     """Has all conjunctions of up to `max_size` predicates of each instance compete, but for hopeless ones.
 
+    Of more than `EXHAUSTIVE` predicates, only extensions of the `WIDEST` smaller ones that have the most hits compete.
+
     In a table of more than 4 times `SAMPLES` rows the conjunctions of `max_size` predicates are judged by a sample
     first, and those that it rules out beyond doubt are not counted.
 
@@ -86,6 +93,8 @@ def enumerate_rules(
     for size in range(1, max_size + 1):
         if not len(level):
             break
+        if size > EXHAUSTIVE:
+            level = _of_most_hits(level)
         if size == max_size:
             level = _narrow(rows, table, level, leaders)
         level = _extend(rows, table, level, leaders)
@@ -160,6 +169,14 @@ def _extend(rows: RowsByLabel, table: _PredicateTable, level: Conjunctions, lead
         leaders.consider(found)
         larger.append(found[leaders.promising(found)])
     return Conjunctions.concatenate(larger)
+
+
+def _of_most_hits(level: Conjunctions) -> Conjunctions:
+    """For each instance the `WIDEST` conjunctions of most hits; of equals the first by their members."""
+    order = np.lexsort((*level.members.T[::-1], -level.n_hits, level.instance))
+    instance = level.instance[order]
+    rank = np.arange(len(order)) - np.searchsorted(instance, instance)
+    return level[np.sort(order[rank < WIDEST])]
 
 
 def _narrow(rows: RowsByLabel, table: _PredicateTable, level: Conjunctions, leaders: Leaders) -> Conjunctions:

@@ -94,6 +94,8 @@ class Proposer:
         conditions = ColumnConditions.of(predicates)
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
         found: list[ProposedAnchors] = []
+        if predicates.column.shape[1] == 0:  # of a table whose columns do not vary
+            return [ProposedAnchors.of(members, np.zeros((0, 1)), len(self.covered)) for members in conditions.members]
         for first in range(0, len(labels), CHUNK_INSTANCES):
             part = slice(first, first + CHUNK_INSTANCES)
             own = conditions[part]
