@@ -405,6 +405,7 @@ def test_class_names_are_kept():
     assert "answers setosa" in str(explanation)
     assert explanation.label == "setosa"
     assert {example.label for example in explanation.examples if example.hit} == {"setosa"}
+    assert made.predict(iris.data).tolist() == model.predict(iris.data).tolist()
     assert explanation.precision_on(iris.data) == explanation.precision_on(iris.data, model.predict(iris.data)) > 0.9
     other = made.explain(iris.data[0], label="virginica")
     assert (other.label, other.label_name) == ("virginica", "virginica")
@@ -416,6 +417,7 @@ def test_labels_need_not_be_numbered_from_zero():
     made = AnchorTabular(lambda x: torch.where(x[:, 0] == 1, -1, 5), NAMES, CATEGORIES, seed=0).fit(ROWS)
     explanation = made.explain(ROWS[ROWS[:, 0] == 1][0])
     assert (explanation.label, explanation.anchor) == (-1, ["job = cook"])
+    assert np.array_equal(made.predict(ROWS), np.where(ROWS[:, 0] == 1, -1, 5))
 
 
 def test_a_module_gets_its_training_mode_back():
@@ -557,6 +559,8 @@ def test_errors_say_what_to_do():
         AnchorTabular(len, NAMES).explain_iter(ROWS[:1])  # at once, not when the first explanation is asked for
     with pytest.raises(NotFittedError, match="Call fit"):
         AnchorTabular(len, NAMES).add_names_to_exp({"feature": [], "instance": ROWS[0]})
+    with pytest.raises(NotFittedError, match="Call fit"):
+        AnchorTabular(len, NAMES).predict(ROWS)
     assert AnchorTabular(len, NAMES).samplers == []
     made = explainer()
     with pytest.raises(ArgumentError, match="X must be one row, got 2"):

@@ -44,6 +44,7 @@ def test_a_rule_applies_where_all_predicates_hold():
     codes = SCHEMA.encode(FRAME)
     for table in (FRAME, FRAME[["Job", "Smokes", "Age"]], codes, torch.as_tensor(codes)):
         assert np.array_equal(rule.applies(table), expected)
+    assert np.array_equal(rule.holds(codes), expected)
     assert 0 < expected.sum() < len(FRAME)
     assert rule.applies(FRAME.iloc[18]).tolist() == [True]
 
@@ -51,6 +52,7 @@ def test_a_rule_applies_where_all_predicates_hold():
 def test_a_rule_without_predicates_holds_everywhere():
     rule = Rule((), SCHEMA)
     assert rule.applies(FRAME).all()
+    assert rule.holds(np.zeros((3, 3))).tolist() == [True] * 3
     assert (str(rule), rule.conditions, len(rule)) == ("(no condition)", [], 0)
 
 

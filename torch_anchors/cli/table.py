@@ -215,7 +215,7 @@ def _share_right(explainer: AnchorTabular, split: Split) -> float:
 
     These are the explainer's own, so that a model of one score is read as it is when it is explained.
     """
-    labels = explainer._model().labels_of_table(split.table.iloc[split.held_back.numpy()])
+    labels = explainer.predict(split.table.iloc[split.held_back.numpy()])
     if (labels >= len(split.classes)).any():
         raise ArgumentError(
             f"the model returns the label {labels.max()}, and the table has the labels 0 to {len(split.classes) - 1}: "

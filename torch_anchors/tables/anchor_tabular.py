@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from torch_anchors._checks import flag, is_whole, one_of, said
 from torch_anchors._locks import Lock
+from torch_anchors._shapes import Shaped
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor, require_in_range
@@ -235,6 +236,20 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     def explain_iter(self, question: RowsQuestion) -> Iterator[TabularExplanation]:
         """The explanations of all rows, in their order, each as soon as it is ready, in bounded memory."""
         return self.explain_each(question.rows, question)
+
+    def predict(self, X: Any) -> Shaped[np.ndarray, " rows"]:
+        """The model's labels of the rows of a table, as explanations have them: numbers, or class names.
+
+        Args:
+            X: a table like the training rows. A row for which the model returns NaN has the smallest of all int64,
+                which is no label and so agrees with none.
+
+        Raises:
+            NotFittedError: `fit` was not called, so that the columns are not known.
+            ArgumentError: other columns than the training rows', or missing values.
+            PredictorCallError, PredictorReturnTypeError: the predictor failed, or returned no labels.
+        """
+        return self._model().labels_of_table(X)
 
     @property
     def samplers(self) -> list[TabularSampler]:

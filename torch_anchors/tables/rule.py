@@ -119,7 +119,10 @@ class Rule:
 
     def applies(self, table: Any) -> Bool[np.ndarray, " rows"]:
         """On which rows of a table, of any kind that the schema reads, all predicates hold."""
-        rows = self.schema.encode(table)
+        return self.holds(self.schema.encode(table))
+
+    def holds(self, rows: Float[np.ndarray, "rows columns"]) -> Bool[np.ndarray, " rows"]:
+        """The same of rows that were encoded by the schema, once for many rules."""
         holds = [predicate.applies(rows) for predicate in self.predicates]
         return np.logical_and.reduce(holds) if holds else np.ones(len(rows), dtype=bool)
 

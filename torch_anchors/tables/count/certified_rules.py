@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import bdtrc, betaincinv
 
 from torch_anchors._shapes import Float, Int
 from torch_anchors.search.protocol import Anchor
 from torch_anchors.tables.conditions import Conditions
+from torch_anchors.tables.count.binomial import at_least, lower_end
 from torch_anchors.tables.count.enumerate_rules import Conjunctions, enumerate_rules, poisson_bounds
 from torch_anchors.tables.count.rows_by_label import RowsByLabel
 from torch_anchors.tables.count.split_table import SplitTable
@@ -300,7 +300,7 @@ class _Tested:
 
     def passes(self, threshold: float, alpha: float) -> NDArray[np.bool_]:
         """Whether so many hits have a chance of at most `alpha` where the precision is the threshold."""
-        return (self.n > 0) & (self.n_hits > 0) & (_at_least(self.n_hits, self.n, threshold) <= alpha)
+        return (self.n > 0) & (self.n_hits > 0) & (at_least(self.n_hits, self.n, threshold) <= alpha)
 
     def intervals(
         self,
@@ -317,10 +317,10 @@ class _Tested:
         whatever its counts, and the level of the test is left for its lower end.
         """
         alpha = np.where(certified, LOWER_SHARE * delta / sizes, TEST_SHARE * delta)
-        low = _lower_end(self.n_hits[chosen], self.n[chosen], alpha)
+        low = lower_end(self.n_hits[chosen], self.n[chosen], alpha)
         low = np.where(certified, np.maximum(low, threshold), np.minimum(low, threshold))
         n_misses = self.n_above[chosen] - self.n_hits_above[chosen]
-        return low, 1 - _lower_end(n_misses, self.n_above[chosen], UPPER_SHARE * delta / sizes)
+        return low, 1 - lower_end(n_misses, self.n_above[chosen], UPPER_SHARE * delta / sizes)
 
 
 def interval_of_any(n: int, n_hits: int, *, size: int, n_predicates: int, delta: float) -> tuple[float, float]:
@@ -337,7 +337,7 @@ def interval_of_any(n: int, n_hits: int, *, size: int, n_predicates: int, delta:
         delta: chance that the precision is outside.
     """
     alpha = np.array(delta / (2 * (size + 1) * (size + 2) * math.comb(n_predicates, size)))
-    low, high = (_lower_end(np.array(k - 1), np.array(n - 1), alpha) for k in (n_hits, n - n_hits))
+    low, high = (lower_end(np.array(k - 1), np.array(n - 1), alpha) for k in (n_hits, n - n_hits))
     return float(low), float(1 - high)
 
 
@@ -350,13 +350,3 @@ def _last_passed(
     owner = np.repeat(np.arange(len(sizes)), sizes)
     n_passed = np.bincount(owner, weights=failures == before[owner], minlength=len(sizes)).astype(np.int64)
     return first + np.maximum(n_passed - 1, 0), n_passed > 0
-
-
-def _at_least(k: NDArray[np.int64], n: NDArray[np.int64], p: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Chance of `k` or more successes among `n`; `k` must be positive."""
-    return bdtrc(k - 1.0, n, p)
-
-
-def _lower_end(k: NDArray[np.int64], n: NDArray[np.int64], alpha: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Clopper and Pearson's: the p for which `k` or more successes among `n` have the chance `alpha`; 0 if k is."""
-    return np.where(k > 0, betaincinv(np.maximum(k, 1), np.maximum(n - k, 0) + 1.0, alpha), 0.0)
