@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tests.datasets.inputs import brightness, by_id, of_images, of_rows, pixels, rows_of_table
 from torch_anchors import Evaluation, evaluate
-from torch_anchors.datasets import run as run_module
+from torch_anchors.datasets import row_maker
 from torch_anchors.datasets.parts import PartWriter
-from torch_anchors.datasets.run import AT_FIRST
+from torch_anchors.datasets.row_maker import AT_FIRST
 from torch_anchors.errors import PredictorCallError, PredictorReturnTypeError
 
 BAD = (240, 7, 11)
@@ -96,12 +96,12 @@ def test_no_label_at_all_is_a_failure_of_the_model(tmp_path: Path) -> None:
 def test_a_model_that_breaks_later_stops_too_and_its_last_failures_are_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "LATER", 7)
+    monkeypatch.setattr(row_maker, "LATER", 7)
     images = [pixels(0), bad(), pixels(1), *(bad() for _ in range(20)), pixels(2)]
     with pytest.raises(PredictorCallError, match="on 7 images in a row, so the work has stopped"):
         quietly(of_images(hates_bad), images, tmp_path)
     assert set(by_id(Evaluation(tmp_path))) == {"0", "1", "2"}
-    monkeypatch.setattr(run_module, "LATER", 100)
+    monkeypatch.setattr(row_maker, "LATER", 100)
     found = quietly(of_images(hates_bad), images, tmp_path)
     assert found.counts()["failed"] == 21
     assert len(found) == 24
