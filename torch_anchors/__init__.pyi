@@ -1,6 +1,8 @@
 from .datasets.evaluate import evaluate as evaluate
 from .datasets.evaluation import Evaluation as Evaluation
 from .datasets.fields import explanations_to_table as explanations_to_table
+from .datasets.pick import pick as pick
+from .datasets.rule_list import RuleList as RuleList
 from .engine.predictor import Predictor as Predictor
 from .errors import AnchorsError as AnchorsError
 from .errors import AnchorsWarning as AnchorsWarning
