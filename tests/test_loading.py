@@ -32,7 +32,7 @@ def bright(rows: torch.Tensor) -> torch.Tensor:
 
 def explained_picture(**settings: Any) -> ImageExplanation:
     grid = {"segmentation_fn": "grid", "segmentation_kwargs": {"rows": 3, "cols": 3}}
-    return AnchorImage(bright, seed=0, **{**grid, **settings}).explain(PICTURE)
+    return AnchorImage(bright, dtype=torch.float32, seed=0, **{**grid, **settings}).explain(PICTURE)
 
 
 LOADED = """
@@ -47,7 +47,7 @@ for path in sys.argv[1:]:
 
 def test_saved_here_and_loaded_in_another_process(tmp_path: Path) -> None:
     rows = RNG.normal(size=(300, 3))
-    table = AnchorTabular(lambda x: (x[:, 0] > 0).long(), ["age", "pay", "rent"], seed=0).fit(rows)
+    table = AnchorTabular(lambda x: (x[:, 0] > 0).astype(int), ["age", "pay", "rent"], seed=0).fit(rows)
     made = [
         explained_picture(),
         explained_picture(fill="blur"),

@@ -72,7 +72,7 @@ def test_noticed_once_and_all_of_a_batch_are_explained() -> None:
 @pytest.mark.parametrize("sampling", ["interventional", "conditional"])
 def test_tables(sampling: str) -> None:
     rows = np.random.default_rng(0).normal(size=(2000, 3)) + 0.5
-    explainer = AnchorTabular(flipping(0.2), seed=0, sampling=sampling).fit(rows)
+    explainer = AnchorTabular(flipping(0.2), dtype=torch.float32, seed=0, sampling=sampling).fit(rows)
     with pytest.warns(AnchorsWarning, match="another label"):
         explanation = explainer.explain([2.0, 0.0, 0.0], label=1)
     assert not explanation.success

@@ -78,7 +78,9 @@ def test_image_explainers(fill: str) -> None:
 def test_table_explainers(sampling: str, ohe: bool) -> None:
     rng = np.random.default_rng(0)
     rows = np.column_stack([rng.normal(size=(400, 2)), rng.integers(0, 2, 400)])
-    explainer = AnchorTabular(first_positive, ["a", "b", "c"], {2: ["no", "yes"]}, seed=0, sampling=sampling, ohe=ohe)
+    explainer = AnchorTabular(
+        first_positive, ["a", "b", "c"], {2: ["no", "yes"]}, torch.float32, ohe, 0, sampling=sampling
+    )
     explainer.fit(np.column_stack([rows[:, :2], np.eye(2)[rows[:, 2].astype(int)]]) if ohe else rows)
     row = [1.5, 0.0, 0.0, 1.0] if ohe else [1.5, 0.0, 1.0]
     for made in copies(explainer):  # fitted, and nothing learned yet
@@ -89,7 +91,9 @@ def test_table_explainers(sampling: str, ohe: bool) -> None:
 
 def test_explanations_keep_all_that_they_show() -> None:
     explanation = AnchorImage(Bright(), seed=0).explain(picture(48))
-    table = AnchorTabular(first_positive, seed=0).fit(np.random.default_rng(0).normal(size=(300, 3)))
+    table = AnchorTabular(first_positive, dtype=torch.float32, seed=0).fit(
+        np.random.default_rng(0).normal(size=(300, 3))
+    )
     rule = table.explain([1.5, 0.0, 1.0])
     for made in copies(explanation):
         assert str(made) == str(explanation)
@@ -104,7 +108,7 @@ def test_explanations_keep_all_that_they_show() -> None:
 
 
 def test_other_processes() -> None:
-    image, table = AnchorImage(Bright(), seed=0), AnchorTabular(first_positive, seed=0)
+    image, table = AnchorImage(Bright(), seed=0), AnchorTabular(first_positive, dtype=torch.float32, seed=0)
     table.fit(np.random.default_rng(0).normal(size=(300, 3)))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(explained_image, [image]) == explained_image(image)
@@ -134,7 +138,7 @@ import torch_anchors
 assert "torch" in sys.modules
 explainer = torch_anchors.AnchorImage(lambda rows: (rows[:, 0, 0, 0] > 0.5).long(), segmentation_fn="grid", seed=0)
 explainer.explain(torch.rand(3, 32, 32))
-table = torch_anchors.AnchorTabular(lambda rows: (rows[:, 0] > 0).long(), seed=0)
+table = torch_anchors.AnchorTabular(lambda rows: (rows[:, 0] > 0).long(), dtype=torch.float32, seed=0)
 table.fit(np.random.default_rng(0).normal(size=(200, 3))).explain([1.0, 0.0, 0.0])
 print([name for name in ("torch._dynamo", "sympy", "torchvision", "kornia") if name in sys.modules])
 """

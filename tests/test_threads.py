@@ -98,7 +98,7 @@ def test_tables(sampling: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_thread_has_its_latest_label() -> None:
     rows = np.linspace(-1, 1, 200)[:, None]
-    explainer = AnchorTabular(lambda x: (x[:, 0] > 0).long(), seed=0).fit(rows)
+    explainer = AnchorTabular(lambda x: (x[:, 0] > 0).astype(int), seed=0).fit(rows)
     assert explainer.instance_label is None
 
     def labels(value: float) -> list[int | None]:

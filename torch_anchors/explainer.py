@@ -116,6 +116,10 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         """The explained instance as the row (1, ...) that a sampler would render; None where a wing cannot tell."""
         return None
 
+    def predictor_of(self, explanation: Explained) -> Predictor:
+        """The predictor as it was asked for this explanation."""
+        return self._predictor
+
     def digests(self) -> dict[str, str]:
         """What else than the settings decides about explanations, by what it is called: the model; a wing adds more."""
         return {"model": digest_of(self._predictor.model, self._predictor.preprocess)}
@@ -189,13 +193,14 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             PredictorCallError, PredictorReturnTypeError: the model fails on these rows.
         """
         rows = [self.row_of(explanation) for explanation in explanations]
+        predictors = [self.predictor_of(explanation) for explanation in explanations]
+        labels = [explanation.label for explanation in explanations]
         given = [row for row in rows if row is not None]
-        if len(given) < len(rows) or len({row.shape for row in given}) != 1:  # none, some, or of several sizes
-            return [None if row is None else self._score(row, e) for row, e in zip(rows, explanations, strict=True)]
-        return probabilities_of(self._predictor, torch.cat(given), [one.label for one in explanations])
-
-    def _score(self, row: Tensor, explanation: Explained) -> float | None:
-        return probabilities_of(self._predictor, row, [explanation.label])[0]
+        kinds = {(row.shape, one.takes_arrays) for row, one in zip(given, predictors, strict=False)}
+        if len(given) < len(rows) or len(kinds) != 1:  # none, some, or of several sizes
+            one_by_one = zip(predictors, rows, labels, strict=True)
+            return [None if row is None else probabilities_of(own, row, [label])[0] for own, row, label in one_by_one]
+        return probabilities_of(predictors[0], torch.cat(given), labels)
 
     def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
         instances, total = self.instances(given)
@@ -308,7 +313,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         for case in cases if not self._predictor.outputs.known else ():
             with suppress(PredictorCallError, PredictorReturnTypeError):  # told when it is this case's turn
                 code = case.sampler.instance_code(case.instance)
-                labels_of(self._predictor, case.sampler.render, code, MaxRows(1))
+                labels_of(self._predictor.taking(case.as_array), case.sampler.render, code, MaxRows(1))
                 break
         self.label_of(label)
 

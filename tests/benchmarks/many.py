@@ -261,7 +261,9 @@ rng = np.random.default_rng(0)
 n = int(sys.argv[1])
 images = (rng.random((96, 96, 3), dtype=np.float32) for _ in range(n))
 weight = torch.randn(3 * 96 * 96, 2, generator=torch.Generator().manual_seed(0))
-explainer = AnchorImage(lambda x: x.flatten(1) @ weight, seed=0, segmentation_fn="grid", max_rows=64)
+explainer = AnchorImage(
+    lambda x: x.flatten(1) @ weight, dtype=torch.float32, seed=0, segmentation_fn="grid", max_rows=64
+)
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rows = sum(one.n_rows for one in explainer.explain_iter(images, method="beam"))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

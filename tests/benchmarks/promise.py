@@ -539,7 +539,7 @@ def noisy_table(make: Callable[[int, int], Any], threshold: float, seed: int, *,
     row[0] = abs(row[0]) + 0.1
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        made = AnchorTabular(model, sampling=sampling, seed=seed, max_rows=4096).fit(rows)
+        made = AnchorTabular(model, dtype=torch.float32, sampling=sampling, seed=seed, max_rows=4096).fit(rows)
         found = made.explain(row, threshold=threshold, max_anchor_size=3)
     if sampling == "conditional":
         fresh = rng.normal(size=(10 * N_FRESH, N_COLUMNS))

@@ -214,7 +214,7 @@ def image_case(
     made, asked = split(defaults | settings, OF_IMAGE_EXPLAINER)
 
     def explain() -> Iterable[Any]:
-        explainer = AnchorImage(IMAGE_MODELS[model](), **made)
+        explainer = AnchorImage(IMAGE_MODELS[model](), **{"dtype": torch.float32, **made})
         if how == "alone":
             return [explainer.explain(picture, **asked) for picture in pictures]
         together = explainer.explain_batch if how == "batch" else explainer.explain_iter
@@ -563,7 +563,9 @@ def table_case(
     def explain() -> Iterable[Any]:
         own = table()
         named = {"feature_names": own.names, "categorical_names": own.categories}
-        explainer = AnchorTabular(model_of(table), **(named | made)).fit(own.training, **fitted)
+        explainer = AnchorTabular(model_of(table), **({"dtype": torch.float32} | named | made)).fit(
+            own.training, **fitted
+        )
         explained = own.explained[of] if isinstance(of, slice) else of
         if how == "batch":
             return explainer.explain_batch(explained, **asked)

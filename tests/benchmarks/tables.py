@@ -46,7 +46,7 @@ def measure(n_rows: int, options: argparse.Namespace) -> None:
     rows, categories = table(n_rows, options.columns)
     words = [f"{n_rows:>9,}"]
     for sampling in ("interventional", "conditional"):
-        explainer = AnchorTabular(model, categorical_names=categories, seed=0, sampling=sampling)
+        explainer = AnchorTabular(model, categorical_names=categories, dtype=torch.float32, seed=0, sampling=sampling)
         started = time.perf_counter()
         explainer.fit(rows)
         fitted = time.perf_counter()

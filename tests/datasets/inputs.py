@@ -39,7 +39,7 @@ def brightness(rows: Tensor) -> Tensor:
 
 def of_images(model: Any = brightness, **settings: Any) -> AnchorImage:
     grid = {"rows": 2, "cols": 2}
-    given = {"seed": 0, "segmentation_fn": "grid", "segmentation_kwargs": grid, "fill": 0.0}
+    given = {"seed": 0, "segmentation_fn": "grid", "segmentation_kwargs": grid, "fill": 0.0, "dtype": torch.float32}
     return AnchorImage(model, **{**given, **settings})
 
 
@@ -53,7 +53,9 @@ def rich(rows: Tensor) -> Tensor:
 
 
 def of_rows(model: Any = rich, **settings: Any) -> AnchorTabular:
-    return AnchorTabular(model, COLUMNS, seed=0, **settings).fit(rows_of_table(300, seed=1))
+    return AnchorTabular(model, COLUMNS, **{"seed": 0, "dtype": torch.float32, **settings}).fit(
+        rows_of_table(300, seed=1)
+    )
 
 
 def by_id(evaluation: Evaluation, *, varying: tuple[str, ...] = VARYING) -> dict[str, dict[str, Any]]:

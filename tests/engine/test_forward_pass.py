@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,22 @@ def test_pieces_of_one_sampler_that_follow_each_other_are_rendered_together() ->
     assert labels == one_by_one(pieces)
 
 
+def test_arrays_and_tensors_of_one_batch_are_a_pass_each() -> None:
+    seen: list[type] = []
+
+    def model(rows: Any) -> Tensor:
+        seen.append(type(rows))
+        return parity(rows if isinstance(rows, Tensor) else torch.from_numpy(rows).movedim(-1, 1))
+
+    pieces = pieces_of([(SMALL, 3), (SMALL, 4), (SMALL, 2)])
+    pieces[1].job.case = replace(pieces[1].job.case, as_array=True)
+    assert predicted(ForwardPass(Predictor(model, dtype=None)), pieces) == one_by_one(pieces)
+    assert seen == [Tensor, np.ndarray]
+    seen.clear()
+    assert predicted(ForwardPass(Predictor(model)), pieces) == one_by_one(pieces)  # whose dtype says what it takes
+    assert seen == [Tensor]
+
+
 # ------------------------------------------------------------------------------------------------------- buffers
 
 
@@ -157,7 +174,7 @@ def test_memory_is_kept_for_the_shapes_of_the_latest_batch_only() -> None:
         ([(LARGE, 1)], {(1, 2, 6)}),
     ]:
         predicted(forward, pieces_of(parts))
-        assert {shape for shape, _ in forward._buffers} == shapes
+        assert {kind.shape for kind in forward._buffers} == shapes
     forward.forget_buffers()
     assert not forward._buffers
     pieces = pieces_of(MIXED)

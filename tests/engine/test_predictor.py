@@ -389,7 +389,6 @@ def test_running_out_of_memory_is_passed_on(error: Exception) -> None:
         (nn.Linear(2, 2), {"device": "meta"}, r"device must be where the predictor's parameters are \(cpu\), got meta"),
         (nn.Linear(2, 2), {"device": "gpu"}, "device must be .*got 'gpu'"),
         (len, {"dtype": "integer"}, "dtype must be a torch dtype.*got 'integer'"),
-        (len, {"dtype": None}, "dtype must be a torch dtype.*got None"),
         (len, {"dtype": np.object_}, "dtype must be a torch dtype.*got.*object"),
         (len, {"preprocess": "resize"}, "preprocess must be a callable or None, got str"),
     ],
@@ -397,3 +396,53 @@ def test_running_out_of_memory_is_passed_on(error: Exception) -> None:
 def test_arguments_that_cannot_work(model: Any, settings: dict[str, Any], words: str, unchecked: None) -> None:
     with pytest.raises(ArgumentError, match=words):
         Predictor(model, **settings)
+
+
+def test_a_callable_whose_dtype_nobody_gave_takes_tensors_or_arrays_as_it_is_told() -> None:
+    seen: list[Any] = []
+
+    def model(rows: Any) -> Any:
+        seen.append(rows)
+        return [0] * len(rows)
+
+    rows = torch.arange(24.0).view(2, 3, 2, 2)
+    predictor = Predictor(model, dtype=None, check_repeats=True)
+    predictor(rows)
+    assert torch.equal(seen[0], rows)
+    arrays = predictor.taking(True)
+    arrays(rows)
+    given = next(rows for rows in seen if isinstance(rows, np.ndarray))
+    assert given.dtype == np.float32
+    assert np.array_equal(given, rows.permute(0, 2, 3, 1))
+    assert arrays.row_dtype is torch.float32
+    assert (predictor.takes_arrays, arrays.takes_arrays, arrays.taking(False).takes_arrays) == (False, True, False)
+    assert arrays.outputs is predictor.outputs
+    arrays._repeat_check.repeats = False
+    assert not predictor.repeats  # what one of them learns, both know
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        (nn.Flatten(), {"dtype": None}),
+        (len, {"dtype": torch.float32}),
+        (len, {"dtype": np.float64}),
+        (len, {"dtype": None, "preprocess": torch.sqrt}),
+    ],
+)
+def test_what_takes_tensors_or_arrays_anyway_is_told_nothing(model: Any, settings: dict[str, Any]) -> None:
+    predictor = Predictor(model, **settings)
+    assert predictor.taking(True) is predictor.taking(False) is predictor
+
+
+@pytest.mark.parametrize(("arrays", "remedy"), [(True, "pass dtype=torch.float32"), (False, "pass dtype=np.float32")])
+def test_a_function_that_wants_the_other_kind_hears_how_to_get_it(arrays: bool, remedy: str) -> None:
+    def fails(rows: Any) -> Any:
+        raise TypeError("not this")
+
+    rows = torch.zeros(2, 3)
+    with pytest.raises(PredictorCallError, match=remedy):
+        Predictor(fails, dtype=None).taking(arrays)(rows)
+    with pytest.raises(PredictorCallError) as plain:
+        Predictor(fails)(rows)
+    assert "dtype=" not in str(plain.value)

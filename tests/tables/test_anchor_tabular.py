@@ -292,7 +292,7 @@ def test_one_hot_rows_give_the_same_anchors_as_codes(sampling):
 
 def test_only_categories_only_numbers_and_columns_that_say_nothing():
     def label(x):
-        return (x[:, 0] == 1).long()
+        return (x[:, 0] == 1).astype(int)
 
     binary = RNG.integers(0, 2, 500).astype(float)
     useless = np.column_stack([binary, np.full(500, 3.0), np.repeat([0.0, 1.0], [495, 5])])
@@ -414,7 +414,7 @@ def test_class_names_are_kept():
 
 
 def test_labels_need_not_be_numbered_from_zero():
-    made = AnchorTabular(lambda x: torch.where(x[:, 0] == 1, -1, 5), NAMES, CATEGORIES, seed=0).fit(ROWS)
+    made = AnchorTabular(lambda x: np.where(x[:, 0] == 1, -1, 5), NAMES, CATEGORIES, seed=0).fit(ROWS)
     explanation = made.explain(ROWS[ROWS[:, 0] == 1][0])
     assert (explanation.label, explanation.anchor) == (-1, ["job = cook"])
     assert np.array_equal(made.predict(ROWS), np.where(ROWS[:, 0] == 1, -1, 5))
@@ -609,7 +609,7 @@ def test_a_nan_of_the_model_is_no_label():
     table = ROWS[:40].copy()
     table[36, 5] = 99
     made = AnchorTabular(
-        lambda x: torch.where(x[:, 5:] > 50, torch.nan, x[:, :2]), NAMES, CATEGORIES, seed=0, sampling="conditional"
+        lambda x: np.where(x[:, 5:] > 50, np.nan, x[:, :2]), NAMES, CATEGORIES, seed=0, sampling="conditional"
     ).fit(ROWS)
     made.together = 32
     with pytest.raises(PredictorReturnTypeError, match=r"number 36 of those given") as caught:
@@ -629,7 +629,7 @@ def test_an_interrupted_batch_keeps_what_is_finished():
             raise KeyboardInterrupt
         return PLANTED["categorical"][0](x).long()
 
-    made = AnchorTabular(label, NAMES, CATEGORIES, seed=0, max_rows=256).fit(ROWS)
+    made = AnchorTabular(label, NAMES, CATEGORIES, torch.float32, seed=0, max_rows=256).fit(ROWS)
     with pytest.raises(KeyboardInterrupt) as caught, warnings.catch_warnings():
         made.explain_batch(hits(PLANTED["categorical"][0], 100))
     assert 1 <= len(caught.value.finished) < 100

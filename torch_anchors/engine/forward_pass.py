@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +15,20 @@ from torch_anchors.engine.row_queue import Piece
 from torch_anchors.perturb.protocol import Sampler
 
 
+class _Kind(NamedTuple):
+    """Rows of one kind are rendered into one tensor."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    as_array: bool
+
+
 class ForwardPass:
     """Predicts the rows of a batch, which are rendered into buffers that are used again for the next one."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._buffers: dict[tuple[tuple[int, ...], torch.dtype], Tensor] = {}
+        self._buffers: dict[_Kind, Tensor] = {}
 
     def forget_buffers(self) -> None:
         """Gives the memory of the buffers back."""
@@ -29,42 +38,48 @@ class ForwardPass:
         """Labels (n_rows,) of the pieces' rows, in their order, from as few forward passes as shapes allow.
 
         Rows of one shape are one pass. Images of different sizes are rendered apart, and are one pass together if
-        `preprocess` brings them to one size. Where the predictor wants few shapes, a pass is padded to `padded` rows.
+        `preprocess` brings them to one size. A function is called with the arrays of some cases apart from the tensors
+        of others. Where the predictor wants few shapes, a pass is padded to `padded` rows.
         """
-        by_kind: dict[tuple[tuple[int, ...], torch.dtype], list[int]] = {}
+        by_kind: dict[_Kind, list[int]] = {}
         for i, piece in enumerate(pieces):
-            by_kind.setdefault((piece.job.case.sampler.row_shape(), piece.job.case.sampler.dtype), []).append(i)
+            by_kind.setdefault(self._kind(piece), []).append(i)
         # Images of ever new sizes must not leave a buffer each behind.
         self._buffers = {kind: buffer for kind, buffer in self._buffers.items() if kind in by_kind}
         size = padded if self._predictor.static_shapes else n_rows
         if len(by_kind) == 1:
-            return self._predictor(self._render(pieces, size))[:n_rows]
+            (kind,) = by_kind
+            return self._predictor.taking(kind.as_array)(self._render(pieces, size))[:n_rows]
         ends = list(accumulate(piece.codes.shape[0] for piece in pieces))
-        by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-        for members in by_kind.values():
+        by_shape: dict[tuple[torch.Size, bool], list[tuple[Tensor, Tensor]]] = {}
+        for kind, members in by_kind.items():
             group = [pieces[i] for i in members]
             rows = self._predictor.prepare(self._render(group, sum(piece.codes.shape[0] for piece in group)))
             spans = [torch.arange(ends[i] - pieces[i].codes.shape[0], ends[i]) for i in members]
             places = torch.cat(spans).to(rows.device, non_blocking=True)
-            by_shape.setdefault(rows.shape[1:], []).append((places, rows))
+            by_shape.setdefault((rows.shape[1:], kind.as_array), []).append((places, rows))
         labels = torch.empty(n_rows, dtype=torch.int64, device=self._predictor.device)
-        for same in by_shape.values():
+        for (_, as_array), same in by_shape.items():
             rows = torch.cat([rows for _, rows in same])
             batch = _padded(rows, size) if self._predictor.static_shapes else rows
-            found = self._predictor.labels_of_prepared(batch)
+            found = self._predictor.taking(as_array).labels_of_prepared(batch)
             labels[torch.cat([places for places, _ in same])] = found[: rows.shape[0]]
         return labels
+
+    def _kind(self, piece: Piece) -> _Kind:
+        case = piece.job.case
+        as_array = self._predictor.taking(case.as_array).takes_arrays
+        return _Kind(case.sampler.row_shape(), case.sampler.dtype, as_array)
 
     def _render(self, pieces: Sequence[Piece], size: int) -> Shaped[Tensor, "rows ..."]:
         """A tensor of `size` rows that begins with those of the pieces, which all have one shape.
 
         What is left behind them from earlier batches is as good a padding as any.
         """
-        sampler = pieces[0].job.case.sampler
-        key = (sampler.row_shape(), sampler.dtype)
-        buffer = self._buffers.get(key)
+        kind = self._kind(pieces[0])
+        buffer = self._buffers.get(kind)
         if buffer is None or buffer.shape[0] < size:
-            self._buffers[key] = buffer = sampler.empty(size).zero_()
+            self._buffers[kind] = buffer = pieces[0].job.case.sampler.empty(size).zero_()
         position = 0
         for run_sampler, codes in _runs(pieces):
             end = position + codes.shape[0]

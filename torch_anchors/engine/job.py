@@ -26,12 +26,14 @@ class Case:
         rng: its own random stream, so that it does not depend on what else is in a batch.
         instance: what the sampler calls the instance.
         label: the label to explain; None for the one that the predictor gives the instance.
+        as_array: whether a function that may be given either is given this instance's rows as arrays, not tensors.
     """
 
     sampler: Sampler
     rng: np.random.Generator
     instance: Any = None
     label: int | None = None
+    as_array: bool = False
 
 
 @dataclass(frozen=True, slots=True)

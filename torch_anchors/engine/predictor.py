@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -40,7 +41,8 @@ class Predictor:
             It returns logits or probabilities (N, classes), integer labels (N,) or (N, 1), class names (N,) in an
             array or list, one logit (N, 1), or these inside a tuple (its first item), a mapping or an object (its
             ``logits``); see `torch_anchors.engine.outputs`.
-        dtype: what rows are cast to before the call. A torch dtype, or a NumPy type to be called with arrays.
+        dtype: what rows are cast to before the call. A torch dtype, or a NumPy type to be called with arrays. None for
+            float32 in what the callable is to take, tensors unless `taking` says otherwise.
         device: where rows live; None for the device of the module's parameters, or the CPU.
         preprocess: applied to the rows on the device before the cast.
         autocast: dtype of ``torch.autocast`` around the call, such as ``torch.bfloat16``; None for none.
@@ -56,7 +58,7 @@ class Predictor:
         self,
         model: nn.Module | Callable[[Any], Any],
         *,
-        dtype: torch.dtype | type[np.generic] | np.dtype = torch.float32,
+        dtype: torch.dtype | type[np.generic] | np.dtype | None = torch.float32,
         device: torch.device | str | None = None,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         autocast: torch.dtype | None = None,
@@ -77,6 +79,8 @@ class Predictor:
         if channels_last is not None:
             flag("channels_last", channels_last)
         self.autocast = autocast
+        self._may_take_either = dtype is None and preprocess is None and not isinstance(model, nn.Module)
+        dtype = torch.float32 if dtype is None else dtype
         self.takes_arrays = not isinstance(dtype, torch.dtype)
         self.dtype: torch.dtype | np.dtype = dtype if isinstance(dtype, torch.dtype) else _numpy_dtype(dtype)
         if self.takes_arrays and isinstance(model, nn.Module):
@@ -91,6 +95,19 @@ class Predictor:
         modules = model.modules() if isinstance(model, nn.Module) else ()
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)
         self._without_grad = torch.no_grad if scripted else torch.inference_mode
+
+    def taking(self, arrays: bool) -> Predictor:
+        """This predictor, its callable given arrays of float32 or tensors; itself where its model decides that.
+
+        That is so for a module, a `dtype` that was given, and a `preprocess`, which makes tensors. What is learned of
+        the model is learned for both.
+        """
+        if not self._may_take_either or arrays == self.takes_arrays:
+            return self
+        other = copy.copy(self)
+        other.takes_arrays = arrays
+        other.dtype = np.dtype(np.float32) if arrays else torch.float32
+        return other
 
     @property
     def static_shapes(self) -> bool:
@@ -167,10 +184,11 @@ class Predictor:
         if isinstance(self.model, nn.Module):
             keep_eval(self.model)  # a forward pass may have called train()
         given = self._as_array(rows) if self.takes_arrays else rows
+        remedy = _OTHERWISE[self.takes_arrays] if self._may_take_either else ""
         if self.autocast is None:
-            return _called("predictor", self.model, given)
+            return _called("predictor", self.model, given, remedy)
         with torch.autocast(self.device.type, dtype=self.autocast):
-            return _called("predictor", self.model, given)
+            return _called("predictor", self.model, given, remedy)
 
     def _as_array(self, rows: Tensor) -> np.ndarray:
         array = rows.movedim(1, -1) if rows.ndim == 4 else rows  # (N, H, W, C)
@@ -185,7 +203,14 @@ class Predictor:
         return self.outputs.scores(output, n)
 
 
-def _called(name: str, function: Callable[[Any], Made], rows: Any) -> Made:
+_OTHERWISE = {
+    True: " It was given NumPy arrays, as what is explained is one; pass dtype=torch.float32 to give it tensors.",
+    False: " It was given tensors, as what is explained is one; pass dtype=np.float32 to give it NumPy arrays.",
+}
+"""What to do where a function was given arrays, or was not, because nobody said which."""
+
+
+def _called(name: str, function: Callable[[Any], Made], rows: Any, remedy: str = "") -> Made:
     """What the user's code makes of rows; to its failure is added what it was called with, once."""
     try:
         return function(rows)
@@ -194,7 +219,8 @@ def _called(name: str, function: Callable[[Any], Made], rows: Any) -> Made:
             raise
         where = f", on {rows.device}" if isinstance(rows, Tensor) else ""
         raise PredictorCallError(
-            f"The {name} raised {words_of(error)} (called with rows of shape {tuple(rows.shape)}, {rows.dtype}{where})."
+            f"The {name} raised {words_of(error)} (called with rows of shape {tuple(rows.shape)}, "
+            f"{rows.dtype}{where}).{remedy}"
         ) from error
 
 
@@ -214,8 +240,6 @@ def require_in_range(values: Tensor, dtype: torch.dtype, argument: str) -> None:
 def _numpy_dtype(dtype: Any) -> np.dtype:
     """The NumPy type that a user means, one whose values PyTorch can make."""
     try:
-        if dtype is None:  # which NumPy takes for float64
-            raise TypeError
         found = np.dtype(dtype)
         torch.from_numpy(np.zeros(0, dtype=found))
     except TypeError as error:

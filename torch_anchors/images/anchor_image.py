@@ -82,9 +82,11 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
 
     Args:
         predictor: an ``nn.Module``, which gets (N, C, H, W) tensors on its device, in eval and inference mode, or a
-            callable; see `Predictor`. A callable gets tensors too, or (N, H, W, C) arrays if `dtype` is a NumPy type.
+            callable; see `Predictor`. A callable gets (N, H, W, C) arrays of an array or PIL image, and (N, C, H, W)
+            tensors of a tensor or of what `preprocess` makes, unless `dtype` says which.
         image_shape: (H, W, C) that images must have; None to take any.
-        dtype: type of the values that the predictor gets, a torch dtype or a NumPy type.
+        dtype: type of the values that the predictor gets: a torch dtype, then always in tensors, or a NumPy type, then
+            always in arrays. None for float32 in either, as above.
         segmentation_fn: "slic", "felzenszwalb", "quickshift", "grid", "slic_torch", a callable from an image to a
             label map (H, W), or a ready label map.
         segmentation_kwargs: settings of a built-in segmentation, over `DEFAULT_SEGMENTATION_KWARGS`.
@@ -115,7 +117,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         self,
         predictor: nn.Module | Callable[[Any], Any],
         image_shape: tuple[int, ...] | None = None,
-        dtype: torch.dtype | type[np.generic] | np.dtype = torch.float32,
+        dtype: torch.dtype | type[np.generic] | np.dtype | None = None,
         segmentation_fn: str | Callable[[NDArray[Any]], Any] | NDArray[Any] | Tensor = "slic",
         segmentation_kwargs: dict[str, Any] | None = None,
         images_background: Any = None,
@@ -257,6 +259,10 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         """The explained image as a row (1, C, H, W)."""
         dtype = self._preparer().row_dtype(explanation.layout)
         return to_chw(explanation.image)[None].to(self._predictor.device, dtype)
+
+    def predictor_of(self, explanation: ImageExplanation) -> Predictor:
+        """The predictor, given arrays or tensors as the image is."""
+        return self._predictor.taking(not explanation.layout.is_tensor)
 
     def digests(self) -> dict[str, str]:
         """As of every explainer, with the superpixels and the fill."""

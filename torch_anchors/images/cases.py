@@ -135,7 +135,8 @@ class ImagePreparer:
         )
         if row_dtype is torch.float16 and isinstance(sampler.fill, Tensor):  # no other type has less range than pixels
             require_in_range(sampler.fill, row_dtype, "fill or images_background")
-        return ImageCase(sampler=sampler, rng=rng, image=copied(image), layout=layout)
+        as_array = not layout.is_tensor
+        return ImageCase(sampler=sampler, rng=rng, image=copied(image), layout=layout, as_array=as_array)
 
     def row_dtype(self, layout: Layout) -> torch.dtype:
         """Type of perturbed rows: what the predictor takes or, before `preprocess`, the image's own."""

@@ -124,6 +124,11 @@ class Layout:
         return cls(has_channels=raw.ndim == 3, dtype=raw.dtype)
 
     @property
+    def is_tensor(self) -> bool:
+        """Whether the image is a tensor."""
+        return isinstance(self.dtype, torch.dtype)
+
+    @property
     def in_bytes(self) -> bool:
         """Whether the pixels are bytes, 0..255."""
         return self.dtype in (torch.uint8, np.dtype(np.uint8))

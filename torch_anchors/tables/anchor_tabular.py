@@ -84,6 +84,7 @@ class _Fitted:
 
     schema: TableSchema
     training: TrainingRows
+    as_array: bool
 
 
 class AnchorTabular(Explainer[RowCase, TabularExplanation]):
@@ -104,11 +105,13 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     Args:
         predictor: an ``nn.Module``, which gets float rows (N, features) on its device, in eval and inference mode, or
-            a callable; see `Predictor`. A callable gets tensors too, or arrays if `dtype` is a NumPy type.
+            a callable; see `Predictor`. A callable gets arrays (N, features), or tensors where `train_data` is a
+            tensor, unless `dtype` says which.
         feature_names: names of the features; None to take a DataFrame's, or x0, x1, ... for an array.
         categorical_names: for the number (or name) of each categorical feature, the names of its categories, in the
             order of their codes. DataFrames tell by themselves which columns hold categories.
-        dtype: type of the values that the predictor gets, a torch dtype or a NumPy type.
+        dtype: type of the values that the predictor gets: a torch dtype, then always in tensors, or a NumPy type, then
+            always in arrays. None for float32 in either, as above.
         ohe: whether categories are one-hot encoded in arrays and for the predictor. `feature_names` and
             `categorical_names` count features all the same, each one-hot block as one.
         seed: same seed, same explanation. None draws one from the system when the explainer is made.
@@ -136,7 +139,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         predictor: nn.Module | Callable[[Any], Any],
         feature_names: Sequence[Any] | None = None,
         categorical_names: Mapping[Any, Sequence[Any]] | None = None,
-        dtype: torch.dtype | type[np.generic] | np.dtype = torch.float32,
+        dtype: torch.dtype | type[np.generic] | np.dtype | None = None,
         ohe: bool = False,
         seed: int | None = None,
         *,
@@ -163,9 +166,10 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
         """Explains `predictor` from now on, with all other settings and the training rows as they are."""
         super().reset_predictor(predictor)
-        if self._table is not None:
-            self._table = _Fitted(self._table.schema, self._table.training.to(self._predictor.device))
-        self._forget_labels()
+        if self._table is None:
+            self._forget_labels()
+        else:
+            self._take_up(replace(self._table, training=self._table.training.to(self._predictor.device)))
 
     def fit(
         self, train_data: Any, disc_perc: Sequence[float | int] = (25, 50, 75), *, unlabelled: Any = None
@@ -203,8 +207,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 AnchorsWarning,
                 stacklevel=2,
             )
-        self._table = _Fitted(schema, training)
-        self._forget_labels()
+        self._take_up(_Fitted(schema, training, as_array=not isinstance(train_data, Tensor)))
         self.meta["params"]["disc_perc"] = percentiles
         return self
 
@@ -308,7 +311,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[RowCase]:
         """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
         self._labelled()
-        schema, training = self._fitted.schema, self._fitted.training
+        schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.as_array
         rows = np.stack(instances)
         require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
         sampler = RowSampler(
@@ -319,7 +322,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             dtype=self._predictor.row_dtype,
         )
         streams = [stream(self._seed, row.tobytes()) for row in sampler.instances]
-        return [RowCase(sampler=sampler, rng=rng, instance=i) for i, rng in enumerate(streams)]
+        return [RowCase(sampler=sampler, rng=rng, instance=i, as_array=as_array) for i, rng in enumerate(streams)]
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
@@ -410,6 +413,12 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         if self._table is None:
             raise NotFittedError("Call fit with the training rows before explaining.")
         return self._table
+
+    def _take_up(self, table: _Fitted) -> None:
+        """Explains rows of this table from now on, by a model that has not labelled it yet."""
+        self._table = table
+        self._predictor = self._predictor.taking(table.as_array)
+        self._forget_labels()
 
     def _forget_labels(self) -> None:
         self._labelled_training: LabelledTraining | None = None

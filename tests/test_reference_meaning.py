@@ -1,0 +1,137 @@
+"""What code written for the reference relies on, as its documentation says it; see docs/migrating.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from torch_anchors import AnchorImage, AnchorTabular
+
+QUARTERS: dict[str, Any] = {"segmentation_fn": "grid", "segmentation_kwargs": {"rows": 2, "cols": 2}, "seed": 0}
+PICTURE = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+ROWS = np.random.default_rng(1).normal(size=(400, 3))
+
+
+class Seen:
+    """A function of anything that keeps what it was given, and finds the first pixel or number large."""
+
+    def __init__(self, least: float = 0) -> None:
+        self.least = least
+        self.given: list[Any] = []
+
+    def __call__(self, rows: Any) -> Any:
+        self.given.append(rows)
+        first = rows.reshape(len(rows), -1)[:, 0]
+        return (first > self.least).astype(int) if isinstance(rows, np.ndarray) else (first > self.least).long()
+
+    @property
+    def kinds(self) -> set[tuple[type, Any, tuple[int, ...]]]:
+        return {(type(rows), rows.dtype, tuple(rows.shape[1:])) for rows in self.given}
+
+
+# ------------------------------------------------------------------------------ a function gets what is explained
+
+ARRAYS = (np.ndarray, np.dtype(np.float32), (16, 20, 3))
+TENSORS = (torch.Tensor, torch.float32, (3, 16, 20))
+TENSOR = torch.from_numpy(PICTURE).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "dtype", "expected"),
+    [
+        (PICTURE, None, ARRAYS),
+        (Image.fromarray(PICTURE), None, ARRAYS),
+        (TENSOR, None, TENSORS),
+        (PICTURE, torch.float32, TENSORS),
+        (TENSOR, np.float32, ARRAYS),
+        (PICTURE[..., 0], None, (np.ndarray, np.dtype(np.float32), (16, 20, 1))),
+    ],
+)
+def test_a_function_gets_arrays_of_an_array_and_tensors_of_a_tensor(image: Any, dtype: Any, expected: Any) -> None:
+    model = Seen()
+    AnchorImage(model, dtype=dtype, **QUARTERS).explain(image, label=1)
+    assert model.kinds == {expected}
+
+
+def test_images_of_both_kinds_may_be_explained_together_as_they_are_alone() -> None:
+    model = Seen(100)
+    images = [PICTURE, TENSOR, Image.fromarray(255 - PICTURE), TENSOR.flip(2)]
+    together = AnchorImage(model, **QUARTERS).explain_batch(images)
+    assert model.kinds == {ARRAYS, TENSORS}
+    for image, found in zip(images, together, strict=True):
+        alone = AnchorImage(model, **QUARTERS).explain(image)
+        assert (found.features, found.label, found.precision) == (alone.features, alone.label, alone.precision)
+
+
+def test_a_module_gets_tensors_and_so_does_what_preprocess_leads_to() -> None:
+    class Module(nn.Module):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            assert rows.shape[1:] == (3, 16, 20)
+            return rows.mean((2, 3))
+
+    AnchorImage(Module(), **QUARTERS).explain(PICTURE)
+    model = Seen()
+    AnchorImage(model, preprocess=lambda rows: rows / 255, **QUARTERS).explain(PICTURE)
+    assert model.kinds == {TENSORS}
+
+
+def test_a_model_of_flattened_arrays_explains_the_label_that_it_gives() -> None:
+    """The order of flattened pixels is the arrays', not the tensors'."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(PICTURE.size, 5))
+
+    def model(images: NDArray[Any]) -> NDArray[Any]:
+        return images.reshape(len(images), -1) @ weights
+
+    for picture in rng.integers(0, 256, (10, *PICTURE.shape), dtype=np.uint8):
+        found = AnchorImage(model, picture.shape, **QUARTERS).explain(picture, threshold=0.6)
+        assert found.label == model(picture[None].astype(np.float32)).argmax()
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+@pytest.mark.parametrize(
+    ("table", "dtype", "kind"),
+    [
+        (ROWS, None, np.ndarray),
+        (ROWS.tolist(), None, np.ndarray),
+        (torch.from_numpy(ROWS), None, torch.Tensor),
+        (ROWS, torch.float32, torch.Tensor),
+        (torch.from_numpy(ROWS), np.float32, np.ndarray),
+    ],
+)
+def test_a_function_of_rows_gets_what_it_is_fitted_on(table: Any, dtype: Any, kind: type, sampling: str) -> None:
+    model = Seen()
+    explainer = AnchorTabular(model, dtype=dtype, seed=0, sampling=sampling).fit(table)
+    explainer.explain(ROWS[0])
+    dtypes = {torch.float32} if kind is torch.Tensor else {np.dtype(np.float32)}
+    assert {type(rows) for rows in model.given} == {kind}
+    assert {rows.dtype for rows in model.given} == dtypes
+    other = Seen()
+    explainer.reset_predictor(other)
+    explainer.explain_batch(ROWS[:3])
+    assert {type(rows) for rows in other.given} == {kind}
+
+
+def test_another_table_may_be_of_another_kind() -> None:
+    model = Seen()
+    explainer = AnchorTabular(model, seed=0).fit(ROWS)
+    explainer.fit(torch.from_numpy(ROWS)).explain(ROWS[0])
+    assert {type(rows) for rows in model.given} == {torch.Tensor}
+
+
+def test_scores_are_asked_for_in_the_same_way() -> None:
+    def model(images: NDArray[Any]) -> NDArray[Any]:
+        assert images.shape[1:] == PICTURE.shape
+        share = images.mean((1, 2, 3)) / 255
+        return np.stack([1 - share, share], axis=1)
+
+    explainer = AnchorImage(model, **QUARTERS)
+    found = explainer.explain_batch([PICTURE, 255 - PICTURE])
+    expected = [max(share, 1 - share) for share in (PICTURE.mean() / 255, 1 - PICTURE.mean() / 255)]
+    assert explainer.scores(found) == pytest.approx(expected)
