@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from torch_anchors.datasets.items import Items, Stream
@@ -127,6 +129,22 @@ def test_rows_of_tables() -> None:
         given = [source.read([entry]).given for entry in source.entries()]
         np.testing.assert_array_equal(np.concatenate(given), rows.numpy())
         assert given[0].shape == (1, 3)
+
+
+def test_pictures_as_the_content_of_their_files() -> None:
+    """As Parquet files and Hugging Face's undecoded features have them; an array is what it is."""
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    content = file.getvalue()
+    items = [{"bytes": content}, {"image": {"bytes": content, "path": None}}, {"image": pixels}, (content, 1)]
+    source = Items(items)
+    for given in source.read(list(source.entries())).given:
+        np.testing.assert_array_equal(given, pixels)
+    for item, name in (({"image": {"bytes": content[:50], "path": "a/b.png"}}, "a/b.png"), (content[:50], "image")):
+        source = Items([item])
+        with pytest.raises(ArgumentError, match=f"^{name} (cannot be read as|is not) a picture"):
+            source.read(list(source.entries()))
 
 
 @pytest.mark.parametrize("n", [4, 6])

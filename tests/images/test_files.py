@@ -136,6 +136,19 @@ class TestDamaged:
                 read_picture(path)
 
 
+class TestContent:
+    def test_the_content_of_a_file_is_the_same_picture(self, tmp_path: Path) -> None:
+        path = tmp_path / "picture.jpg"
+        noise(60, 40).save(path)
+        for enough in (None, 10):
+            found = read_picture(Path("nowhere.jpg"), enough=enough, content=path.read_bytes())
+            np.testing.assert_array_equal(found, read_picture(path, enough=enough))
+
+    def test_errors_call_it_by_the_name_that_is_given(self) -> None:
+        with pytest.raises(ArgumentError, match=r"^cat\.png is not a picture"):
+            read_picture(Path("cat.png"), content=b"no picture")
+
+
 class TestNames:
     @pytest.mark.parametrize(
         ("paths", "names"),

@@ -129,6 +129,18 @@ def question_of(explainer: Explainer[Any, Any], settings: dict[str, Any]) -> Man
     return kind(**given)
 
 
+def settings_of(explainer: Explainer[Any, Any], question: ManyQuestion) -> dict[str, Any]:
+    """The parameters of the explainer and of ``explain`` that decide about explanations, as JSON can hold them.
+
+    Raises:
+        ArgumentError: the explainer's seed, which has a column of its own, does not fit into it.
+    """
+    if explainer.seed >= 2**64:
+        raise ArgumentError(f"the explainer's seed must be below 2**64 for a column of it, got {explainer.seed}.")
+    settings: dict[str, Any] = plain({**explainer.meta["params"], **question.params()})
+    return {name: value for name, value in settings.items() if name not in _NO_MATTER}
+
+
 def _check_part_size(part_size: int) -> None:
     if not isinstance(part_size, int) or isinstance(part_size, bool) or part_size < 1:
         raise ArgumentError(f"part_size must be a whole number of at least 1, got {part_size!r}.")
@@ -155,14 +167,11 @@ def _record(
     label_names: LabelNames,
 ) -> RunRecord:
     """What the run is."""
-    if explainer.seed >= 2**64:
-        raise ArgumentError(f"the explainer's seed must be below 2**64 for a column of it, got {explainer.seed}.")
-    settings = plain({**explainer.meta["params"], **question.params()})
+    settings = settings_of(explainer, question)
     digests = {**explainer.digests(), "transform": digest_of(transform), "label names": digest_of(label_names)}
     if (content := source.digest()) is not None:
         digests["source"] = content
-    kept = {name: value for name, value in settings.items() if name not in _NO_MATTER}
-    return RunRecord(type(explainer).__name__, explainer.seed, kept, digests, source.words)
+    return RunRecord(type(explainer).__name__, explainer.seed, settings, digests, source.words)
 
 
 def _claimed(record: RunRecord, folder: Path, share: Share, *, overwrite: bool) -> RunRecord:

@@ -1,11 +1,13 @@
 """Items of a PyTorch Dataset or DataLoader, of a Hugging Face data set, or of any iterable.
 
 An item is an instance, a pair of it and its true label, or a mapping such as ``{"image": ..., "label": ...}``.
+A picture may be the content of its file, as bytes or as a mapping ``{"bytes": ..., "path": ...}``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,10 @@ from torch.utils.data import DataLoader, IterableDataset, SequentialSampler
 
 from torch_anchors.datasets.sources import Entry, Inputs, ids_of, label_words
 from torch_anchors.errors import ArgumentError
+from torch_anchors.images.files import read_picture
 from torch_anchors.words import LabelNames
 
-INSTANCES = ("image", "img", "pixel_values", "features", "inputs", "x")
+INSTANCES = ("image", "img", "pixel_values", "features", "inputs", "x", "bytes")
 LABELS = ("label", "labels", "target", "y")
 IDS = ("id", "ids")
 """What mappings call the instance, the true label and the id, if nobody says otherwise."""
@@ -33,6 +36,7 @@ class Items:
         label_names: what the classes are called, where true labels are numbers; of a Hugging Face data set, what its
             own feature says, unless they are given.
         is_table: whether the instances are rows of a table.
+        instance: what mappings call the instance; None for the usual names.
     """
 
     together, readers = 1, 1
@@ -45,8 +49,9 @@ class Items:
         label_names: LabelNames = None,
         *,
         is_table: bool = False,
+        instance: str | None = None,
     ) -> None:
-        self._dataset, self._reading = dataset, _Reading(dataset, target, label_names, is_table)
+        self._dataset, self._reading = dataset, _Reading(dataset, target, label_names, is_table, instance)
         self.n: int | None = len(dataset)
         self.words = f"{self.n:,} items of a {type(dataset).__name__}"
         if isinstance(ids, str):
@@ -156,14 +161,16 @@ class Stream:
 class _Reading:
     """Instances and true labels of items."""
 
-    def __init__(self, dataset: Any, target: str | None, label_names: LabelNames, is_table: bool) -> None:
-        self._target, self._is_table = target, is_table
+    def __init__(
+        self, dataset: Any, target: str | None, label_names: LabelNames, is_table: bool, instance: str | None = None
+    ) -> None:
+        self._target, self._is_table, self._instance = target, is_table, instance
         features = getattr(dataset, "features", None)
         self._features = features if isinstance(features, Mapping) else {}
         self._label_names = label_names if label_names is not None else self._own_label_names()
 
     def __call__(self, items: Sequence[Any]) -> Inputs:
-        instances = [self.instance_of(item) for item in items]
+        instances = [_decoded(self.instance_of(item)) for item in items]
         given = np.stack([np.asarray(one) for one in instances]) if self._is_table else instances
         return Inputs(given, [label_words(_plain(self._label_of(item)), self._label_names) for item in items])
 
@@ -174,9 +181,10 @@ class _Reading:
         if not isinstance(item, Mapping):
             return item
         pictures = [name for name, kind in self._features.items() if type(kind).__name__ == "Image"]
-        name = next((name for name in (*pictures, *INSTANCES) if name in item), None)
+        names = [self._instance] if self._instance else [*pictures, *INSTANCES]
+        name = next((name for name in names if name in item), None)
         if name is None:
-            raise ArgumentError(f"an item must have an instance as one of {', '.join(INSTANCES)}; it has {list(item)}.")
+            raise ArgumentError(f"an item must have an instance as one of {', '.join(names)}; it has {list(item)}.")
         return item[name]
 
     def _label_of(self, item: Any) -> Any:
@@ -195,6 +203,14 @@ class _Reading:
             if names:
                 return list(names)
         return None
+
+
+def _decoded(instance: Any) -> Any:
+    """A picture that came as the content of its file; any other instance as it is."""
+    encoded = instance if isinstance(instance, Mapping) else {"bytes": instance}
+    if not isinstance(encoded.get("bytes"), bytes):
+        return instance
+    return read_picture(Path(encoded.get("path") or "image"), content=encoded["bytes"])
 
 
 def _ids_named(dataset: Any, name: str) -> Sequence[Any]:

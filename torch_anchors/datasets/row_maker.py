@@ -58,6 +58,7 @@ class RowMaker:
         Raises:
             PredictorCallError, PredictorReturnTypeError: the model fails on the first few inputs, or on many in a row.
         """
+        self._under_way, self._unscored, self._suspects = {}, [], []  # an error may have ended an earlier call
         for number, made in self.explainer.outcomes(self._instances(reads), self.question):
             self._take(self._under_way.pop(number), made)
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,18 +21,19 @@ MOST_PIXELS = 90_000_000
 """Pixels of a picture that is decoded whole: about 700 megabytes at most, while it is."""
 
 
-def read_picture(path: Path, *, enough: int | None = None) -> Picture:
+def read_picture(path: Path, *, enough: int | None = None, content: bytes | None = None) -> Picture:
     """The picture in red, green and blue, upright as the camera was held; transparent parts become white.
 
     Args:
         path: of the file.
         enough: length that the shorter side needs at most. A picture that has a multiple of it is read at a fraction
             of its size, in as much less memory.
+        content: of the file, where somebody has read it; `path` is then only what errors call it.
 
     Raises:
         ArgumentError: as `check_picture`, or the file is damaged.
     """
-    with _opened(path) as picture:
+    with _opened(path, content) as picture:
         if enough:
             picture.draft(None, (enough, enough))  # a JPEG is then decoded at a fraction of its size
         _check_size(path, picture)
@@ -73,16 +75,14 @@ def _shrunk(picture: Image.Image, enough: int | None) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """The picture, with whatever is wrong with it said in words."""
-    if path.is_dir():
-        raise ArgumentError(f"{path} is a folder; name the pictures in it, such as {path / '*.jpg'}")
-    if not path.exists():
-        raise ArgumentError(f"there is no file {path}")
+    if content is None:
+        _require_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # there is a limit of our own
-            with Image.open(path) as picture:
+            with Image.open(path if content is None else io.BytesIO(content)) as picture:
                 yield picture
     except AnchorsError:
         raise
@@ -92,6 +92,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ArgumentError(f"{path} is not a picture, or of a format that Pillow cannot read") from error
     except Exception as error:  # a truncated or damaged file may fail in any way, as each format has its own decoder
         raise ArgumentError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder; name the pictures in it, such as {path / '*.jpg'}")
+    if not path.exists():
+        raise ArgumentError(f"there is no file {path}")
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Anchor, SampleRequest
 from torch_anchors.tables.conditions import Conditions
 from torch_anchors.tables.discretizer import checked_percentiles, within
+from torch_anchors.tables.local import local
 from torch_anchors.tables.sampler import (
     ENTROPY,
     SAMPLINGS,
@@ -103,19 +104,22 @@ class TabularSampler:
         """This sampler, with the rows to draw from.
 
         Args:
-            train_data: rows (n, columns) of numbers and category codes, or `TrainingRows` fitted before.
-            d_train_data: their bins, if at hand; they are checked against those that `disc_perc` gives.
+            train_data: rows (n, columns) of numbers and category codes, a reference to them in Ray's object store, a
+                Ray Data set of them, or `TrainingRows` fitted before.
+            d_train_data: their bins, if at hand, in any of these ways; they are checked against those that `disc_perc`
+                gives.
 
         Raises:
             ArgumentError: another number of columns, or other bins.
         """
         if not isinstance(train_data, TrainingRows):
-            rows = self._checked(train_data, "train_data")
+            rows = self._checked(local(train_data), "train_data")
             n_categories = [
                 len(self.feature_values[c]) if c in self.categorical_features else None for c in range(rows.shape[1])
             ]
             train_data = TrainingRows.fit(rows, n_categories, self.disc_perc, device=self._device)
-        if d_train_data is not None and not np.array_equal(np.asarray(d_train_data), train_data.binned.cpu().numpy()):
+        bins = None if d_train_data is None else np.asarray(local(d_train_data))
+        if bins is not None and not np.array_equal(bins, train_data.binned.cpu().numpy()):
             raise ArgumentError(
                 "d_train_data must be the bins that disc_perc gives for train_data, got others. Leave it out."
             )

@@ -34,6 +34,7 @@ from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.covered import Covered
 from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
+from torch_anchors.tables.local import local
 from torch_anchors.tables.model import TableModel
 from torch_anchors.tables.propose.proposer import Proposer
 from torch_anchors.tables.rule import Rule
@@ -178,7 +179,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
         Args:
             train_data: rows like those that the model was trained on: a DataFrame (pandas or Polars), an array or a
-                tensor (rows, features); categories as they are, as codes, or one-hot if `ohe`.
+                tensor (rows, features), an Arrow table, a reference to one of these in Ray's object store, or a Ray
+                Data set; categories as they are, as codes, or one-hot if `ohe`.
             disc_perc: percentiles, in [0, 100], at which numeric columns are cut.
             unlabelled: more rows of the same kind, of which no true label is known or needed. They join the training
                 rows in all else but the columns' categories, and rules that are counted are certified the sooner for
@@ -190,6 +192,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 explainer is then as it was.
         """
         percentiles = checked_percentiles(disc_perc)
+        train_data = local(train_data)
         schema = TableSchema.infer(train_data, self.feature_names, self.categorical_names, self.ohe)
         rows = schema.encode(train_data, argument="train_data")
         if unlabelled is not None:

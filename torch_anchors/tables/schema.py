@@ -16,6 +16,7 @@ from torch_anchors._checks import is_whole, said
 from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.errors import ArgumentError, words_of
 from torch_anchors.tables.columns import Column, missing
+from torch_anchors.tables.local import local
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class TableSchema:
     """The columns of a table, and how tables with these columns become matrices; make one with `TableSchema.infer`.
 
     A table is a pandas or Polars DataFrame, a mapping from names to columns, a pandas Series (one row), a NumPy
-    array, a tensor, or nested lists; a single row may be one-dimensional. Its *encoded* form is a float64 matrix
-    with one column for each feature: a number, or the code of a category. A category that the schema does not know
-    has the code `n_categories`.
+    array, a tensor, nested lists, or what `local` makes one of; a single row may be one-dimensional. Its *encoded*
+    form is a float64 matrix with one column for each feature: a number, or the code of a category. A category that the
+    schema does not know has the code `n_categories`.
 
     Args:
         columns: one for each feature.
@@ -117,6 +118,7 @@ class TableSchema:
             array([[37.,  1.],
                    [52.,  0.]])
         """
+        table = local(table)
         by_name = _by_name(table, argument)
         if by_name is not None and (not self.ohe or set(self.names) <= set(by_name)):
             values = _select(by_name, self.names, argument)
