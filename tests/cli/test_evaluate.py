@@ -22,7 +22,7 @@ from torch_anchors import Evaluation
 from torch_anchors.cli import CANNOT, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED, main
 from torch_anchors.models import LoadedModel, Preprocess
 
-GRID = ("--segments", "grid", "--n-segments", "4", "--fill", "constant")
+GRID = ("--segments", "grid", "--n-segments", "4", "--fill", "constant", "--no-report")
 
 
 class Moody(nn.Module):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import Identity
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.anchor_series import AnchorSeries
@@ -31,6 +32,7 @@ from torch_anchors import Evaluation, evaluate
 from torch_anchors.datasets.evaluate import question_of
 from torch_anchors.datasets.fields import explained_row
 from torch_anchors.errors import ArgumentError
+from torch_anchors.models import LoadedModel, Preprocess
 from torch_anchors.whole_files import CannotWriteError
 
 ABOUT = ("reason", "true_label", "score", "settings", "label_name", *("seconds", "n_calls"))
@@ -105,6 +107,16 @@ def test_pictures_are_transformed_when_they_are_read(tmp_path: Path) -> None:
     found = quietly(of_images(), [pixels(0)], tmp_path, transform=lambda image: 255 - image)
     alone = of_images().explain(255 - pixels(0))
     assert by_id(found)["0"]["features"] == list(alone.features)
+
+
+def test_the_record_says_where_photographs_are(tmp_path: Path) -> None:
+    pictures = folder_of_pictures(tmp_path / "in", 1)
+    done = quietly(of_images(), pictures, tmp_path / "out")
+    assert done.run.pictures == {"folder": str(pictures), "whole": True, "resize": None}
+    preprocess = Preprocess((16, 16), resize=18)
+    fitted = quietly(of_images(), pictures, tmp_path / "fitted", transform=LoadedModel("", Identity(), preprocess).fit)
+    assert fitted.run.pictures == {"folder": str(pictures), "whole": False, "resize": 18}
+    assert quietly(of_images(), [pixels(0)], tmp_path / "array").run.pictures is None
 
 
 def test_the_global_state_stays_as_it_is(tmp_path: Path) -> None:

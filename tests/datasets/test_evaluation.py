@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.datasets.inputs import folder_of, row
 from torch_anchors.datasets.evaluation import Evaluation
-from torch_anchors.datasets.fields import Row, failed_row, schema
-from torch_anchors.datasets.parts import PartWriter
-from torch_anchors.datasets.run_record import RunRecord
+from torch_anchors.datasets.fields import failed_row, schema
 from torch_anchors.errors import ArgumentError
-
-RECORD = RunRecord("AnchorImage", 0, {}, {}, "pictures")
-
-
-def row(id: str, status: str, label: int, **more: Any) -> Row:
-    return {
-        "id": id,
-        "status": status,
-        "label": label,
-        "precision": 0.98,
-        "precision_low": 0.95,
-        "coverage": 0.5,
-        "n_rows": 100,
-        **more,
-    }
-
-
-def folder_of(folder: Path, rows: list[Row], n_inputs: int | None = None) -> Evaluation:
-    replace(RECORD, n_inputs=n_inputs).write(folder)
-    writer = PartWriter(folder, 0, 2)
-    for one in rows:
-        writer.add(one)
-    writer.flush()
-    return Evaluation(folder)
 
 
 def test_the_numbers_of_a_run(tmp_path: Path) -> None:
@@ -71,6 +48,37 @@ def test_the_numbers_of_a_run(tmp_path: Path) -> None:
     assert len(found) == 5
     assert not found.complete
     assert found.counts()["exact"] == 1
+
+
+def test_the_numbers_suit_loggers_of_scalars(tmp_path: Path) -> None:
+    numbers = folder_of(tmp_path, [row("a", "exact", 1, features=[1])]).summary()
+    assert all(value is None or type(value) in (int, float) for value in numbers.values())
+    assert json.loads(json.dumps(numbers)) == numbers
+    assert all(re.fullmatch(r"\w+", name) for name in numbers)
+
+
+def test_a_report_is_one_file_and_replaced(tmp_path: Path) -> None:
+    done = folder_of(tmp_path / "run", [row("a", "exact", 1, features=[1])])
+    path = tmp_path / "new" / "page.html"
+    assert done.report(path) == path
+    first = path.read_text()
+    assert done.report(str(path), gallery=0) == path
+    assert len(path.read_text()) < len(first)
+    assert [one.name for one in path.parent.iterdir()] == ["page.html"]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_a_report_cannot_be_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = folder_of(tmp_path, [row("a", "exact", 1, features=[1])])
+    wrong: Any = "all"
+    with pytest.raises(ArgumentError, match="gallery must be a whole number of at least 0, got 'all'"):
+        done.report(tmp_path / "page.html", gallery=wrong)
+    with pytest.raises(ArgumentError, match="pictures must be a folder, and there is no folder nowhere"):
+        done.report(tmp_path / "page.html", pictures="nowhere")
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ImportError, match=r'needs the package jinja2\. .*pip install "torch-anchors\[evaluate\]"'):
+        done.report(tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_nothing_yet(tmp_path: Path) -> None:

@@ -33,6 +33,21 @@ def test_a_folder_gives_ids_and_true_labels(tmp_path: Path) -> None:
     assert [entry.true_label for entry in entries] == ["blue", "blue", "red", "red", "red", None]
     np.testing.assert_array_equal(read.given[2], pixels(1))
     assert source.digest() is None
+    assert source.folder == tmp_path
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_pictures_are_found_again_by_their_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_list: bool
+) -> None:
+    folder_of_pictures(tmp_path / "in", 2)
+    monkeypatch.chdir(tmp_path)
+    paths = ["in/blue/000.png", "in/red/001.png"]
+    source = ImageFiles(paths if as_list else "in")
+    assert source.folder is not None
+    assert source.folder.is_absolute()
+    assert all((source.folder / entry.id).is_file() for entry in source.entries())
+    assert ImageFiles(paths, ["a", "b"]).folder is None
 
 
 def test_the_order_is_that_of_the_paths_whatever_the_system_says(

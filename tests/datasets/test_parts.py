@@ -17,6 +17,7 @@ from torch_anchors.datasets.parts import (
     read_part,
     remove_leftovers,
     remove_parts,
+    seconds_of,
     statuses,
 )
 from torch_anchors.errors import ArgumentError
@@ -42,6 +43,19 @@ def test_rows_become_parts(tmp_path: Path) -> None:
     assert dict(statuses(tmp_path)) == {str(i): "failed" for i in range(7)}
     assert [read_part(path).num_rows for path in parts_of(tmp_path)] == [3, 3, 1]
     assert writer.counts == {"failed": 7}
+
+
+def test_parts_tell_how_long_they_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(parts.time, "monotonic", lambda: now[0])
+    assert seconds_of(tmp_path) == {}
+    for rank, seconds in ((0, (2.5, 4.0)), (0, (1.0,)), (1, (8.0,))):  # rank 0 was interrupted once
+        now[0] += 1000
+        writer = PartWriter(tmp_path, rank, 1)
+        for one in seconds:
+            now[0] += one
+            writer.add(row(now[0]))
+    assert seconds_of(tmp_path) == {0: 7.5, 1: 8.0}
 
 
 def test_a_later_writer_goes_on_with_the_numbers_of_its_rank(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from torch_anchors.cli import console, evaluate, image, table
+from torch_anchors.cli import console, evaluate, image, report, table
 from torch_anchors.cli.options import refuse_unknown
 from torch_anchors.cli.outcome import CANNOT, EXIT_STATUS, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED
 from torch_anchors.errors import AnchorsError
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"torch-anchors {version('torch-anchors')}")
     subparsers = parser.add_subparsers(title="what to explain", metavar="COMMAND", required=True)
-    for command in (image, table, evaluate):
+    for command in (image, table, evaluate, report):
         command.add_parser(subparsers, EXIT_STATUS)
     return parser
 

@@ -13,6 +13,7 @@ from torch_anchors._extras import import_extra
 from torch_anchors.cli import console, image
 from torch_anchors.cli.options import whole_number, word_of
 from torch_anchors.cli.outcome import CANNOT, FAILED, FOUND, NOT_FOUND
+from torch_anchors.cli.report import REPORT, check_report
 from torch_anchors.cli.rows import read_table, split_table
 from torch_anchors.cli.table import SAMPLINGS, explainer_of, model_in_words
 from torch_anchors.errors import ArgumentError
@@ -106,6 +107,12 @@ def _add_output_options(group: Any) -> None:
         metavar="N",
         help="most rows of a file; one is written at least every minute (default: 1000)",
     )
+    group.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"write a page about the run, {REPORT}, into the folder (the default)",
+    )
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
@@ -119,10 +126,23 @@ class Ended:
 def run(options: argparse.Namespace) -> Ended:
     """Explain all inputs, and tell what became of them."""
     import_extra("pyarrow", "evaluate")
+    if options.report:
+        _check_report()
     is_table = any(path.suffix.lower() in TABLES for path in options.source)
     _check(options, is_table)
     evaluation = _evaluate_table(options) if is_table else _evaluate_pictures(options)
-    return Ended(_told(evaluation, options, "row" if is_table else "image"))
+    status = _told(evaluation, options, "row" if is_table else "image")
+    if options.report and (_is_first() or evaluation.complete):  # of several processes also the last one
+        page = evaluation.report(options.out / REPORT)
+        _say(options, f"The report is in {page}.")
+    return Ended(status)
+
+
+def _check_report() -> None:
+    try:
+        check_report()
+    except ImportError as error:
+        raise ImportError(f"{error} (--no-report does without a report)", name=error.name) from error
 
 
 def _check(options: argparse.Namespace, is_table: bool) -> None:
@@ -216,12 +236,16 @@ def _own_gpu() -> str | None:
     return f"cuda:{number}" if number.isdigit() and torch.cuda.is_available() else None
 
 
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _is_one_of_several() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def _say(options: argparse.Namespace, text: str) -> None:
-    if not options.quiet and os.environ.get("RANK", "0") == "0":
+    if not options.quiet and _is_first():
         console.say(text)
 
 

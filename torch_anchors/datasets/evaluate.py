@@ -12,6 +12,7 @@ from torch_anchors._extras import import_extra
 from torch_anchors.datasets.evaluation import Evaluation
 from torch_anchors.datasets.locks import locked
 from torch_anchors.datasets.parts import PartWriter, parts_of, remove_leftovers, remove_parts, statuses
+from torch_anchors.datasets.report.photographs import described
 from torch_anchors.datasets.resolve import source_of
 from torch_anchors.datasets.run import Run
 from torch_anchors.datasets.run_record import RunRecord
@@ -171,7 +172,8 @@ def _record(
     digests = {**explainer.digests(), "transform": digest_of(transform), "label names": digest_of(label_names)}
     if (content := source.digest()) is not None:
         digests["source"] = content
-    return RunRecord(type(explainer).__name__, explainer.seed, settings, digests, source.words)
+    pictures = described(getattr(source, "folder", None), transform)
+    return RunRecord(type(explainer).__name__, explainer.seed, settings, digests, source.words, pictures=pictures)
 
 
 def _claimed(record: RunRecord, folder: Path, share: Share, *, overwrite: bool) -> RunRecord:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from torch_anchors._checks import whole
 from torch_anchors._extras import import_extra
-from torch_anchors.datasets.fields import FAILED, FOUND, STATUSES, schema
+from torch_anchors.datasets.fields import FAILED, FOUND, STATUSES, is_right, schema
 from torch_anchors.datasets.parts import parts_of, read_part, statuses
+from torch_anchors.datasets.report.page import GALLERY, page_of
 from torch_anchors.datasets.run_record import RunRecord
 from torch_anchors.errors import ArgumentError
+from torch_anchors.whole_files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +101,7 @@ class Evaluation:
         explained = [i for i, word in enumerate(status) if word != FAILED]
         found = [i for i in explained if status[i] in FOUND]
         columns["size"] = [None if own is None else len(own) for own in columns["features"]]
-        right = [_is_right(*(columns[name][i] for name in ("true_label", "label_name", "label"))) for i in explained]
+        right = [is_right(*(columns[name][i] for name in ("true_label", "label_name", "label"))) for i in explained]
         means = ("precision", "precision_low", "coverage", "size", "share", "score")
         return {
             "n_inputs": self.n_inputs,
@@ -110,15 +113,46 @@ class Evaluation:
             "n_rows": sum(n or 0 for n in columns["n_rows"]),
         }
 
+    def report(
+        self,
+        path: str | Path,
+        *,
+        gallery: int = GALLERY,
+        pictures: str | Path | None = None,
+        transform: Callable[[Any], Any] | None = None,
+    ) -> Path:
+        """Writes a page about the run, finished or not: one HTML file that needs no other and no network.
+
+        It tells what ran, on how much and how long, has a table by class and the distributions of all numbers, and
+        shows inputs of each class and status with their anchors, to be sorted and filtered. Photographs are read
+        again from their files.
+
+        Args:
+            path: of the file; one that is there is replaced.
+            gallery: how many inputs are shown at most.
+            pictures: the folder with the photographs, where they are no longer where they were.
+            transform: that was given to `evaluate`, so that photographs are shown as the model saw them. The ``fit`` of
+                a loaded model need not be given.
+
+        Returns:
+            The path.
+
+        Raises:
+            ArgumentError: `gallery` is no number of inputs, or a part is damaged.
+            CannotWriteError: the file cannot be written.
+            ImportError: jinja2, matplotlib, pandas or pyarrow is not installed.
+        """
+        whole("gallery", gallery)
+        folder = None if pictures is None else Path(pictures)
+        if folder is not None and not folder.is_dir():
+            raise ArgumentError(f"pictures must be a folder, and there is no folder {folder}.")
+        page = page_of(self.folder, self.run, gallery=gallery, pictures=folder, transform=transform)
+        with whole_file(Path(path)) as file:
+            file.write(page.encode("utf-8", "backslashreplace"))
+        return Path(path)
+
     def __repr__(self) -> str:
         return f"Evaluation({str(self.folder)!r})"
-
-
-def _is_right(true_label: str | None, label_name: str | None, label: int | None) -> bool | None:
-    """Whether the label is the true one, by its name or its number; None where they cannot be compared."""
-    if true_label is None or (label_name is None and not true_label.lstrip("-").isdigit()):
-        return None
-    return true_label in (label_name, str(label))
 
 
 def _mean(values: Sequence[float | int | None]) -> float | None:

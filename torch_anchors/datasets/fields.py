@@ -162,6 +162,15 @@ def name_of(label: int | str, label_names: LabelNames) -> str | None:
     return label_names[label] if label_names is not None and 0 <= label < len(label_names) else None
 
 
+def is_right(true_label: str | None, label_name: str | None, label: int | None) -> bool | None:
+    """Whether the label is the true one, by its name or its number; None where they cannot be compared."""
+    if true_label is None or (label is None and label_name is None):
+        return None
+    if label_name is None and not true_label.lstrip("-").isdigit():
+        return None
+    return true_label == label_name or (label is not None and true_label == str(label))
+
+
 def mask_of(packed: Mapping[str, Sequence[int]]) -> NDArray[np.bool_]:
     """The mask (height, width) of a value of the column `mask`.
 

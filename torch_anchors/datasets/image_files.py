@@ -39,13 +39,19 @@ class ImageFiles:
         self._enough = enough
         if isinstance(paths, (str, Path)):
             self._root: Path | None = Path(paths)
-            self._files = pictures_below(Path(paths))
+            self._files = pictures_below(self._root)
         else:
             self._root, self._files = None, [Path(path) for path in paths]
         self.n: int | None = len(self._files)
+        self._named = ids is not None
         names = [self._name(path) for path in self._files] if ids is None else ids
         self._ids = ids_of(names, len(self._files))
         self.words = f"pictures in {paths}" if self._root is not None else f"{self.n:,} pictures"
+
+    @property
+    def folder(self) -> Path | None:
+        """Where each picture is found by its id; None where ids say nothing about that."""
+        return None if self._named else (Path() if self._root is None else self._root).absolute()
 
     def entries(self) -> Iterator[Entry]:
         """The pictures, with the names of their folders."""

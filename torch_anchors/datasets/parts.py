@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"part-(?P<rank>\d{3,})-(?P<number>\d{6,})\.parquet")
 _PARTIAL = re.compile(rf"\.{_NAME.pattern}\.\d+\.part")
 
+_SECONDS = b"seconds"
+
 LONGEST = 60.0
 """Seconds after which a part is written although it is not full: what a kill may cost at most."""
 
@@ -62,6 +64,19 @@ def statuses(folder: Path) -> Iterator[tuple[str, str]]:
         yield from zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True)
 
 
+def seconds_of(folder: Path) -> dict[int, float]:
+    """How long each rank has worked on the parts that it left, by its number; pauses between runs are not counted."""
+    parquet = import_extra("pyarrow.parquet", "evaluate")
+    spent: dict[int, float] = {}
+    for path in parts_of(folder):
+        match = _NAME.fullmatch(path.name)
+        assert match is not None
+        metadata = parquet.read_schema(path).metadata or {}
+        rank = int(match["rank"])
+        spent[rank] = spent.get(rank, 0.0) + float(metadata.get(_SECONDS, 0.0))
+    return spent
+
+
 def remove_parts(folder: Path, rank: int, world_size: int) -> None:
     """Removes the parts of a rank; rank 0 also removes those of ranks that there are no more."""
     for path in parts_of(folder):
@@ -75,7 +90,7 @@ def remove_leftovers(folder: Path, rank: int, world_size: int) -> None:
         if _belongs(path.name, _PARTIAL, rank, world_size):
             path.unlink(missing_ok=True)
     if rank == 0:
-        remove_partials([folder / "run.json"])
+        remove_partials([folder / "run.json", folder / "report.html"])
 
 
 def _belongs(name: str, pattern: re.Pattern[str], rank: int, world_size: int) -> bool:
@@ -119,15 +134,19 @@ class PartWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Writes the rows that were not written yet, if there are any; afterwards they are there whatever happens."""
+        """Writes the rows that were not written yet, if there are any; afterwards they are there whatever happens.
+
+        The part also tells how long they took: the time since the part before, or since the writer was made.
+        """
         if not self._rows:
             return
         parquet = import_extra("pyarrow.parquet", "evaluate")
-        table = table_of(self._rows)
+        now = time.monotonic()
+        table = table_of(self._rows).replace_schema_metadata({_SECONDS: f"{now - self._written:.3f}"})
         path = self.folder / f"part-{self.rank:03d}-{self._number + 1:06d}.parquet"
         with whole_file(path) as file:
             parquet.write_table(table, file, compression="zstd")
         self._number += 1
         self.counts.update(row["status"] for row in self._rows)
         self._rows = []
-        self._written = time.monotonic()
+        self._written = now

@@ -38,6 +38,8 @@ class RunRecord:
         versions: of this package and of what it stands on.
         started: when, in UTC.
         n_inputs: how many inputs the source has; None until that is known.
+        pictures: where the photographs can be read again, and which part of each the model saw; see `Photographs`.
+            None where inputs are no files.
     """
 
     explainer: str
@@ -48,6 +50,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=lambda: versions())
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     n_inputs: int | None = None
+    pictures: dict[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         """Write the file.
