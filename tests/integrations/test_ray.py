@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from skimage.data import chelsea, coffee
 from torch import Tensor
 
 from tests.datasets.inputs import COLUMNS, VARYING, brightness, of_images, of_rows, pixels, rich, rows_of_table
+from tests.test_docs import DOCS, code_of
 from torch_anchors import AnchorImage, AnchorTabular, ArgumentError, PredictorCallError, TabularSampler, evaluate
 from torch_anchors.datasets.fields import schema
 from torch_anchors.integrations.ray import Columns, Explaining, Work, explain
@@ -308,6 +310,29 @@ def test_the_references_sampler_takes_training_rows_that_ray_holds(ray: Any) -> 
     expected = drawn(TRAINING, None)
     np.testing.assert_array_equal(drawn(ray.put(TRAINING), ray.put(bins)), expected)
     np.testing.assert_array_equal(drawn(ray.data.from_numpy(TRAINING), ray.data.from_numpy(bins)), expected)
+
+
+@slow
+def test_the_page_about_ray_shows_what_works(ray: Any, tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    for name, content in {"cup": encoded(coffee()), "cat": encoded(chelsea()), "torn": b"no picture"}.items():
+        (tmp_path / "photographs" / f"{name}.png").write_bytes(content)
+    code = code_of(DOCS / "ray.md")
+    for folder in ("photographs", "explained"):  # Ray's processes have the folder in which it was started
+        code = code.replace(f'("{folder}"', f'("{tmp_path / folder}"')
+    shown: dict[str, Any] = {"__name__": "__main__"}  # so that its functions are sent, as a user's are
+    exec(compile(code, "ray.md", "exec", dont_inherit=True), shown)
+    written = pq.read_table(tmp_path / "explained").to_pylist()
+    assert {Path(row["id"]).stem: row["status"] == "failed" for row in written} == {
+        "cup": False,
+        "cat": False,
+        "torn": True,
+    }
+    rules = shown["rules"].set_index("id")
+    assert len(rules) == 569
+    explainer = AnchorTabular(shown["forest"].predict_proba, dtype=np.float64, seed=0, sampling="conditional")
+    alone = explainer.fit(shown["table"].data).explain(shown["table"].data.iloc[7])
+    assert list(rules.names["7"]) == list(alone.names)
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
