@@ -103,12 +103,13 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Task:
-    """The table, split, and the network that is explained."""
+    """The table, split, the true labels of its training rows, and the network that is explained."""
 
     columns: list[str]
     categories: dict[int, list[str]]
     train: np.ndarray
     held_out: np.ndarray
+    target: np.ndarray
     network: Network
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
@@ -157,7 +158,7 @@ def prepare(path: Path | None) -> Task:
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(x[batch]), y[batch]).backward()
             optimizer.step()
-    task = Task(columns, categories, train, held_out, network.eval().requires_grad_(False))
+    task = Task(columns, categories, train, held_out, y.numpy(), network.eval().requires_grad_(False))
     accuracy = (task.labels(held_out) == rich[N_TRAIN:]).mean()
     print(f"{len(table)} rows; the network's accuracy on held-out rows is {accuracy:.3f}\n")
     return task

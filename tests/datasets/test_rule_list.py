@@ -78,7 +78,7 @@ def test_the_rules_that_add_the_most_rows_come_first() -> None:
     assert RuleList.from_explanations([narrow, young, old], rows, k=1, labels=labels).explanations == (old,)
 
 
-def test_a_rule_must_agree_with_the_model_on_the_rows_that_it_adds() -> None:
+def test_the_list_agrees_with_the_model_on_the_share_that_was_asked_for() -> None:
     """Cooks have label 1 but for the old ones; the rule for all cooks may come after that for old ones only."""
     rows = random_table(400)
     labels = np.where((rows[:, 1] == 0) & (rows[:, 0] <= 50), 1, 0)
@@ -87,6 +87,10 @@ def test_a_rule_must_agree_with_the_model_on_the_rows_that_it_adds() -> None:
     assert COOKS.precision_on(rows, labels) < COOKS.threshold
     lenient = explanation_of(COOK, label=1, threshold=0.7)
     assert RuleList.from_explanations([lenient, OLD_COOKS], rows, labels=labels).explanations == (lenient,)
+    share = COOKS.precision_on(rows, labels)
+    for fidelity, expected in ((share, (COOKS,)), (share + 1e-9, (OLD_COOKS, COOKS))):
+        chosen = RuleList.from_explanations([COOKS, OLD_COOKS], rows, labels=labels, fidelity=fidelity)
+        assert chosen.explanations == expected
 
 
 def test_labels_may_be_a_function_and_the_model_is_asked_without() -> None:
@@ -96,7 +100,7 @@ def test_labels_may_be_a_function_and_the_model_is_asked_without() -> None:
     assert RuleList.from_explanations([COOKS], rows, labels=lambda X: np.ones(len(X))).explanations == (COOKS,)
     with pytest.raises(ArgumentError, match="have no model to ask"):
         RuleList.from_explanations([COOKS], rows)
-    with pytest.raises(ArgumentError, match=r"of 1 different rule none does\. Are labels those of the explained model"):
+    with pytest.raises(ArgumentError, match=r"at least 0\.95 of .*; of 1 different rule none does\. Lower fidelity"):
         RuleList.from_explanations([COOKS], rows, labels=np.zeros(50, dtype=int))
 
 
@@ -221,6 +225,8 @@ def test_errors_say_what_was_expected() -> None:
         RuleList.from_explanations([of_images().explain(pixels(0))], rows)
     with pytest.raises(ArgumentError, match="k must be a whole number of at least 1, got 0"):
         RuleList.from_explanations([COOKS], rows, 0, labels=labels)
+    with pytest.raises(ArgumentError, match=r"fidelity must be None or a share in \[0, 1\], got 95"):
+        RuleList.from_explanations([COOKS], rows, labels=labels, fidelity=95)
     with pytest.raises(ArgumentError, match=r"one for each of the 10 rows of X, got the shape \(9,\)"):
         RuleList.from_explanations([COOKS], rows, labels=labels[1:])
     with pytest.raises(ArgumentError, match="X must be a table of at least one row, got none"):

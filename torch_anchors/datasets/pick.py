@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from torch_anchors._checks import MOST, whole
 from torch_anchors.datasets.distinct import DistinctRules
 from torch_anchors.datasets.greedy import chosen_greedily
@@ -40,5 +38,5 @@ def pick(explanations: Iterable[Explanation], X: Any, k: int = 10) -> list[Tabul
     """
     whole("k", k, least=1, most=MOST)
     rules = DistinctRules(explanations, X)
-    chosen = chosen_greedily(rules.holds, rules.holds, np.zeros(len(rules.explanations)), k)
+    chosen = chosen_greedily(rules.holds, rules.holds, k)
     return [rules.explanations[i] for i in chosen]

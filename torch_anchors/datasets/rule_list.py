@@ -27,8 +27,8 @@ class RuleList:
 
     Such a list is a *decision list* (Rivest, Machine Learning 2, 1987) that may abstain. It describes a model on a
     whole table in a few lines, and `assess` says how well. Rules that each reach their threshold need not reach it as a
-    list, because a rule answers only for rows that no rule before it holds on; `from_explanations` looks at that when
-    it chooses.
+    list, because a rule answers only for rows that no rule before it holds on; `from_explanations` looks at the list
+    when it chooses.
 
     Args:
         explanations: of rows of a table, at least one, in the order of the list. All must reach their threshold
@@ -61,12 +61,18 @@ class RuleList:
 
     @classmethod
     def from_explanations(
-        cls, explanations: Iterable[Explanation], X: Any, k: int = 10, *, labels: Labels = None
+        cls,
+        explanations: Iterable[Explanation],
+        X: Any,
+        k: int = 10,
+        *,
+        labels: Labels = None,
+        fidelity: float | None = None,
     ) -> RuleList:
         """A list of a few rules that together cover many rows of a table and agree with the model there.
 
-        The next rule is always the one that adds the most rows on which it agrees with the model, of those rules that
-        agree with it on at least the share `threshold` (of their explanation) of the rows that they add.
+        The next rule is always the one that adds the most rows on which it agrees with the model, of those with which
+        the list so far agrees with the model on at least the share `fidelity` of the rows of `X` that it covers.
 
         Args:
             explanations: of rows of a table. Those that do not reach their threshold (`success`) are left out, and of
@@ -75,23 +81,29 @@ class RuleList:
             k: most rules, at least 1. There are fewer when no other adds a row.
             labels: the model's labels of all rows of `X`, or a function of `X` that returns them; None to ask the
                 model.
+            fidelity: in [0, 1]; None for the lowest threshold of the explanations. A higher one gives a list that
+                covers less and is right more often.
 
         Raises:
             ArgumentError: explanations of something else, or none that reaches its threshold; a table without rows, or
-                with other columns; labels that do not fit; or no rule that agrees with the model on its share of rows.
+                with other columns; labels that do not fit; or no rule that agrees with the model so often.
         """
         whole("k", k, least=1, most=MOST)
+        if fidelity is not None:
+            between("fidelity", fidelity, "None or a share", closed="both")
         rules = DistinctRules(explanations, X)
         own = rules.explanations
         answers = model_labels(labels, X, rules.n_rows, own)
         known = sorted({one.label for one in own}, key=str)
         agreeing = bitsets.pack(torch.from_numpy(np.stack([answers == label for label in known])))
         hits = rules.holds & agreeing[[known.index(one.label) for one in own]]
-        chosen = chosen_greedily(rules.holds, hits, np.array([one.threshold for one in own]), k)
+        least = min(one.threshold for one in own) if fidelity is None else fidelity
+        chosen = chosen_greedily(rules.holds, hits, k, least)
         if not chosen:
             raise ArgumentError(
-                f"explanations must have a rule that agrees with the model on its share of the {rules.n_rows:,} rows "
-                f"of X; of {plural(len(own), 'different rule')} none does. Are labels those of the explained model?"
+                f"explanations must have a rule that agrees with the model on a share of at least {least:g} of the "
+                f"rows of X where it holds; of {plural(len(own), 'different rule')} none does. Lower fidelity, or see "
+                "whether labels are those of the explained model."
             )
         made = cls([own[i] for i in chosen])
         made._chosen_on = _digest(own[0], X)
