@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 install_import_hook("torch_anchors", "beartype.beartype")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes side by side, each with a core of its own
 
 import matplotlib  # noqa: E402
 import pytest  # noqa: E402

@@ -32,10 +32,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hung() -> Iterator[threading.Event]:
-    """Set at the end of the test, for what waits forever."""
+    """Set at the end of the test, for what waits forever; the threads that waited have then put back what they set."""
     event = threading.Event()
     yield event
     event.set()
+    for thread in threading.enumerate():
+        if thread.name == "torch_anchors weights":
+            thread.join(60)
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def test_overwriting_leaves_files_of_others(tmp_path: Path) -> None:
         ({"rank": 1}, "rank and world_size must be given together"),
         ({"rank": 2, "world_size": 2}, "rank must be from 0 to world_size - 1"),
         ({"ids": ["a", "a"]}, "ids must differ, and 'a' comes twice"),
-        ({"label": "cat"}, "label must be a number or a class name"),
+        ({"label": "cat"}, "label must be a number, as the predictor returns no class names"),
     ],
 )
 def test_what_is_wrong_with_the_question_is_said_before_the_work(
