@@ -282,17 +282,22 @@ def test_where_the_model_fails_on_an_instance_another_tells_which_classes_there_
 
 def test_another_predictor_starts_afresh(unchecked: None) -> None:
     explainer = Recording()
-    assert explainer.predictor is peak
+    assert explainer.predictor.model is peak
     explainer.explain(series_of(0))
     first = explainer._max_rows
     flat = lambda rows: (rows[:, 11] > 100).long()  # noqa: E731
     explainer.reset_predictor(flat)
-    assert explainer.predictor is flat
+    assert explainer.predictor.model is flat
     assert explainer._max_rows is not first
     assert explainer.explain(series_of(0)).label == 0
     with pytest.raises(ArgumentError, match=r"predictor must be a torch\.nn\.Module or a callable"):
         explainer.reset_predictor("resnet")
-    assert explainer.predictor is flat
+    assert explainer.predictor.model is flat
+    explainer.predictor = peak
+    assert explainer.predictor.model is peak
+    explainer.predictor = explainer.predictor  # its function of labels stands for the model
+    assert explainer.predictor.model is peak
+    assert explainer.predictor(np.stack([series_of(0), series_of(1, height=1.0)])).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("max_rows", "n", "tuning"), [("auto", 512, True), (33, 33, False)])

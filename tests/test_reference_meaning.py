@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from torch_anchors import AnchorImage, AnchorTabular
+from torch_anchors import AnchorImage, AnchorTabular, ArgumentError
 
 QUARTERS: dict[str, Any] = {"segmentation_fn": "grid", "segmentation_kwargs": {"rows": 2, "cols": 2}, "seed": 0}
 PICTURE = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
@@ -135,3 +135,34 @@ def test_scores_are_asked_for_in_the_same_way() -> None:
     found = explainer.explain_batch([PICTURE, 255 - PICTURE])
     expected = [max(share, 1 - share) for share in (PICTURE.mean() / 255, 1 - PICTURE.mean() / 255)]
     assert explainer.scores(found) == pytest.approx(expected)
+
+
+# ----------------------------------------------------------------------------------------- the predictor of labels
+
+
+def test_the_predictor_returns_labels_of_arrays_and_of_tensors() -> None:
+    model = Seen(100)
+    explainer = AnchorImage(model, **QUARTERS)
+    images = np.stack([PICTURE, 255 - PICTURE])
+    labels = explainer.predictor(images)
+    assert isinstance(labels, np.ndarray)
+    assert labels.tolist() == [int(image[0, 0, 0] > 100) for image in images]
+    assert torch.equal(explainer.predictor(torch.from_numpy(images).movedim(-1, 1)), torch.from_numpy(labels))
+    assert model.kinds == {ARRAYS, TENSORS}
+    with pytest.raises(ArgumentError, match="all of one size"):
+        explainer.predictor([PICTURE, PICTURE[:8]])
+
+
+def test_the_predictor_of_a_table_reads_tables() -> None:
+    explainer = AnchorTabular(lambda rows: np.stack([-rows[:, 1], rows[:, 1]], axis=1), ["a", "b", "c"], seed=0)
+    explainer.fit(ROWS)
+    expected = (ROWS[:9, 1] > 0).astype(int).tolist()
+    assert explainer.predictor(ROWS[:9]).tolist() == expected
+    assert explainer.predictor({"b": ROWS[:9, 1], "a": ROWS[:9, 0], "c": ROWS[:9, 2]}).tolist() == expected
+
+
+def test_another_predictor_may_be_assigned() -> None:
+    explainer = AnchorTabular(lambda rows: (rows[:, 0] > 0).astype(int), seed=0, sampling="conditional").fit(ROWS)
+    assert explainer.explain(ROWS[0]).rule.predicates[0].column == 0
+    explainer.predictor = lambda rows: (rows[:, 1] > 0).astype(int)
+    assert explainer.explain(ROWS[0]).rule.predicates[0].column == 1

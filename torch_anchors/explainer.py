@@ -23,18 +23,19 @@ from torch_anchors._locks import PerThread
 from torch_anchors.delivery import HAND_OUT, Outlet, Progress, Source, ahead, collected, say
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.job import Case
+from torch_anchors.engine.label_function import LabelFunction
 from torch_anchors.engine.labels import labels_of
 from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.repeats import NotRepeatable
 from torch_anchors.engine.runner import Failed, Finished, Load, Runner
-from torch_anchors.engine.scores import probabilities_of
+from torch_anchors.engine.scores import Scored, probabilities_of_each
 from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorReturnTypeError
 from torch_anchors.explanation import Explanation
-from torch_anchors.search.choose import choose
+from torch_anchors.search.choose import choose, no_search
 from torch_anchors.search.narrate import narrated
-from torch_anchors.search.protocol import Search, SearchResult, SearchSpace, Status
+from torch_anchors.search.protocol import Search, SearchSpace
 from torch_anchors.seeds import checked_seed
 from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
 
@@ -116,6 +117,10 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         """The explained instance as the row (1, ...) that a sampler would render; None where a wing cannot tell."""
         return None
 
+    def rows_of(self, instances: Any) -> Tensor:
+        """Some instances as rows (N, ...) that the predictor reads; here those of a tensor or an array of such rows."""
+        return torch.as_tensor(instances).to(self._predictor.device, self._predictor.row_dtype)
+
     def predictor_of(self, explanation: Explained) -> Predictor:
         """The predictor as it was asked for this explanation."""
         return self._predictor
@@ -127,13 +132,20 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     # ------------------------------------------------------------------------------------------------ what all do
 
     @property
-    def predictor(self) -> nn.Module | Callable[[Any], Any]:
-        """The model that is explained, as it was given."""
-        return self._predictor.model
+    def predictor(self) -> LabelFunction:
+        """The explained model as a function of instances that returns their labels; ``predictor.model`` is the model.
+
+        Another model that is assigned to it is explained from then on, as `reset_predictor` does.
+        """
+        return LabelFunction(self._predictor, self.rows_of)
+
+    @predictor.setter
+    def predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
+        self.reset_predictor(predictor)
 
     def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
         """Explains `predictor` from now on, with all other settings as they are."""
-        self._predictor = self._wrap(predictor)
+        self._predictor = self._wrap(predictor.model if isinstance(predictor, LabelFunction) else predictor)
         first = self.first_max_rows if isinstance(self.max_rows, str) else 0
         self._max_rows = MaxRows(self.max_rows, n=first, tuning=first > 0)
 
@@ -193,14 +205,13 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             PredictorCallError, PredictorReturnTypeError: the model fails on these rows.
         """
         rows = [self.row_of(explanation) for explanation in explanations]
-        predictors = [self.predictor_of(explanation) for explanation in explanations]
-        labels = [explanation.label for explanation in explanations]
-        given = [row for row in rows if row is not None]
-        kinds = {(row.shape, one.takes_arrays) for row, one in zip(given, predictors, strict=False)}
-        if len(given) < len(rows) or len(kinds) != 1:  # none, some, or of several sizes
-            one_by_one = zip(predictors, rows, labels, strict=True)
-            return [None if row is None else probabilities_of(own, row, [label])[0] for own, row, label in one_by_one]
-        return probabilities_of(predictors[0], torch.cat(given), labels)
+        asked = [
+            Scored(self.predictor_of(explanation), row, explanation.label)
+            for explanation, row in zip(explanations, rows, strict=True)
+            if row is not None
+        ]
+        found = iter(probabilities_of_each(asked))
+        return [None if row is None else next(found) for row in rows]
 
     def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
         instances, total = self.instances(given)
@@ -338,7 +349,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         given = settings.config(self._predictor.device)
         for case, label, space in zip(cases, labels, self.spaces(cases, labels, settings), strict=True):
             config = replace(given, n_spent=int(case.label is None))
-            search = _nothing() if label == INVALID else choose(settings.method, space, config)
+            search = no_search() if label == INVALID else choose(settings.method, space, config)
             yield narrated(search, say, settings.verbose_every) if settings.verbose else search
 
     def _explain_wave(
@@ -370,12 +381,6 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         named = type(error)(f"{error} (It was {self.unit} number {number} of those given, from 0.)")
         named.__cause__ = error.__cause__
         return named
-
-
-def _nothing() -> Search:
-    """The search for an instance that has no label to explain."""
-    yield from ()
-    return SearchResult((), 0.0, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0)
 
 
 def version() -> str:

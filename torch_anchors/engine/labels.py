@@ -15,7 +15,7 @@ from torch_anchors.engine.predictor import Predictor
 def labels_of(
     predictor: Predictor,
     render: Callable[[Tensor], Tensor],
-    codes: Shaped[Tensor, "rows width"],
+    codes: Shaped[Tensor, "rows ..."],
     max_rows: MaxRows,
 ) -> Int[Tensor, " rows"]:
     """The predictor's labels of the rows that `render` makes of `codes`.

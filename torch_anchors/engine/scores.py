@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,22 @@ from torch_anchors.engine.predictor import Predictor
 
 _SUM = 1e-3
 """How far the sum of probabilities may be from 1, in the precision that networks have."""
+
+
+class Scored(NamedTuple):
+    """A row (1, ...), the predictor that is asked about it, and the label."""
+
+    predictor: Predictor
+    row: Tensor
+    label: int | str
+
+
+def probabilities_of_each(asked: Sequence[Scored]) -> list[float | None]:
+    """As `probabilities_of`; together, where one predictor is asked about rows of one shape."""
+    kinds = {(one.row.shape, one.predictor.takes_arrays) for one in asked}
+    if len(kinds) != 1:
+        return [probabilities_of(predictor, row, [label])[0] for predictor, row, label in asked]
+    return probabilities_of(asked[0].predictor, torch.cat([one.row for one in asked]), [one.label for one in asked])
 
 
 def probabilities_of(

@@ -260,6 +260,10 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         dtype = self._preparer().row_dtype(explanation.layout)
         return to_chw(explanation.image)[None].to(self._predictor.device, dtype)
 
+    def rows_of(self, instances: Any) -> Tensor:
+        """Several images of one size as rows (N, C, H, W)."""
+        return self._preparer().rows(list(instances_of(instances)))
+
     def predictor_of(self, explanation: ImageExplanation) -> Predictor:
         """The predictor, given arrays or tensors as the image is."""
         return self._predictor.taking(not explanation.layout.is_tensor)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_anchors._shapes import Shaped
 from torch_anchors.engine.job import Case
 from torch_anchors.engine.predictor import Predictor, require_in_range
 from torch_anchors.errors import AnchorsWarning, ArgumentError
@@ -92,6 +93,16 @@ class ImagePreparer:
     def segment(self, image: Any) -> NDArray[np.int64]:
         """Label map (H, W) of one image."""
         return segment(hwc(image), self.segmentation_fn, self.segmentation_kwargs)
+
+    def rows(self, images: Sequence[Any]) -> Shaped[Tensor, "images channels height width"]:
+        """Images of one size as the rows that the predictor reads."""
+        pixels = [to_chw(image, name="images") for image in images]
+        if len({own.shape for own in pixels}) != 1:
+            sizes = ", ".join(sorted({str(tuple(own.shape[1:])) for own in pixels})) or "no image"
+            raise ArgumentError(
+                f"images must be some, all of one size, got {sizes}. Ask about one at a time, images[:1]."
+            )
+        return torch.stack(pixels).to(self.predictor.device, self.row_dtype(Layout.of(images[0])))
 
     def _check_shape(self, channels: int, height: int, width: int) -> None:
         shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)

@@ -392,6 +392,11 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 predict=model.labels_of_table,
             )
 
+    def rows_of(self, instances: Any) -> Tensor:
+        """The rows of a table as the model reads them, (N, features)."""
+        codes = self._fitted.schema.encode(instances)
+        return self._model().render(torch.as_tensor(codes, device=self._predictor.device))
+
     def row_of(self, explanation: TabularExplanation) -> Tensor:
         """The explained row as the model reads it, (1, features)."""
         return self._model().render(torch.as_tensor(explanation.instance, device=self._predictor.device)[None])
