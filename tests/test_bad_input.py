@@ -568,8 +568,8 @@ TABLES = [
     Row("numbers beyond floats", lambda: fit([[10**400, 1, 2]]), "train_data", "numbers"),
     Row(
         "names of no predicate",
-        lambda: fit().add_names_to_exp({"feature": [99], "instance": ROWS[0]}),
-        "feature",
+        lambda: fit().add_names_to_exp({"predicates": [99], "instance": ROWS[0]}),
+        "predicates",
         "0 to",
     ),
     Row("names of nothing", lambda: fit().add_names_to_exp({}), "explanation", "entries"),

@@ -213,9 +213,28 @@ def test_raw_has_one_entry_for_each_partial_anchor() -> None:
     assert raw["all_precision"] == 0.5
     assert raw["num_preds"] == 1234
     assert raw["success"] is True
-    assert raw["names"] == ["this", "that"]
+    assert raw["names"] == ["that", "this"]  # as in feature
     assert raw["prediction"].tolist() == [5]
     assert math.isnan(explanation_of(path=())._raw_numbers()["all_precision"])
+
+
+def test_steps_that_lead_nowhere_are_left_out_of_the_partial_anchors() -> None:
+    path = (Step((), 0.5, 1.0, 9), Step((2,), 0.8, 0.5, 9), Step((0,), 0.7, 0.4, 9), Step((1, 2), 0.9, 0.3, 9))
+    raw = explanation_of(path=path).raw
+    assert (raw["feature"], raw["precision"], raw["coverage"]) == ([2, 0], [0.8, 0.98], [0.5, 0.25])
+    empty = explanation_of(features=(), names=()).raw
+    assert empty["feature"] == empty["precision"] == empty["names"] == []
+
+
+def test_entries_are_had_by_their_names() -> None:
+    explanation = explanation_of()
+    assert explanation["anchor"] == explanation.data["anchor"] == ["this", "that"]
+    assert explanation["precision"] == explanation.precision
+    assert explanation["raw"]["feature"] == [2, 0]
+    assert explanation["name"] == explanation.name == "AnchorImage"
+    assert explanation["params"] == explanation.params == explanation.meta["params"]
+    with pytest.raises(KeyError, match="'anchors'; there are 'anchor', 'precision'"):
+        explanation["anchors"]
 
 
 def test_an_explanation_is_frozen_and_can_be_pickled() -> None:

@@ -166,3 +166,54 @@ def test_another_predictor_may_be_assigned() -> None:
     assert explainer.explain(ROWS[0]).rule.predicates[0].column == 0
     explainer.predictor = lambda rows: (rows[:, 1] > 0).astype(int)
     assert explainer.explain(ROWS[0]).rule.predicates[0].column == 1
+
+
+# ------------------------------------------------------------------------------------------------------ explanations
+
+
+def three_of_four(rows: NDArray[Any]) -> NDArray[Any]:
+    return ((rows[:, 3] > 0) & (rows[:, 0] > 0) & (rows[:, 2] < 0.5)).astype(int)
+
+
+@pytest.mark.parametrize("method", ["auto", "beam"])
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_raw_features_are_columns_and_figures_end_in_the_explanations_own(sampling: str, method: str) -> None:
+    rows = np.random.default_rng(5).normal(size=(2000, 4))
+    explainer = AnchorTabular(three_of_four, list("abcd"), seed=0, sampling=sampling).fit(rows)
+    found = explainer.explain(np.array([1.5, 0, -1.5, 1.5]), threshold=0.9, method=method)
+    raw = found.raw
+    columns = np.array(raw["feature"])
+    assert {"abcd"[column] for column in columns} == {"a", "c", "d"}
+    assert [name.split()[0] for name in raw["names"]] == ["abcd"[column] for column in columns]
+    assert (raw["precision"][-1], raw["coverage"][-1]) == (found.precision, found.coverage)
+    assert len(raw["mean"]) == len(raw["precision"]) == len(raw["coverage"]) == len(raw["examples"]) == len(columns)
+    assert sorted(raw["predicates"]) == list(found.features)
+    for entry in raw["examples"]:
+        assert list(entry) == ["covered_true", "covered_false", "uncovered_true", "uncovered_false"]
+        assert found.applies(entry["covered_true"]).all()
+    assert (found.name, found["anchor"], found["precision"]) == ("AnchorTabular", found.anchor, found.precision)
+    assert found.params["threshold"] == 0.9
+
+
+def test_raw_of_an_image_has_superpixels_in_the_order_of_addition() -> None:
+    def model(images: NDArray[Any]) -> NDArray[Any]:
+        shown = images[:, [2, 2, 10], [2, 12, 12], 0] > 0
+        return shown.all(axis=1).astype(int)
+
+    found = AnchorImage(model, fill=0.0, **QUARTERS).explain(np.ones((16, 20)), method="beam")
+    raw = found.raw
+    assert sorted(raw["feature"]) == list(found.features) == [0, 1, 3]
+    assert raw["precision"][-1] == found.precision
+    assert len(raw["precision"]) == len(raw["coverage"]) == len(raw["examples"]) == 3
+    assert found["segments"].shape == (16, 20)
+
+
+def test_rows_of_a_one_hot_explainer_are_one_hot() -> None:
+    rng = np.random.default_rng(2)
+    rows = np.column_stack([np.eye(3)[rng.integers(0, 3, 500)], rng.normal(size=500)])
+    explainer = AnchorTabular(lambda x: x[:, 0].astype(int), ["job", "age"], {0: ["cook", "nurse", "pilot"]}, ohe=True)
+    found = explainer.fit(rows).explain(rows[rows[:, 0] == 1][0])
+    assert found.anchor == ["job = cook"]
+    assert np.array_equal(found.raw["instance"], rows[rows[:, 0] == 1][0])
+    assert found.raw["examples"][0]["covered_true"].shape[1] == 4
+    assert explainer.predictor(found.raw["examples"][0]["covered_true"]).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -248,14 +248,51 @@ class Explanation:
             "raw": plain(raw),
         }
 
+    @property
+    def name(self) -> str:
+        """The class of the explainer, as the reference's ``name``."""
+        return str(self.meta["name"])
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """All settings of the explainer and of the question, as the reference's ``params``."""
+        params: Mapping[str, Any] = self.meta["params"]
+        return params
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The entries of the reference's ``data``; a kind of explanation may have more."""
+        return {"anchor": list(self.names), "precision": self.precision, "coverage": self.coverage, "raw": self.raw}
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The entries of the reference's ``raw``; a kind of explanation adds its own.
+
+        ``feature`` has the anchor's predicates in the order in which they were added to it, as far as the search did so
+        one by one. ``precision`` (which is also ``mean``) and ``coverage`` have a figure for each partial anchor on the
+        way; the last ones are those of the explanation.
+        """
+        return self._raw_numbers()
+
+    def __getitem__(self, key: str) -> Any:
+        """An entry of the reference's ``data`` or ``meta``: ``explanation["anchor"]``."""
+        data = self.data
+        if key in data:
+            return data[key]
+        if key in self.meta:
+            return self.meta[key]
+        raise KeyError(f"{key!r}; there are {', '.join(map(repr, (*data, *self.meta)))}.")
+
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
         Explanation.kinds[cls.__name__] = cls
 
     def _raw_numbers(self) -> dict[str, Any]:
         """The entries of the reference's ``raw`` that need no rows."""
-        steps = [step for step in self.path if step.anchor]
-        order = [next(iter(set(b.anchor) - set(a.anchor))) for a, b in _pairs(self.path)]
+        steps = self._partial()
+        added = pairwise([set(), *(set(step.anchor) for step in steps)])
+        order = [predicate for before, after in added for predicate in sorted(after - before)]
+        words = dict(zip(self.features, self.names, strict=False))
         return {
             "feature": order,
             "mean": [step.precision for step in steps],
@@ -264,9 +301,18 @@ class Explanation:
             "all_precision": self.path[0].precision if self.path else float("nan"),
             "num_preds": self.n_rows,
             "success": self.success,
-            "names": list(self.names),
+            "names": [words[predicate] for predicate in order if predicate in words],
             "prediction": np.array([self.label]),
         }
+
+    def _partial(self) -> list[Step]:
+        """The partial anchors that follow the empty one, each with all predicates of the one before; the whole last."""
+        chain: list[Step] = []
+        for step in self.path:
+            if set(chain[-1].anchor if chain else ()) < set(step.anchor) < set(self.features):
+                chain.append(step)
+        n = self.path[-1].n if self.path else 0
+        return [*chain, Step(self.features, self.precision, self.coverage, n)] if self.features else []
 
     def __repr__(self) -> str:
         low, high = self.precision_interval
@@ -280,8 +326,12 @@ class Explanation:
 Explanation.kinds[Explanation.__name__] = Explanation
 
 
-def _pairs(path: Sequence[Step]) -> list[tuple[Step, Step]]:
-    return [(a, b) for a, b in pairwise(path) if set(a.anchor) < set(b.anchor)]
+def reference_examples(hits: Any, misses: Any) -> dict[str, Any]:
+    """Rows on which an anchor holds, as an entry of the reference's ``raw["examples"]``.
+
+    Rows on which it does not hold are never drawn for it, so that there are none.
+    """
+    return {"covered_true": hits, "covered_false": misses, "uncovered_true": [], "uncovered_false": []}
 
 
 def packed_step(step: Step) -> dict[str, Any]:

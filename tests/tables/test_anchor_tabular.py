@@ -487,11 +487,14 @@ def test_the_references_keys_are_there():
     explanation = made.explain(hits(PLANTED["mixed"][0], 1))
     assert set(explanation.data) == {"anchor", "precision", "coverage", "raw"}
     raw = explanation.raw
-    assert raw["feature"] == list(explanation.features)
-    assert len(raw["precision"]) == len(raw["coverage"]) == len(explanation.anchor)
-    copied = {"feature": raw["feature"], "instance": raw["instance"]}
+    assert sorted(raw["predicates"]) == list(explanation.features)
+    assert sorted(raw["feature"]) == [predicate.column for predicate in explanation.predicates]
+    assert len(raw["precision"]) == len(raw["coverage"]) == len(raw["examples"]) == len(explanation.anchor)
+    assert raw["precision"][-1] == explanation.precision
+    copied = {"predicates": raw["predicates"], "instance": raw["instance"]}
     made.add_names_to_exp(copied)
     assert copied["names"] == explanation.anchor
+    assert copied["feature"] == sorted(raw["feature"])
     assert made.meta["name"] == explanation.meta["name"] == "AnchorTabular"
     assert explanation.meta["params"]["disc_perc"] == (25, 50, 75)
     assert made.instance_label == 1
@@ -558,7 +561,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(NotFittedError, match="Call fit"):
         AnchorTabular(len, NAMES).explain_iter(ROWS[:1])  # at once, not when the first explanation is asked for
     with pytest.raises(NotFittedError, match="Call fit"):
-        AnchorTabular(len, NAMES).add_names_to_exp({"feature": [], "instance": ROWS[0]})
+        AnchorTabular(len, NAMES).add_names_to_exp({"predicates": [], "instance": ROWS[0]})
     with pytest.raises(NotFittedError, match="Call fit"):
         AnchorTabular(len, NAMES).predict(ROWS)
     assert AnchorTabular(len, NAMES).samplers == []

@@ -200,8 +200,9 @@ def test_the_references_data() -> None:
     assert list(data) == ["anchor", "precision", "coverage", "raw"]
     assert (data["anchor"], data["precision"], data["coverage"]) == (explanation.anchor, 0.98, 0.1875)
     raw = data["raw"]
-    assert raw["feature"] == [0, 2, 3]
-    assert raw["precision"] == raw["mean"] == [0.8, 0.96]  # on the training rows, one for each name
+    assert raw["feature"] == [0, 1]  # columns
+    assert raw["predicates"] == [0, 2, 3]
+    assert raw["precision"] == raw["mean"] == [0.8, 0.98]  # what was not tried is counted on the training rows
     assert raw["coverage"] == [0.375, 0.1875]
     assert raw["all_precision"] == 0.4
     assert raw["num_preds"] == 1234
@@ -209,10 +210,33 @@ def test_the_references_data() -> None:
     assert raw["prediction"].tolist() == [5]
     assert raw["instance"].tolist() == [41, 0]
     assert raw["instances"].tolist() == [[41, 0]]
-    (examples,) = raw["examples"]
+    first, examples = raw["examples"]
+    assert str(first) == str(examples)  # whatever satisfies the whole satisfies a part of it
     assert examples["covered_true"].tolist() == [[33, 0], [45, 0]]
     assert examples["covered_false"].tolist() == [[37, 0]]
     assert examples["uncovered_true"] == examples["uncovered_false"] == []
+
+
+def test_raw_has_the_order_in_which_conditions_were_added() -> None:
+    path = (Step((), 0.5, 1.0, 9), Step((3,), 0.7, 0.5, 9), Step((0, 2, 3), 0.97, 0.1875, 80))
+    explanation = explanation_of(path=path)
+    raw = explanation.raw
+    assert (raw["feature"], raw["predicates"]) == ([1, 0], [3, 0, 2])
+    assert raw["names"] == explanation.anchor[::-1]
+    assert (raw["precision"], raw["coverage"]) == ([0.7, 0.98], [0.5, 0.1875])
+    empty = explanation_of(**EMPTY).raw
+    assert empty["feature"] == empty["precision"] == empty["names"] == []
+    assert len(empty["examples"]) == 1
+
+
+def test_rows_of_one_hot_tables_are_one_hot_in_raw() -> None:
+    schema = TableSchema(SCHEMA.columns, ohe=True)
+    explanation = explanation_of(rule=Rule((OLD, YOUNG, COOK), schema))
+    raw = explanation.raw
+    assert raw["instance"].tolist() == [41, 1, 0]
+    assert raw["instances"].tolist() == [[41, 1, 0]]
+    assert raw["examples"][0]["covered_false"].tolist() == [[37, 1, 0]]
+    assert explanation.applies(raw["instances"]).all()
 
 
 def test_the_dictionary_survives_json() -> None:
@@ -238,7 +262,7 @@ def test_categories_of_numpy_become_plain_values() -> None:
 @pytest.mark.parametrize("changes", [{}, {"predicates": ()}, {"instance": np.array([41.0, 2.0])}])
 def test_a_file_gives_the_explanation_back(tmp_path: Path, changes: dict[str, Any]) -> None:
     if changes.get("predicates") == ():
-        changes = {**changes, "training_path": (Step((), 0.4, 1.0, 400),)}
+        changes = {**changes, **EMPTY}
     explanation = explanation_of(**changes)
     explanation.save(tmp_path / "rule.json")
     again = load(tmp_path / "rule.json")
@@ -257,7 +281,7 @@ def test_a_file_gives_the_explanation_back(tmp_path: Path, changes: dict[str, An
 def test_categories_that_json_does_not_know_are_refused() -> None:
     frame = pd.DataFrame({"age": pd.cut(pd.Series([1.0, 5.0, 9.0]), 3)})
     rule = Rule((), TableSchema.infer(frame))
-    explanation = dataclasses.replace(explanation_of(), rule=rule)
+    explanation = dataclasses.replace(explanation_of(**EMPTY), rule=rule)
     with pytest.raises(ArgumentError, match="column 'age' must have categories of text, numbers or booleans"):
         explanation.to_json()
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Int, UInt
-from torch_anchors.explanation import Explanation
+from torch_anchors.explanation import Explanation, reference_examples
 from torch_anchors.images.examples import Example, ExampleRows
 from torch_anchors.images.picture import draw_image
 from torch_anchors.images.pixels import Layout, hwc, pack_image, read_image, to_chw
@@ -85,18 +85,15 @@ class ImageExplanation(Explanation):
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The entries of the reference's ``raw``."""
-        hits = [example.image for example in self.examples if example.hit]
-        misses = [example.image for example in self.examples if not example.hit]
-        examples = {
-            "covered_true": hits,
-            "covered_false": misses,
-            "uncovered_true": [],
-            "uncovered_false": [],
-        }
+        """As `Explanation.raw`; ``examples`` has the perturbed images that show each partial anchor."""
+        examples = self.examples
+        covered = reference_examples(
+            [example.image for example in examples if example.hit],
+            [example.image for example in examples if not example.hit],
+        )
         return {
             **self._raw_numbers(),
-            "examples": [examples],
+            "examples": [dict(covered) for _ in range(max(len(self._partial()), 1))],
             "instance": self.image,
             "instances": [self.image],
         }

@@ -280,26 +280,28 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         return [sampler.deferred_init(training)]
 
     def add_names_to_exp(self, explanation: dict[str, Any]) -> None:
-        """Adds to a dictionary like `TabularExplanation.raw` the conditions in words, as its entry ``names``.
+        """Adds to a dictionary like `TabularExplanation.raw` its entries ``names`` and ``feature``, from left to right.
 
         Args:
-            explanation: with the entries ``feature``, ids of predicates, and ``instance``, the row that they are of, as
-                numbers and category codes.
+            explanation: with the entries ``predicates``, their ids, and ``instance``, the row that they are of, as
+                arrays have it.
         """
         schema, training = self._fitted.schema, self._fitted.training
-        if not isinstance(explanation, dict) or not {"feature", "instance"} <= set(explanation):
+        if not isinstance(explanation, dict) or not {"predicates", "instance"} <= set(explanation):
             raise ArgumentError(
-                f"explanation must be a dictionary with the entries feature and instance, got {said(explanation)}."
+                f"explanation must be a dictionary with the entries predicates and instance, got {said(explanation)}."
             )
-        instance = np.asarray(explanation["instance"], dtype=np.float64).reshape(1, -1)
-        sampler, anchor = RowSampler(training, instance), tuple(explanation["feature"])
+        instance = schema.encode(explanation["instance"], argument="explanation")
+        sampler, anchor = RowSampler(training, instance), tuple(explanation["predicates"])
         if not all(is_whole(p) and 0 <= p < sampler.n_predicates for p in anchor):
             raise ArgumentError(
-                f"explanation must have ids of predicates, 0 to {sampler.n_predicates - 1}, as its entry feature, got "
-                f"{said(anchor)}."
+                f"explanation must have ids of predicates, 0 to {sampler.n_predicates - 1}, as its entry predicates, "
+                f"got {said(anchor)}."
             )
         bins = sampler.bins(0, anchor)
-        explanation["names"] = Rule.from_bins(schema, training.discretizer, bins, instance[0]).conditions
+        rule = Rule.from_bins(schema, training.discretizer, bins, instance[0])
+        explanation["names"] = rule.conditions
+        explanation["feature"] = sorted({predicate.column for predicate in rule.predicates})
 
     # ------------------------------------------------------------------------------------------------- the wing
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Float, Shaped
 from torch_anchors.errors import ArgumentError
-from torch_anchors.explanation import Explanation, packed_step, plain, step_of
+from torch_anchors.explanation import Explanation, packed_step, plain, reference_examples, step_of
 from torch_anchors.packing import Fields, pack_array, pack_labels
 from torch_anchors.search.protocol import Status, Step
 from torch_anchors.tables.picture import plot_rules
@@ -139,32 +140,60 @@ class TabularExplanation(Explanation):
         return float((found == self.label).mean()) if len(found) else float("nan")
 
     @property
-    def data(self) -> dict[str, Any]:
-        """The entries of the reference's ``data``."""
-        return {"anchor": self.anchor, "precision": self.precision, "coverage": self.coverage, "raw": self.raw}
-
-    @property
     def raw(self) -> dict[str, Any]:
-        """The entries of the reference's ``raw``; rows are numbers and category codes."""
+        """The entries of the reference's ``raw``; there is a partial anchor for each condition of `anchor`.
+
+        ``feature`` has the columns of the conditions, ``names`` their words, ``predicates`` the ids of all elementary
+        conditions, in the order in which they were added; those of a rule that was found as a whole from left to right.
+        ``precision`` and ``coverage`` of a partial anchor that was not tried are those on the training rows. Rows are
+        as arrays have them: numbers and category codes, one-hot if the explainer has ``ohe``.
+        """
         drawn = self.encoded_examples
-        examples = {
-            "covered_true": drawn.rows[drawn.hits],
-            "covered_false": drawn.rows[~drawn.hits],
-            "uncovered_true": [],
-            "uncovered_false": [],
-        }
-        steps = self.training_path[1:]
+        covered = reference_examples(self._as_array(drawn.rows[drawn.hits]), self._as_array(drawn.rows[~drawn.hits]))
+        instances = self._as_array(self.instance[None])
         return {
             **self._raw_numbers(),
-            "feature": list(self.features),
-            "mean": [step.precision for step in steps],
-            "precision": [step.precision for step in steps],
-            "coverage": [step.coverage for step in steps],
-            "all_precision": self.training_path[0].precision,
-            "examples": [examples],
-            "instance": self.instance,
-            "instances": self.instance[None],
+            "examples": [dict(covered) for _ in range(max(len(self.anchor), 1))],
+            "instance": instances[0],
+            "instances": instances,
         }
+
+    def _raw_numbers(self) -> dict[str, Any]:
+        steps = self._by_column()
+        words = dict(zip(sorted(steps), self.anchor, strict=True))
+        column_of = self._column_of()
+        return {
+            **super()._raw_numbers(),
+            "feature": list(steps),
+            "predicates": [p for column in steps for p in self.features if column_of[p] == column],
+            "names": [words[column] for column in steps],
+            "mean": [step.precision for step in steps.values()],
+            "precision": [step.precision for step in steps.values()],
+            "coverage": [step.coverage for step in steps.values()],
+            "all_precision": self.training_path[0].precision,
+        }
+
+    def _by_column(self) -> dict[int, Step]:
+        """The partial anchors by the column that each adds: in the search's order, if it tried them all."""
+        column_of = self._column_of()
+        tried = {frozenset(step.anchor): step for step in self._partial()}
+        counted = {frozenset(step.anchor): step for step in self.training_path[1:]} | tried
+        added = list(dict.fromkeys(column_of[p] for step in self._partial() for p in step.anchor))
+        for order, known in ((added, tried), (sorted(added), counted)):
+            prefixes = [
+                frozenset(p for p in self.features if column_of[p] in order[: i + 1]) for i in range(len(order))
+            ]
+            if all(prefix in known for prefix in prefixes):
+                return {column: known[prefix] for column, prefix in zip(order, prefixes, strict=True)}
+        raise AssertionError("the training path has every partial anchor from left to right")
+
+    def _column_of(self) -> dict[int, int]:
+        """The column of each of the anchor's predicates."""
+        return dict(zip(self.features, (predicate.column for predicate in self.rule.predicates), strict=True))
+
+    def _as_array(self, rows: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows features"]:
+        """Encoded rows as a user's arrays have them."""
+        return self.rule.schema.encoder("cpu")(torch.tensor(rows)).numpy()
 
     def to_dict(self) -> dict[str, Any]:
         """As `Explanation.to_dict`, with the predicates and what they amount to on the training rows."""
@@ -190,6 +219,8 @@ class TabularExplanation(Explanation):
         n_columns = len(rule.schema.columns)
         instance = fields.array("instance", kinds="f", ndim=(1,))
         fields.check(len(instance) == n_columns, "instance", f"of {n_columns} columns")
+        n = len(rule.predicates)
+        fields.check(len(fields.wholes("features")) == n, "features", f"ids of the rule's {n} predicates")
         path = tuple(map(step_of, fields.each("training_path")))
         fields.check(len(path) == len(rule.conditions) + 1, "training_path", f"of {len(rule.conditions) + 1} steps")
         return {
