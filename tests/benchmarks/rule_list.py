@@ -145,9 +145,10 @@ def main() -> None:
     parser.add_argument("--method", default="auto", help="of the search (default: auto)")
     arguments = parser.parse_args()
     task = prepare(arguments.data)
+    explained_models = models(task)
     print(f"{'':<37}{'%':>7}{'precision':>15}{'coverage':>15}{'ten cover':>15}{'list covers':>18}{'and agrees':>18}")
     for sampling in ("conditional", "interventional"):
-        for name, model in models(task).items():
+        for name, model in explained_models.items():
             found = measured(
                 task, model, sampling, n_explained=arguments.rows, n_choosing=N_CHOOSING, method=arguments.method
             )

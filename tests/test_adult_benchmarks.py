@@ -1,13 +1,14 @@
-"""The benchmark of lists of rules on a small table in the form of Adult's, of which the truth is known."""
+"""The benchmarks of whole data sets on a small table in the form of Adult's, of which the truth is known."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.benchmarks import adult, rule_list
+from tests.benchmarks import adult, evaluate_adult, rule_list
 
 
 def adults(path: Path, n: int) -> Path:
@@ -32,24 +33,24 @@ def adults(path: Path, n: int) -> Path:
     return path
 
 
-def test_the_table_of_figures(
+def test_the_table_of_lists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(adult, "N_TRAIN", 900)
     monkeypatch.setattr(rule_list, "N_CHOOSING", 300)
     data = adults(tmp_path / "adult.data", 1500)
-    monkeypatch.setattr("sys.argv", ["rule_list", "--data", str(data), "--rows", "30"])
+    monkeypatch.setattr("sys.argv", ["rule_list", "--data", str(data), "--rows", "20"])
     rule_list.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("1500 rows")
     assert [line[:21].strip() for line in lines[3:]] == list(rule_list.PAPER) * 2
     for line in lines[3:]:
         certified, precision, *_ = map(float, line[37:].replace("(", " ").split()[:2])
-        assert certified >= 80
+        assert certified >= 70
         assert precision > 95
 
 
-def test_figures_of_a_model_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_of_a_model_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adult, "N_TRAIN", 900)
     task = adult.prepare(adults(tmp_path / "adult.data", 1500))
     married = task.columns.index("marital-status")
@@ -60,3 +61,16 @@ def test_figures_of_a_model_that_is_known(tmp_path: Path, monkeypatch: pytest.Mo
     assert found.coverage == pytest.approx(0.5, abs=0.05)
     assert (found.whole.n_rules, found.whole.n_rows, found.whole.coverage, found.whole.fidelity) == (2, 300, 1.0, 1.0)
     assert 0.98 < found.whole.coverage_interval[0] < 0.99
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's /proc")
+def test_a_line_about_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adult, "N_TRAIN", 900)
+    task = adult.prepare(adults(tmp_path / "adult.data", 1500))
+    found = evaluate_adult.measured(task, "conditional", 50)
+    assert (found.n, found.summary["n"], found.summary["n_failed"]) == (50, 50, 0)
+    assert 10 < found.before <= found.peak
+    words = evaluate_adult.line("conditional", found).split()
+    assert words[:2] == ["conditional", "50"]
+    assert float(words[3]) == pytest.approx(50 / found.seconds, abs=1)
+    assert float(words[6]) == pytest.approx(found.summary["found"], abs=0.001)
