@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,15 @@ from torch import Tensor
 
 from tests.datasets.inputs import COLUMNS, VARYING, brightness, of_images, of_rows, pixels, rich, rows_of_table
 from tests.test_docs import DOCS, code_of
-from torch_anchors import AnchorImage, AnchorTabular, ArgumentError, PredictorCallError, TabularSampler, evaluate
+from torch_anchors import (
+    AnchorImage,
+    AnchorsWarning,
+    AnchorTabular,
+    ArgumentError,
+    PredictorCallError,
+    TabularSampler,
+    evaluate,
+)
 from torch_anchors.datasets.fields import schema
 from torch_anchors.integrations.ray import Columns, Explaining, Work, explain
 
@@ -243,6 +252,16 @@ def test_what_an_actor_complains_of_is_the_end_of_rays_error(ray: Any) -> None:
         explain(dataset, partial(of_images, seed=None)).materialize()
     with pytest.raises(ray.exceptions.RayError, match="ids must name a column; got 'key'"):
         explain(dataset, of_images, ids="key").materialize()
+
+
+@slow
+def test_actors_that_leave_no_processor_for_reading_are_told_of(ray: Any) -> None:
+    with pytest.warns(AnchorsWarning, match=r"The actors take all 3 processors that Ray has, .*\(num_cpus=0.5\)"):
+        explain(ray.data.range(3), of_images, concurrency=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AnchorsWarning)
+        explain(ray.data.range(3), of_images, concurrency=3, num_cpus=0.5)
+        explain(ray.data.from_items([1]), of_images, concurrency=3)
 
 
 @slow

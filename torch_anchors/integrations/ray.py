@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from torch_anchors.datasets.reading import distinct, read_ahead
 from torch_anchors.datasets.row_maker import RowMaker
 from torch_anchors.datasets.sources import Source
 from torch_anchors.datasets.table_rows import TableRows
-from torch_anchors.errors import ArgumentError
+from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import Explainer
 from torch_anchors.tables.anchor_tabular import AnchorTabular
 from torch_anchors.words import LabelNames
@@ -39,8 +40,8 @@ def explain(
     transform: Callable[[Any], Any] | None = None,
     label_names: LabelNames = None,
     concurrency: int | tuple[int, int] = 1,
-    num_cpus: float = 1,
-    num_gpus: float = 0,
+    num_cpus: float | int = 1,
+    num_gpus: float | int = 0,
     batch_size: int = BATCH_SIZE,
     **settings: Any,
 ) -> ray.data.Dataset:
@@ -87,6 +88,7 @@ def explain(
         if not is_number(value) or value < 0:
             raise ArgumentError(f"{name} must be a number of at least 0, got {said(value)}.")
     fewest, most = _ends(concurrency)
+    _warn_of_no_room(dataset, fewest * num_cpus)
     work = Work(make_explainer, Columns(ids, target, instances), transform, label_names, settings)
     return dataset.map_batches(
         Explaining,
@@ -107,6 +109,19 @@ def _ends(concurrency: Any) -> tuple[int, int]:
             f"concurrency must be a number of actors of at least 1, or (fewest, most), got {said(concurrency)}."
         )
     return int(ends[0]), int(ends[1])
+
+
+def _warn_of_no_room(dataset: ray.data.Dataset, n_cpus: float | int) -> None:
+    """Tells of actors that take all processors, so that none is left for what comes before them."""
+    ray, ray_dataset = import_extra("ray", "ray"), import_extra("ray.data.dataset", "ray")
+    total = ray.cluster_resources().get("CPU", 0)
+    if n_cpus >= total and not isinstance(dataset, ray_dataset.MaterializedDataset):
+        warnings.warn(
+            f"The actors take all {total:g} processors that Ray has, and leave none for reading the data set; Ray may "
+            "wait for ever. Have fewer of them (concurrency), or keep less of a processor for each (num_cpus=0.5).",
+            AnchorsWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True, slots=True)
