@@ -15,10 +15,14 @@ from sklearn.datasets import load_iris
 import torch_anchors
 from tests.datasets.inputs import of_images, of_rows, pixels, rows_of_table
 from tests.datasets.rules import COOK, NURSE, VET, above, explanation_of, random_table, table, up_to
+from torch_anchors.datasets.evaluate import evaluate
+from torch_anchors.datasets.found_rule import FoundRule
+from torch_anchors.datasets.pick import pick
 from torch_anchors.datasets.rule_list import RuleList
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Status
 from torch_anchors.tables.anchor_tabular import AnchorTabular
+from torch_anchors.tables.explanation import TabularExplanation
 
 OLD_COOKS, COOKS, NURSES = (
     explanation_of(COOK, above(50), label=0),
@@ -28,36 +32,40 @@ OLD_COOKS, COOKS, NURSES = (
 ROWS = table((55, 0), (45, 0), (30, 1), (30, 2), (60, 1))
 
 
+def rules_of(*explanations: TabularExplanation) -> tuple[FoundRule, ...]:
+    return tuple(map(FoundRule.of, explanations))
+
+
 # ------------------------------------------------------------------------------------------------- predicting
 
 
 def test_the_first_rule_that_holds_says_the_label() -> None:
-    rules = RuleList([OLD_COOKS, COOKS, NURSES])
+    rules = RuleList.in_order([OLD_COOKS, COOKS, NURSES])
     assert rules.which(ROWS).tolist() == [0, 1, 2, -1, 2]
     assert rules.predict(ROWS).tolist() == [0, 1, 2, -1, 2]
-    assert RuleList([COOKS, OLD_COOKS]).predict(ROWS).tolist() == [1, 1, -1, -1, -1]
+    assert RuleList.in_order([COOKS, OLD_COOKS]).predict(ROWS).tolist() == [1, 1, -1, -1, -1]
     assert rules.predict(ROWS).dtype == np.int64
 
 
 def test_what_is_said_elsewhere() -> None:
-    rules = RuleList([COOKS, NURSES])
+    rules = RuleList.in_order([COOKS, NURSES])
     assert rules.predict(ROWS, otherwise=7).tolist() == [1, 1, 2, 7, 2]
     assert rules.predict(ROWS, otherwise=None).tolist() == [1, 1, 2, None, 2]
     assert rules.predict(ROWS, otherwise="ask").tolist() == [1, 1, 2, "ask", 2]
-    assert RuleList([COOKS, explanation_of(label=0)]).predict(ROWS).tolist() == [1, 1, 0, 0, 0]
+    assert RuleList.in_order([COOKS, explanation_of(label=0)]).predict(ROWS).tolist() == [1, 1, 0, 0, 0]
 
 
 def test_labels_may_be_class_names() -> None:
-    rules = RuleList([explanation_of(COOK, label="rich"), explanation_of(label="poor")])
+    rules = RuleList.in_order([explanation_of(COOK, label="rich"), explanation_of(label="poor")])
     assert rules.predict(ROWS).tolist() == ["rich", "rich", "poor", "poor", "poor"]
-    assert RuleList(rules.explanations[:1]).predict(ROWS).tolist() == ["rich", "rich", -1, -1, -1]
+    assert RuleList(rules.rules[:1]).predict(ROWS).tolist() == ["rich", "rich", -1, -1, -1]
     labels = np.array(["rich", "poor", "poor", "rich", "poor"])
     assert [own.n_agreeing for own in rules.assess(ROWS, labels).prefixes] == [1, 3]
     assert rules.first(1).assess(ROWS, list(labels)).prefixes[0].n_agreeing == 1
 
 
 def test_tables_of_any_kind() -> None:
-    rules = RuleList([OLD_COOKS, COOKS, NURSES])
+    rules = RuleList.in_order([OLD_COOKS, COOKS, NURSES])
     frame = pd.DataFrame({"job": np.array(["cook", "nurse", "vet"])[ROWS[:, 1].astype(int)], "age": ROWS[:, 0]})
     for given in (frame, torch.as_tensor(ROWS), ROWS.tolist()):
         assert rules.which(given).tolist() == [0, 1, 2, -1, 2]
@@ -73,34 +81,34 @@ def test_the_rules_that_add_the_most_rows_come_first() -> None:
     old, young = explanation_of(above(30)), explanation_of(up_to(30), label=0)
     narrow = explanation_of(above(50), NURSE)
     rules = RuleList.from_explanations([narrow, young, old, old], rows, labels=labels)
-    assert rules.explanations == (old, young)
+    assert rules.rules == rules_of(old, young)
     assert (rules.predict(rows) == labels).all()
-    assert RuleList.from_explanations([narrow, young, old], rows, k=1, labels=labels).explanations == (old,)
+    assert RuleList.from_explanations([narrow, young, old], rows, k=1, labels=labels).rules == rules_of(old)
 
 
 def test_the_list_agrees_with_the_model_on_the_share_that_was_asked_for() -> None:
     """Cooks have label 1 but for the old ones; the rule for all cooks may come after that for old ones only."""
     rows = random_table(400)
     labels = np.where((rows[:, 1] == 0) & (rows[:, 0] <= 50), 1, 0)
-    chosen = RuleList.from_explanations([COOKS, OLD_COOKS], rows, labels=labels).explanations
-    assert chosen == (OLD_COOKS, COOKS)
+    chosen = RuleList.from_explanations([COOKS, OLD_COOKS], rows, labels=labels).rules
+    assert chosen == rules_of(OLD_COOKS, COOKS)
     assert COOKS.precision_on(rows, labels) < COOKS.threshold
     lenient = explanation_of(COOK, label=1, threshold=0.7)
-    assert RuleList.from_explanations([lenient, OLD_COOKS], rows, labels=labels).explanations == (lenient,)
+    assert RuleList.from_explanations([lenient, OLD_COOKS], rows, labels=labels).rules == rules_of(lenient)
     share = COOKS.precision_on(rows, labels)
     for fidelity, expected in ((share, (COOKS,)), (share + 1e-9, (OLD_COOKS, COOKS))):
         chosen = RuleList.from_explanations([COOKS, OLD_COOKS], rows, labels=labels, fidelity=fidelity)
-        assert chosen.explanations == expected
+        assert chosen.rules == rules_of(*expected)
 
 
 def test_labels_may_be_a_function_and_the_model_is_asked_without() -> None:
     rows = random_table(50)
     asked = explanation_of(COOK, predict=lambda X: np.ones(len(X), dtype=np.int64))
-    assert RuleList.from_explanations([asked], rows).explanations == (asked,)
-    assert RuleList.from_explanations([COOKS], rows, labels=lambda X: np.ones(len(X))).explanations == (COOKS,)
+    assert RuleList.from_explanations([asked], rows).rules == rules_of(asked)
+    assert RuleList.from_explanations([COOKS], rows, labels=lambda X: np.ones(len(X))).rules == rules_of(COOKS)
     with pytest.raises(ArgumentError, match="have no model to ask"):
         RuleList.from_explanations([COOKS], rows)
-    with pytest.raises(ArgumentError, match=r"at least 0\.95 of .*; of 1 different rule none does\. Lower fidelity"):
+    with pytest.raises(ArgumentError, match=r"of 1 different rule none agrees .* at least 0\.95 .* Or are labels not"):
         RuleList.from_explanations([COOKS], rows, labels=np.zeros(50, dtype=int))
 
 
@@ -119,10 +127,25 @@ def test_from_explanations_to_an_assessment(sampling: str, tmp_path: Path) -> No
     assert whole.fidelity > 0.85
     for number, one in enumerate(explanations):
         one.save(tmp_path / f"{number}.json")
+    found_by_coverage = RuleList.in_order(pick(explanations, chosen_on, 4))
+    assert found_by_coverage.assess(kept_back).prefixes[-1].coverage >= whole.coverage - 0.05
     loaded = [torch_anchors.load(tmp_path / f"{number}.json") for number in range(60)]
     again = RuleList.from_explanations(loaded, chosen_on, k=4, labels=explainer.predict)
     assert again.words == rules.words
     assert again.assess(kept_back, explainer.predict(kept_back)).to_dict() == found.to_dict()
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_what_evaluate_has_written_gives_the_same_list(sampling: str, tmp_path: Path) -> None:
+    explainer, explained = of_rows(sampling=sampling), rows_of_table(60)
+    chosen_on, kept_back = rows_of_table(400, seed=2), rows_of_table(400, seed=3)
+    ids = [f"{number:02d}" for number in range(60)]
+    evaluation = evaluate(explainer, explained, tmp_path, ids=ids, part_size=7, threshold=0.9, progress=False)
+    rules = RuleList.from_evaluation(evaluation, explainer, chosen_on, k=4)
+    expected = RuleList.from_explanations(explainer.explain_batch(explained, threshold=0.9), chosen_on, k=4)
+    assert rules.to_dict() == expected.to_dict()
+    assert rules.assess(kept_back).to_dict() == expected.assess(kept_back).to_dict()
+    assert RuleList.from_evaluation(evaluation, explainer, chosen_on, 1, fidelity=0.0).words == rules.first(1).words
 
 
 def test_a_model_of_names() -> None:
@@ -144,7 +167,7 @@ def test_a_model_of_names() -> None:
 
 
 def test_every_prefix_is_assessed_as_if_it_were_the_list() -> None:
-    rules = RuleList([OLD_COOKS, COOKS, NURSES])
+    rules = RuleList.in_order([OLD_COOKS, COOKS, NURSES])
     rows = random_table(200)
     labels = np.random.default_rng(1).integers(0, 3, 200)
     for n, prefix in enumerate(rules.assess(rows, labels, delta=0.1).prefixes, 1):
@@ -157,7 +180,7 @@ def test_every_prefix_is_assessed_as_if_it_were_the_list() -> None:
 
 def test_rows_without_an_answer_agree_with_nothing() -> None:
     """-1 is a label like any other, and also what the list says where it says nothing."""
-    rules = RuleList([explanation_of(COOK, label=-1)])
+    rules = RuleList.in_order([explanation_of(COOK, label=-1)])
     (found,) = rules.assess(ROWS, np.full(5, -1)).prefixes
     assert (found.n_covered, found.n_agreeing) == (2, 2)
 
@@ -171,14 +194,14 @@ def test_rows_that_the_list_was_chosen_on_are_refused() -> None:
     with pytest.raises(ArgumentError, match="got those it was chosen on"):
         rules.first(1).assess(rows, labels)
     assert rules.assess(rows[:99], labels[:99]).prefixes[0].n_agreeing > 0
-    assert RuleList(rules.explanations).assess(rows, labels).prefixes[0].n_agreeing > 0
+    assert RuleList(rules.rules).assess(rows, labels).prefixes[0].n_agreeing > 0
 
 
 # ------------------------------------------------------------------------------------------------------ words
 
 
 def test_words_and_pages() -> None:
-    rules = RuleList([OLD_COOKS, explanation_of(VET, label="a<b"), explanation_of(label="poor")])
+    rules = RuleList.in_order([OLD_COOKS, explanation_of(VET, label="a<b"), explanation_of(label="poor")])
     assert str(rules).split("\n") == [
         "1. where age > 50.00 and job = cook: label 0",
         "2. where job = vet: a<b",
@@ -193,7 +216,7 @@ def test_words_and_pages() -> None:
 
 
 def test_plain_values_and_pickles() -> None:
-    rules = RuleList([explanation_of(above(30.5), COOK, label="rich"), NURSES])
+    rules = RuleList.in_order([explanation_of(above(30.5), COOK, label="rich"), NURSES])
     found = json.loads(json.dumps(rules.to_dict()))["rules"]
     assert found[0] == {
         "conditions": ["age > 30.50", "job = cook"],
@@ -218,9 +241,9 @@ def test_plain_values_and_pickles() -> None:
 def test_errors_say_what_was_expected() -> None:
     rows, labels = random_table(10), np.ones(10)
     with pytest.raises(ArgumentError, match="explanations must be at least one, got none"):
-        RuleList([])
+        RuleList.in_order([])
     with pytest.raises(ArgumentError, match="number 1 has the status 'no anchor reached the threshold'"):
-        RuleList([COOKS, explanation_of(status=Status.NOT_FOUND)])
+        RuleList.in_order([COOKS, explanation_of(status=Status.NOT_FOUND)])
     with pytest.raises(ArgumentError, match="got ImageExplanation as number 0"):
         RuleList.from_explanations([of_images().explain(pixels(0))], rows)
     with pytest.raises(ArgumentError, match="k must be a whole number of at least 1, got 0"):
@@ -230,8 +253,8 @@ def test_errors_say_what_was_expected() -> None:
     with pytest.raises(ArgumentError, match=r"one for each of the 10 rows of X, got the shape \(9,\)"):
         RuleList.from_explanations([COOKS], rows, labels=labels[1:])
     with pytest.raises(ArgumentError, match="X must be a table of at least one row, got none"):
-        RuleList([COOKS]).assess(rows[:0], [])
+        RuleList.in_order([COOKS]).assess(rows[:0], [])
     with pytest.raises(ArgumentError, match=r"delta must be a probability in \(0, 1\), got 1"):
-        RuleList([COOKS]).assess(rows, labels, delta=1)
+        RuleList.in_order([COOKS]).assess(rows, labels, delta=1)
     with pytest.raises(ArgumentError, match=r"n must be a whole number of at least 1 and at most 1, got 2"):
-        RuleList([COOKS]).first(2)
+        RuleList.in_order([COOKS]).first(2)

@@ -564,6 +564,8 @@ def test_errors_say_what_to_do():
         AnchorTabular(len, NAMES).add_names_to_exp({"predicates": [], "instance": ROWS[0]})
     with pytest.raises(NotFittedError, match="Call fit"):
         AnchorTabular(len, NAMES).predict(ROWS)
+    with pytest.raises(NotFittedError, match="Call fit"):
+        AnchorTabular(len, NAMES).schema  # noqa: B018
     assert AnchorTabular(len, NAMES).samplers == []
     made = explainer()
     with pytest.raises(ArgumentError, match="X must be one row, got 2"):

@@ -1,8 +1,8 @@
-"""Explanations of a table's rows whose rules differ, and the rows of a table on which each of these rules holds."""
+"""Rules that differ, and the rows of a table on which each of them holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from torch_anchors._checks import said
 from torch_anchors._shapes import Bool
+from torch_anchors.datasets.found_rule import FoundRule
 from torch_anchors.errors import ArgumentError
 from torch_anchors.explanation import Explanation
 from torch_anchors.tables import bitsets
@@ -23,38 +24,31 @@ _TOGETHER = 256  # rules that are packed at once
 
 
 class DistinctRules:
-    """The different rules of some explanations that reach their threshold, and where each of them holds.
+    """The different ones of some rules, and where each of them holds.
 
-    Rules of the same conditions and the same label are one, that of the first explanation that has it. Explanations
-    without `success` are left out, as their rules promise nothing.
+    Rules of the same conditions and the same label are one, the first of them.
 
     Args:
-        explanations: of rows of a table.
+        rules: at least one.
         X: any table that the explainer takes, with at least one row.
 
     Attributes:
-        explanations: the first of each rule, in their order.
+        numbers: places in `rules` of the different ones, in ascending order.
+        rules: these.
         n_rows: of `X`.
-        holds: the rows of `X` on which each rule holds, as bit sets (rules, words).
+        holds: the rows of `X` on which each of these holds, as bit sets (rules, words).
 
     Raises:
-        ArgumentError: explanations of something else, or none that reaches its threshold; a table without rows, or with
-            other columns.
+        ArgumentError: a table without rows, or with other columns.
     """
 
-    def __init__(self, explanations: Iterable[Explanation], X: Any) -> None:
-        given = of_rows(explanations)
-        first: dict[Any, TabularExplanation] = {}
-        for explanation in given:
-            if explanation.success:
-                first.setdefault(_key(explanation), explanation)
-        if not first:
-            raise ArgumentError(
-                f"explanations must have some that reach their threshold (success); of {len(given):,} none does. "
-                "Explain more rows, or ask for a lower threshold."
-            )
-        self.explanations = tuple(first.values())
-        masks, packed = holding(self.explanations, X), []
+    def __init__(self, rules: Sequence[FoundRule], X: Any) -> None:
+        first: dict[Any, int] = {}
+        for number, rule in enumerate(rules):
+            first.setdefault(rule.key, number)
+        self.numbers = list(first.values())
+        self.rules = [rules[number] for number in self.numbers]
+        masks, packed = holding(self.rules, X), []
         while some := list(islice(masks, _TOGETHER)):
             self.n_rows = len(some[0])
             packed.append(bitsets.pack(torch.from_numpy(np.stack(some))))
@@ -63,11 +57,36 @@ class DistinctRules:
             raise ArgumentError("X must be a table of at least one row, got none.")
 
 
+def holding(rules: Iterable[FoundRule], X: Any) -> Iterator[Bool[np.ndarray, " rows"]]:
+    """For each rule, on which rows of a table it holds; the table is encoded once."""
+
+    @cache
+    def encoded(schema: TableSchema) -> NDArray[np.float64]:
+        return schema.encode(X)
+
+    return (one.rule.holds(encoded(one.rule.schema)) for one in rules)
+
+
+def successful(explanations: Iterable[Explanation]) -> list[TabularExplanation]:
+    """Those explanations that reach their threshold, at least one; all must be about rows of a table.
+
+    Raises:
+        ArgumentError: they are not, and the message says why pictures have no part in this; or none reaches it.
+    """
+    found = of_rows(explanations)
+    if not any(one.success for one in found):
+        raise ArgumentError(
+            f"explanations must have some that reach their threshold (success); of {len(found):,} none does. "
+            "Explain more rows, or ask for a lower threshold."
+        )
+    return [one for one in found if one.success]
+
+
 def of_rows(explanations: Iterable[Explanation]) -> list[TabularExplanation]:
     """The explanations, all of which must be about rows of a table.
 
     Raises:
-        ArgumentError: they are not; the message says why pictures have no part in this.
+        ArgumentError: they are not.
     """
     if not isinstance(explanations, Iterable):
         raise ArgumentError(f"explanations must be a list of explanations of rows, got {said(explanations)}.")
@@ -81,19 +100,3 @@ def of_rows(explanations: Iterable[Explanation]) -> list[TabularExplanation]:
             )
         found.append(one)
     return found
-
-
-def holding(explanations: Iterable[TabularExplanation], X: Any) -> Iterator[Bool[np.ndarray, " rows"]]:
-    """For each explanation, on which rows of a table its rule holds; the table is encoded once."""
-
-    @cache
-    def encoded(schema: TableSchema) -> NDArray[np.float64]:
-        return schema.encode(X)
-
-    return (one.rule.holds(encoded(one.rule.schema)) for one in explanations)
-
-
-def _key(explanation: TabularExplanation) -> tuple[Any, ...]:
-    """What two explanations of the same rule have in common."""
-    conditions = frozenset((one.column, one.operator, one.code) for one in explanation.predicates)
-    return explanation.rule.schema, conditions, explanation.label

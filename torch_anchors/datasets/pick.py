@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch_anchors._checks import MOST, whole
-from torch_anchors.datasets.distinct import DistinctRules
+from torch_anchors.datasets.distinct import DistinctRules, successful
+from torch_anchors.datasets.found_rule import FoundRule
 from torch_anchors.datasets.greedy import chosen_greedily
 from torch_anchors.explanation import Explanation
 from torch_anchors.tables.explanation import TabularExplanation
@@ -37,6 +38,7 @@ def pick(explanations: Iterable[Explanation], X: Any, k: int = 10) -> list[Tabul
         ...     print(explanation)
     """
     whole("k", k, least=1, most=MOST)
-    rules = DistinctRules(explanations, X)
+    found = successful(explanations)
+    rules = DistinctRules([FoundRule.of(one) for one in found], X)
     chosen = chosen_greedily(rules.holds, rules.holds, k)
-    return [rules.explanations[i] for i in chosen]
+    return [found[rules.numbers[i]] for i in chosen]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,34 +11,33 @@ import torch
 from torch_anchors._checks import MOST, between, is_whole, whole
 from torch_anchors._shapes import Int, Shaped
 from torch_anchors.datasets.assessment import Assessment, html_of
-from torch_anchors.datasets.distinct import DistinctRules, holding, of_rows
+from torch_anchors.datasets.distinct import DistinctRules, holding, of_rows, successful
+from torch_anchors.datasets.evaluated_rules import evaluated_rules
+from torch_anchors.datasets.evaluation import Evaluation
+from torch_anchors.datasets.found_rule import FoundRule
 from torch_anchors.datasets.greedy import chosen_greedily
 from torch_anchors.datasets.model_labels import Labels, model_labels
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.errors import ArgumentError
-from torch_anchors.explanation import Explanation, plain
+from torch_anchors.explanation import Explanation
 from torch_anchors.tables import bitsets
+from torch_anchors.tables.anchor_tabular import AnchorTabular
 from torch_anchors.tables.explanation import TabularExplanation
 from torch_anchors.words import at_least, plural
 
+Predict = Callable[[Any], Any] | None
+
 
 class RuleList:
-    """Rules of explanations in an order: the first one that holds on a row says its label; where none does, nobody.
+    """Rules in an order: the first one that holds on a row says its label; where none does, the list says nothing.
 
     Such a list is a *decision list* (Rivest, Machine Learning 2, 1987) that may abstain. It describes a model on a
     whole table in a few lines, and `assess` says how well. Rules that each reach their threshold need not reach it as a
-    list, because a rule answers only for rows that no rule before it holds on; `from_explanations` looks at the list
-    when it chooses.
-
-    Args:
-        explanations: of rows of a table, at least one, in the order of the list. All must reach their threshold
-            (`success`).
+    list, because a rule answers only for rows that no rule before it holds on; `from_explanations` and
+    `from_evaluation` look at the list when they choose, and `in_order` takes what it is given.
 
     Attributes:
-        explanations: those that the rules are of.
-
-    Raises:
-        ArgumentError: explanations of something else, none, or one that does not reach its threshold.
+        rules: in their order, at least one.
 
     Example:
         >>> rules = RuleList.from_explanations(explanations, rows, k=5)  # doctest: +SKIP
@@ -46,7 +45,21 @@ class RuleList:
         >>> print(rules.assess(held_out_rows))  # doctest: +SKIP
     """
 
-    def __init__(self, explanations: Iterable[Explanation]) -> None:
+    def __init__(self, rules: Iterable[FoundRule], *, predict: Predict = None, chosen_on: str | None = None) -> None:
+        self.rules = tuple(rules)
+        self._predict = predict
+        self._chosen_on = chosen_on
+
+    @classmethod
+    def in_order(cls, explanations: Iterable[Explanation]) -> RuleList:
+        """The list of the rules of these explanations, in their order.
+
+        Args:
+            explanations: of rows of a table, at least one. All must reach their threshold (`success`).
+
+        Raises:
+            ArgumentError: explanations of something else, none, or one that does not reach its threshold.
+        """
         found = of_rows(explanations)
         if not found:
             raise ArgumentError("explanations must be at least one, got none.")
@@ -56,8 +69,7 @@ class RuleList:
                     f"explanations must reach their threshold (success); number {number} has the status "
                     f"{one.status.value!r}. Leave it out."
                 )
-        self.explanations = tuple(found)
-        self._chosen_on: str | None = None
+        return cls(map(FoundRule.of, found), predict=_model_of(found))
 
     @classmethod
     def from_explanations(
@@ -81,37 +93,66 @@ class RuleList:
             k: most rules, at least 1. There are fewer when no other adds a row.
             labels: the model's labels of all rows of `X`, or a function of `X` that returns them; None to ask the
                 model.
-            fidelity: in [0, 1]; None for the lowest threshold of the explanations. A higher one gives a list that
-                covers less and is right more often.
+            fidelity: in [0, 1]; None for the lowest threshold of the rules. A higher one gives a list that covers less
+                and is right more often.
 
         Raises:
             ArgumentError: explanations of something else, or none that reaches its threshold; a table without rows, or
                 with other columns; labels that do not fit; or no rule that agrees with the model so often.
         """
+        found = successful(explanations)
+        return cls._chosen([FoundRule.of(one) for one in found], X, k, labels, fidelity, _model_of(found))
+
+    @classmethod
+    def from_evaluation(
+        cls,
+        evaluation: Evaluation,
+        explainer: AnchorTabular,
+        X: Any,
+        k: int = 10,
+        *,
+        labels: Labels = None,
+        fidelity: float | None = None,
+    ) -> RuleList:
+        """The same of what `evaluate` has written about a table.
+
+        Args:
+            evaluation: of the rows that were explained so far.
+            explainer: by which they were explained, which knows the columns and has the model to ask.
+            X, k, labels, fidelity: as for `from_explanations`.
+
+        Raises:
+            ArgumentError: the evaluation is by another explainer; or as `from_explanations`.
+            ImportError: pyarrow is not installed.
+        """
+        found = evaluated_rules(evaluation, explainer)
+        return cls._chosen(found, X, k, labels, fidelity, explainer.predict)
+
+    @classmethod
+    def _chosen(
+        cls, found: Sequence[FoundRule], X: Any, k: int, labels: Labels, fidelity: float | None, predict: Predict
+    ) -> RuleList:
         whole("k", k, least=1, most=MOST)
         if fidelity is not None:
             between("fidelity", fidelity, "None or a share", closed="both")
-        rules = DistinctRules(explanations, X)
-        own = rules.explanations
-        answers = model_labels(labels, X, rules.n_rows, own)
-        known = sorted({one.label for one in own}, key=str)
+        distinct = DistinctRules(found, X)
+        rules = distinct.rules
+        answers = model_labels(labels, X, distinct.n_rows, predict=predict, named=isinstance(rules[0].label, str))
+        known = sorted({one.label for one in rules}, key=str)
         agreeing = bitsets.pack(torch.from_numpy(np.stack([answers == label for label in known])))
-        hits = rules.holds & agreeing[[known.index(one.label) for one in own]]
-        least = min(one.threshold for one in own) if fidelity is None else fidelity
-        chosen = chosen_greedily(rules.holds, hits, k, least)
+        hits = distinct.holds & agreeing[[known.index(one.label) for one in rules]]
+        least = min(one.threshold for one in rules) if fidelity is None else fidelity
+        chosen = chosen_greedily(distinct.holds, hits, k, least)
         if not chosen:
             raise ArgumentError(
-                f"explanations must have a rule that agrees with the model on a share of at least {least:g} of the "
-                f"rows of X where it holds; of {plural(len(own), 'different rule')} none does. Lower fidelity, or see "
-                "whether labels are those of the explained model."
+                f"fidelity must be lower: of {plural(len(rules), 'different rule')} none agrees with the model on at "
+                f"least {least:g} of the rows of X where it holds. Or are labels not those of the explained model?"
             )
-        made = cls([own[i] for i in chosen])
-        made._chosen_on = _digest(own[0], X)
-        return made
+        return cls([rules[i] for i in chosen], predict=predict, chosen_on=_digest(rules[0], X))
 
     def which(self, X: Any) -> Int[np.ndarray, " rows"]:
         """For each row of a table the number, from 0, of the first rule that holds; -1 where none does."""
-        masks = list(holding(self.explanations, X))
+        masks = list(holding(self.rules, X))
         first = np.full(len(masks[0]), -1, dtype=np.int64)
         for number, mask in reversed(list(enumerate(masks))):
             first[mask] = number
@@ -125,7 +166,7 @@ class RuleList:
             otherwise: what rows get on which no rule holds.
 
         Returns:
-            Labels as the explanations have them: int64, or objects where some are class names or `otherwise` is no
+            Labels as the explainer has them: int64, or objects where some are class names or `otherwise` is no
             whole number.
         """
         return self._answers(otherwise)[self.which(X)]  # -1 is the last
@@ -148,39 +189,38 @@ class RuleList:
         which = self.which(X)
         if not len(which):
             raise ArgumentError("X must be a table of at least one row, got none.")
-        if self._chosen_on == _digest(self.explanations[0], X):
+        if self._chosen_on == _digest(self.rules[0], X):
             raise ArgumentError(
                 "X must be rows that had no part in choosing the list, got those it was chosen on, on which it looks "
                 "better than it is. Keep some rows back for assess."
             )
-        answers = model_labels(labels, X, len(which), self.explanations)
+        named = isinstance(self.rules[0].label, str)
+        answers = model_labels(labels, X, len(which), predict=self._predict, named=named)
         return Assessment.of_rows(which, answers == self._answers(None)[which], self.words, delta)
 
     def first(self, n: int) -> RuleList:
         """The list of the first `n` rules, at least 1."""
         whole("n", n, least=1, most=len(self))
-        made = RuleList(self.explanations[:n])
-        made._chosen_on = self._chosen_on
-        return made
+        return RuleList(self.rules[:n], predict=self._predict, chosen_on=self._chosen_on)
 
     @property
     def words(self) -> tuple[str, ...]:
         """Each rule in words, such as "where age > 37.00 and job = nurse: label 1"."""
-        return tuple(f"{_where(one)}: {one.label_words}" for one in self.explanations)
+        return tuple(f"{one.where}: {one.says}" for one in self.rules)
 
     def to_dict(self) -> dict[str, Any]:
         """The list as plain Python values, in its order."""
-        return {"rules": [_plain_rule(one) for one in self.explanations]}
+        return {"rules": [one.to_dict() for one in self.rules]}
 
     def _answers(self, otherwise: Any) -> Shaped[np.ndarray, " answers"]:
         """What each rule says, and last what is said where none holds."""
-        answers: list[Any] = [*(one.label for one in self.explanations), otherwise]
+        answers: list[Any] = [*(one.label for one in self.rules), otherwise]
         found = np.empty(len(answers), dtype=np.int64 if all(map(is_whole, answers)) else object)
         found[:] = answers
         return found
 
     def __len__(self) -> int:
-        return len(self.explanations)
+        return len(self.rules)
 
     def __repr__(self) -> str:
         return f"RuleList({list(self.words)})"
@@ -193,33 +233,22 @@ class RuleList:
     def _repr_html_(self) -> str:
         """The rules as a table, for notebooks and reports."""
         lines = [
-            (str(number), _where(one), one.label_words, at_least(one.precision_interval[0]), f"{one.coverage:.3f}")
-            for number, one in enumerate(self.explanations, 1)
+            (str(number), one.where, one.says, at_least(one.precision_interval[0]), f"{one.coverage:.3f}")
+            for number, one in enumerate(self.rules, 1)
         ]
         head = ["", "the first of these", "says", "precision at least", "coverage"]
         return html_of("Elsewhere the list says nothing.", head, lines)
 
-
-def _where(explanation: TabularExplanation) -> str:
-    return f"where {' and '.join(explanation.anchor)}" if explanation.anchor else "everywhere"
-
-
-def _plain_rule(explanation: TabularExplanation) -> dict[str, Any]:
-    predicates = [{"column": p.name, "operator": p.operator, "value": plain(p.value)} for p in explanation.predicates]
-    return {
-        "conditions": list(explanation.anchor),
-        "predicates": predicates,
-        "label": explanation.label,
-        "label_name": explanation.label_name,
-        "precision": explanation.precision,
-        "precision_interval": list(explanation.precision_interval),
-        "coverage": explanation.coverage,
-        "threshold": explanation.threshold,
-        "delta": explanation.delta,
-        "sampling": explanation.sampling,
-    }
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the model, which may be large and need not be picklable."""
+        return {**self.__dict__, "_predict": None}
 
 
-def _digest(explanation: TabularExplanation, X: Any) -> str:
+def _model_of(explanations: Iterable[TabularExplanation]) -> Predict:
+    """What asks the explained model, where any of its explanations still knows it."""
+    return next((one.predict for one in explanations if one.predict is not None), None)
+
+
+def _digest(rule: FoundRule, X: Any) -> str:
     """Of the rows of a table, by which the same ones are known again."""
-    return digest_of(explanation.rule.schema.encode(X))
+    return digest_of(rule.rule.schema.encode(X))

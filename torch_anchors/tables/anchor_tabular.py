@@ -243,6 +243,15 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         """The explanations of all rows, in their order, each as soon as it is ready, in bounded memory."""
         return self.explain_each(question.rows, question)
 
+    @property
+    def schema(self) -> TableSchema:
+        """The columns of the table, as `fit` found them.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        return self._fitted.schema
+
     def predict(self, X: Any) -> Shaped[np.ndarray, " rows"]:
         """The model's labels of the rows of a table, as explanations have them: numbers, or class names.
 
