@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from runpy import run_path
+from types import ModuleType
 
 import pytest
 
+from torch_anchors.datasets import locks
 from torch_anchors.datasets.locks import locked
 from torch_anchors.errors import ArgumentError
 from torch_anchors.whole_files import CannotWriteError
@@ -55,6 +60,43 @@ def test_another_thread_is_no_exception(tmp_path: Path) -> None:
             pass
     with locked(tmp_path / ".lock", "The folder"):
         pass
+
+
+def test_on_windows_the_owner_can_be_read_and_the_file_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its module for locks, which locks bytes from where the file stands, played by this system's."""
+    locked_bytes: dict[int, int] = {}
+
+    def locking(file: int, mode: int, n: int) -> None:
+        if locked_bytes:
+            raise PermissionError("locked")
+        locked_bytes[file] = os.lseek(file, 0, os.SEEK_CUR)
+
+    unlink = Path.unlink
+
+    def unlink_closed(path: Path, missing_ok: bool = False) -> None:
+        with suppress(OSError):
+            os.fstat(next(iter(locked_bytes)))
+            raise PermissionError("in use")
+        unlink(path, missing_ok)
+
+    windows = ModuleType("msvcrt")
+    vars(windows).update(locking=locking, LK_NBLCK=2)
+    monkeypatch.setitem(sys.modules, "msvcrt", windows)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(Path, "unlink", unlink_closed)
+    there = run_path(locks.__file__)
+    with there["locked"](tmp_path / ".lock", "The folder"):
+        content = (tmp_path / ".lock").read_text()
+        (first,) = locked_bytes.values()
+        assert content.startswith(f"{os.getpid()} on ")
+        assert first >= len(content)
+        there["_held"].clear()  # as another process has none
+        with (
+            pytest.raises(ArgumentError, match=f"by the process {os.getpid()} on "),
+            there["locked"](tmp_path / ".lock", "The folder"),
+        ):
+            pass
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         os.close(file)
+        if sys.platform == "win32":  # where no file that is open can be removed, so that this is safe
+            with suppress(OSError):
+                path.unlink()
 
 
 def _opened_and_locked(path: Path, what: str) -> int:
@@ -68,8 +71,15 @@ def _taken(what: str, owner: str) -> str:
 if sys.platform == "win32":
     import msvcrt
 
+    _FAR = 2**30
+    """Which byte is locked: others may not even read it, and are to read whose lock it is."""
+
     def _lock(file: int) -> None:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        os.lseek(file, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(file, 0, os.SEEK_SET)
 
 else:
     import fcntl
