@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -238,4 +239,28 @@ def test_two_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.Monkey
         assert main([*command, "whole"]) == FOUND
     assert by_id(Evaluation("shared")) == by_id(Evaluation("whole"))
     assert {path.name[:8] for path in Evaluation("shared").parts} == {"part-000", "part-001"}
+    assert Evaluation("shared").complete
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_killed_process_again_and_the_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder(*((250 - i, j, 10) for i in range(20) for j in range(10)))
+    saved_model(Path("redness.pt"))
+    size = ["--input-size", "16", "--mean", "0", "0", "0", "--std", "1", "1", "1"]
+    command = ["evaluate", "in", "--model", "redness.pt", "--trust", *size, *GRID, "--part-size", "10", "--out"]
+    launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launcher += ["--max-restarts", "1", "-m", "torch_anchors"]
+    with subprocess.Popen([*launcher, *command, "shared"], stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(Path("shared").glob("part-001-*")):
+            time.sleep(0.002)
+        os.kill(int(Path("shared/.lock-001").read_text().split()[0]), signal.SIGKILL)
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main([*command, "whole"]) == FOUND
+    assert by_id(Evaluation("shared")) == by_id(Evaluation("whole"))
     assert Evaluation("shared").complete
