@@ -70,7 +70,8 @@ def test_a_line_about_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = evaluate_adult.measured(task, "conditional", 50)
     assert (found.n, found.summary["n"], found.summary["n_failed"]) == (50, 50, 0)
     assert 10 < found.before <= found.peak
+    assert 0 < found.cpu < 100
     words = evaluate_adult.line("conditional", found).split()
     assert words[:2] == ["conditional", "50"]
-    assert float(words[3]) == pytest.approx(50 / found.seconds, abs=1)
-    assert float(words[6]) == pytest.approx(found.summary["found"], abs=0.001)
+    assert float(words[4]) == pytest.approx(50 / found.seconds, abs=1)
+    assert float(words[7]) == pytest.approx(found.summary["found"], abs=0.001)

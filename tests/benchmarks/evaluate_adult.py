@@ -4,7 +4,8 @@
 
 Without --data the table is downloaded by scikit-learn from OpenML. Each number of rows, of those that the network was
 not trained on, is explained in a process of its own with one thread, so that its peak memory (Linux's VmHWM, counted
-from the beginning of `evaluate`) is its own. "model rows" are rows sent to the network for an explanation.
+from the beginning of `evaluate`) is its own. "CPU" are the seconds that the process had a core, of which a shared
+machine gives it fewer than pass; "model rows" are rows sent to the network for an explanation.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ class Outcome:
 
     Args:
         n: rows explained.
-        seconds: that `evaluate` took.
+        seconds, cpu: that `evaluate` took, and that it had a core.
         before, peak: MiB of resident memory when it began, and the most while it ran.
         summary: of the evaluation.
     """
 
     n: int
     seconds: float
+    cpu: float
     before: float
     peak: float
     summary: dict[str, float | int | None]
@@ -47,10 +49,10 @@ def measured(task: Task, sampling: str, n: int) -> Outcome:
     explainer = AnchorTabular(task.network, task.columns, task.categories, seed=0, sampling=sampling).fit(task.train)
     with tempfile.TemporaryDirectory() as folder:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
-        before, started = memory("VmRSS"), time.perf_counter()
+        before, started, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
         evaluation = evaluate(explainer, task.held_out[:n], folder, progress=False)
-        seconds = time.perf_counter() - started
-        return Outcome(n, seconds, before, memory("VmHWM"), evaluation.summary())
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        return Outcome(n, seconds, cpu, before, memory("VmHWM"), evaluation.summary())
 
 
 def memory(what: str) -> float:
@@ -63,8 +65,9 @@ def line(sampling: str, found: Outcome) -> str:
     """One line of the table."""
     known = {name: value or 0 for name, value in found.summary.items()}
     return (
-        f"{sampling:<16}{found.n:>8,}{found.seconds:9.1f}{found.n / found.seconds:10.0f}{found.before:9.0f}"
-        f"{found.peak:8.0f}{known['found']:9.3f}{known['coverage']:10.3f}{known['n_rows'] / found.n:12.1f}"
+        f"{sampling:<16}{found.n:>8,}{found.seconds:9.1f}{found.cpu:7.1f}{found.n / found.seconds:10.0f}"
+        f"{found.before:9.0f}{found.peak:8.0f}"
+        f"{known['found']:9.3f}{known['coverage']:10.3f}{known['n_rows'] / found.n:12.1f}"
     )
 
 
@@ -76,7 +79,7 @@ def main() -> None:
     parser.add_argument("--samplings", nargs="+", choices=samplings, default=samplings, help="which (default: both)")
     arguments = parser.parse_args()
     task = prepare(arguments.data)
-    print(f"{'':<16}{'rows':>8}{'seconds':>9}{'rows/s':>10}{'before':>9}{'peak':>8}", end="")
+    print(f"{'':<16}{'rows':>8}{'seconds':>9}{'CPU':>7}{'rows/s':>10}{'before':>9}{'peak':>8}", end="")
     print(f"{'found':>9}{'coverage':>10}{'model rows':>12}")
     for sampling in arguments.samplings:
         for n in arguments.rows:

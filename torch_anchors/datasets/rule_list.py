@@ -119,7 +119,10 @@ class RuleList:
         Args:
             evaluation: of the rows that were explained so far.
             explainer: by which they were explained, which knows the columns and has the model to ask.
-            X, k, labels, fidelity: as for `from_explanations`.
+            X: the rows to choose by, as for `from_explanations`.
+            k: most rules.
+            labels: the model's labels of `X`; None to ask the explainer.
+            fidelity: share of rows on which the list must agree with the model.
 
         Raises:
             ArgumentError: the evaluation is by another explainer; or as `from_explanations`.
