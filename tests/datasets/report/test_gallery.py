@@ -45,7 +45,7 @@ def test_a_picture_its_anchor_and_the_words(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((2, 4, 3), np.uint8)).save(tmp_path / "a.png")
     names = ["superpixel 1", "superpixel 4"]
     (card,) = made(tmp_path, [row("a.png", "certified", 0, features=[1, 4], names=names, mask=MASK)])
-    assert card.words == "While superpixel 1 and superpixel 4 are shown."
+    assert card.words == "The answer stays while superpixel 1 and superpixel 4 are shown."
     assert card.precision == "at least 0.950"
     assert card.photograph is not None
     assert card.photograph.startswith("data:image/jpeg;base64,")
@@ -67,14 +67,14 @@ def test_photographs_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "names", "words"),
     [
-        ("certified", ["superpixel 1"], "While superpixel 1 is shown."),
-        ("empty", [], "The answer stays the same whatever is hidden."),
-        ("budget", ["superpixel 1"], "Not certified; the best one found. While superpixel 1 is shown."),
+        ("certified", ["superpixel 1"], "The answer stays while superpixel 1 is shown."),
+        ("empty", [], "The answer stays whatever is hidden."),
+        ("budget", ["superpixel 1"], "Not certified; the best one found: while superpixel 1 is shown."),
         ("not found", [], "No anchor was found; the empty one holds whatever is hidden."),
         (
             "exact",
             [f"p{i}" for i in range(20)],
-            f"While {', '.join(f'p{i}' for i in range(12))} and 8 more are shown.",
+            f"The answer stays while {', '.join(f'p{i}' for i in range(12))} and 8 more are shown.",
         ),
     ],
 )
@@ -101,9 +101,9 @@ def test_rules_of_tables(tmp_path: Path) -> None:
     ]
     found = made(tmp_path, rows, is_table=True)
     assert [card.words for card in found] == [
-        "While these hold:",
-        "The answer stays the same whatever the values of the columns are.",
-        "While these hold:",
+        "The answer stays while these hold:",
+        "The answer stays whatever the values of the columns are.",
+        "The answer stays while these hold:",
         "torn",
     ]
     assert found[0].rule == ("age > 3", "job = <b>")

@@ -91,7 +91,7 @@ def test_a_run_over_rows(tmp_path: Path) -> None:
     assert "20 are left out" in page.text
     assert len(page.named("article")) == 10
     assert not page.named("img")
-    assert re.search(r"While these hold: .*(age|pay) (<=|>) -?[\d.]+", page.text)
+    assert re.search(r"while these hold: .*(age|pay) (<=|>) -?[\d.]+", page.text)
 
 
 def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
@@ -100,6 +100,14 @@ def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
     unknown = folder_of(tmp_path / "stream", rows[:3])
     assert "3 images were explained so far; how many there are was not known" in written(unknown).text
     assert "0 of 5 images" in written(folder_of(tmp_path / "begun", [], 5)).text
+
+
+@pytest.mark.parametrize(("true_label", "said"), [("thing", True), ("cat", False), ("dog", False)])
+def test_labels_of_another_kind_are_noticed(tmp_path: Path, true_label: str, *, said: bool) -> None:
+    labels = {"label_name": "cat", "true_label": true_label, "features": []}
+    other = row("b", "exact", 1, label_name="dog", true_label="other", features=[])
+    page = written(folder_of(tmp_path, [row("a", "exact", 0, **labels), other]))
+    assert ("say nothing here" in page.text) is said
 
 
 def test_nothing_is_fetched_and_only_the_page_s_own_script_runs(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def _scores(explained: pd.DataFrame) -> Distribution:
     axes.hist(list(drawn.values()), color=[colours[name] for name in drawn], label=list(drawn), **looks)
     axes.set_xlim(0, 1)
     if len(drawn) > 1 or "wrong" in drawn:
-        axes.legend(frameon=False, labelcolor=_INK, fontsize=8, loc="upper left")
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "borderpad": 0}
+        axes.legend(frameon=False, labelcolor=_INK, fontsize=8, **above)
     return Distribution("Score of the explained class", _in_words(_known(explained["score"])), _svg(figure))
 
 

@@ -113,14 +113,14 @@ def _words(row: Mapping[str, Any], *, is_table: bool) -> str:
     names = row["names"] or []
     if not names:
         whatever = "the values of the columns are" if is_table else "is hidden"
-        kept = "The answer stays the same" if row["status"] in FOUND else "No anchor was found; the empty one holds"
+        kept = "The answer stays" if row["status"] in FOUND else "No anchor was found; the empty one holds"
         return f"{kept} whatever {whatever}."
-    best = "" if row["status"] in FOUND else "Not certified; the best one found. "
+    start = "The answer stays while" if row["status"] in FOUND else "Not certified; the best one found: while"
     if is_table:
-        return best + ("While this holds:" if len(names) == 1 else "While these hold:")
+        return f"{start} {'this holds' if len(names) == 1 else 'these hold'}:"
     are = "is" if len(names) == 1 else "are"
     which = listed(names[:_MOST_NAMED] if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], _more(names)])
-    return f"{best}While {which} {are} shown."
+    return f"{start} {which} {are} shown."
 
 
 def _rule(names: list[str]) -> tuple[str, ...]:

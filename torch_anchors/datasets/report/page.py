@@ -18,7 +18,7 @@ from torch_anchors.datasets.report.classes import class_lines
 from torch_anchors.datasets.report.distributions import distributions
 from torch_anchors.datasets.report.gallery import cards, chosen
 from torch_anchors.datasets.report.photographs import photographs_of
-from torch_anchors.datasets.report.results import results_of
+from torch_anchors.datasets.report.results import RIGHT, UNKNOWN, results_of
 from torch_anchors.datasets.report.thumbnails import LONGEST
 from torch_anchors.datasets.run_record import RunRecord
 
@@ -98,12 +98,19 @@ def _summary(folder: Path, record: RunRecord, results: pd.DataFrame) -> dict[str
         "n_inputs": record.n_inputs,
         "promise": _promise(record),
         "statuses": [(status, int(counts[status])) for status in STATUSES if status in counts],
+        "comparable": _is_comparable(results),
         "n_rows": int(results["n_rows"].fillna(0).sum()),
         "seconds": longest,
         "n_processes": len(seconds),
         "a_second": len(results) / longest if longest else None,
         "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
+
+
+def _is_comparable(results: pd.DataFrame) -> bool:
+    """Whether some true label is the name of an answer, so that wrong answers are not merely called otherwise."""
+    known = results[results["right"] != UNKNOWN]
+    return not len(known) or bool(known["true_label"].isin(known["answer"]).any() or (known["right"] == RIGHT).any())
 
 
 def _promise(record: RunRecord) -> str:
