@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from skimage import data
 from torch import nn
 
-from torch_anchors import AnchorImage, AnchorTabular, ArgumentError
+from torch_anchors import AnchorImage, AnchorsWarning, AnchorTabular, ArgumentError
 
 QUARTERS: dict[str, Any] = {"segmentation_fn": "grid", "segmentation_kwargs": {"rows": 2, "cols": 2}, "seed": 0}
 PICTURE = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
@@ -217,3 +219,88 @@ def test_rows_of_a_one_hot_explainer_are_one_hot() -> None:
     assert np.array_equal(found.raw["instance"], rows[rows[:, 0] == 1][0])
     assert found.raw["examples"][0]["covered_true"].shape[1] == 4
     assert explainer.predictor(found.raw["examples"][0]["covered_true"]).all()
+
+
+# ------------------------------------------------------------------------------------------------- images it accepts
+
+
+@pytest.mark.parametrize(
+    ("picture", "n"), [(data.camera(), 7), (data.camera()[..., None] / 255, 7), (data.coffee().astype(np.int64), 8)]
+)
+def test_superpixels_are_as_many_as_the_references(picture: NDArray[Any], n: int) -> None:
+    """alibi 0.9.6 gives 7 and 8 with its defaults."""
+    segments = AnchorImage(Seen()).generate_superpixels(picture)
+    assert np.unique(segments).tolist() == list(range(n))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        PICTURE.astype(np.int64),
+        257 * PICTURE.astype(np.uint16),
+        PICTURE.astype(np.int16) - 128,
+        PICTURE[..., :2],
+        np.dstack([PICTURE, PICTURE[..., 0]]),
+        PICTURE[..., 0] / 255,
+    ],
+)
+@pytest.mark.parametrize("segmentation", ["slic", "quickshift", "felzenszwalb", "grid"])
+def test_whole_numbers_of_any_type_and_up_to_four_channels(image: NDArray[Any], segmentation: str) -> None:
+    model = Seen(-200)
+    found = AnchorImage(model, segmentation_fn=segmentation, seed=0).explain(image)
+    assert {rows.dtype for rows in model.given} == {np.dtype(np.float32)}
+    assert model.given[0].shape[1:] == (image[..., None].shape if image.ndim == 2 else image.shape)
+    assert found.label == 1
+    for example in found.examples:
+        assert (example.image.dtype, example.image.shape) == (image.dtype, image.shape)
+
+
+def test_one_superpixel_is_shown_or_not() -> None:
+    picture = np.full((8, 8, 3), 200, dtype=np.uint8)
+    found = AnchorImage(Seen(100), segmentation_fn=np.full((8, 8), 3), seed=0, fill=0.0).explain(picture)
+    assert (found.n_superpixels, found.features, found.precision) == (1, (0,), 1)
+    assert "That is all of them" in str(found)
+
+
+def test_with_certainty_all_superpixels_beside_the_anchor_are_absent() -> None:
+    def model(images: NDArray[Any]) -> NDArray[Any]:
+        return (images[:, ::4, ::4, 0] > 0).sum((1, 2)) % 4
+
+    picture = np.full((8, 16), 200)
+    eighths: dict[str, Any] = {"segmentation_fn": "grid", "segmentation_kwargs": {"rows": 2, "cols": 4}, "seed": 0}
+    found = AnchorImage(model, fill=0.0, **eighths).explain(picture, p_sample=1.0, label=1, method="beam")
+    assert (len(found.features), found.precision, found.coverage) == (1, 1, 0)
+    assert {model(np.asarray(example.image)[None, ..., None]).item() for example in found.examples if example.hit} == {
+        1
+    }
+
+
+def test_settings_of_a_segmentation_say_nothing_beside_ones_own_and_a_start_label_is_only_a_name() -> None:
+    def halves(image: NDArray[Any]) -> NDArray[Any]:
+        return np.repeat([0.0, 1.0], 10)[None].repeat(16, axis=0)  # whole numbers, as floats
+
+    with pytest.warns(AnchorsWarning, match=r"segmentation_kwargs are for the built-in .*functools\.partial"):
+        explainer = AnchorImage(Seen(), segmentation_fn=halves, segmentation_kwargs={"n_segments": 9})
+    assert explainer.generate_superpixels(PICTURE).max() == 1
+    for start in (0, 1):
+        explainer = AnchorImage(Seen(), segmentation_kwargs={"start_label": start, "n_segments": 5})
+        assert explainer.generate_superpixels(PICTURE).min() == 0
+
+
+# ------------------------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("image", [PICTURE, PICTURE / 255, PICTURE.astype(float), PICTURE / 127.5 - 1, PICTURE * 1])
+def test_the_anchor_and_the_overlay_are_shown_right(image: NDArray[Any]) -> None:
+    """Bytes in 0..255 or floats in 0..1, and the picture not clipped: all its shades are different still."""
+    explainer = AnchorImage(Seen(-9), **QUARTERS)
+    found = explainer.explain(image, label=1)
+    everything = explainer.overlay_mask(image, found.segments, range(4))
+    unit = explainer.overlay_mask(image, found.segments, range(4), scale=(0, 1))
+    whole = dataclasses.replace(found, features=(0, 1, 2, 3)).anchor
+    for picture in (everything, unit, whole):
+        assert (picture.dtype == np.uint8) or (picture.dtype.kind == "f" and picture.min() >= 0 and picture.max() <= 1)
+        assert len(np.unique(picture)) == len(np.unique(image))
+    assert (everything.dtype, everything.max()) == (np.uint8, 255)
+    assert unit.max() == 1
+    assert not explainer.overlay_mask(image, found.segments, []).any()

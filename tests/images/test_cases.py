@@ -164,9 +164,9 @@ def test_images_must_have_the_shape_that_was_given(shape: Any, fits: bool) -> No
             prepared(grey, image_shape=shape)
 
 
-@pytest.mark.parametrize("p_sample", [0.0, 1.0, -0.5, float("nan")])
+@pytest.mark.parametrize("p_sample", [0.0, 1.1, -0.5, float("nan")])
 def test_p_sample_is_checked_before_the_image_is_looked_at(p_sample: float) -> None:
-    with pytest.raises(ArgumentError, match=r"p_sample must be a probability in \(0, 1\)"):
+    with pytest.raises(ArgumentError, match=r"p_sample must be a probability in \(0, 1\]"):
         preparer()(["no image"], p_sample)
 
 
@@ -199,7 +199,7 @@ def test_images_of_one_size_are_segmented_together_and_as_they_would_be_alone(
     given = images(device)
     found = made(given, 0.5)
     assert sorted(calls) == [
-        ((1, 1, 40, 60), device.type),
+        ((1, 3, 40, 60), device.type),
         ((2, 3, 30, 30), device.type),
         ((2, 3, 40, 60), device.type),
     ]

@@ -241,8 +241,8 @@ def test_no_backgrounds_are_refused(images):
 
 
 def test_backgrounds_that_cannot_be_read_are_named(image, segments):
-    with pytest.raises(ArgumentError, match=r"images_background\[0\] must be .*image\[\.\.\., :3\]"):
-        resolve_fill("mean", np.zeros((2, 4, 4, 4)))
+    with pytest.raises(ArgumentError, match=r"images_background\[0\] must be .*\(height, width, 1 to 4\)"):
+        resolve_fill("mean", np.zeros((2, 4, 4, 5)))
     with pytest.raises(ArgumentError, match=r"the 3 channels of the explained image, got 1 in images_background\[1\]"):
         make_fill("mean", [PIXELS[0], PIXELS[1, ..., 0]], image, segments, rng())
 

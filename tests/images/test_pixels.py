@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from torch_anchors.errors import ArgumentError
-from torch_anchors.images.pixels import Layout, copied, hwc, scale_image, to_chw
+from torch_anchors.images.pixels import Layout, as_picture, copied, hwc, scale_image, to_chw
 
 RNG = np.random.default_rng(0)
 UINT8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -28,6 +28,12 @@ READABLE = {
     "grey tensor": torch.from_numpy(FLOAT[..., 0].copy()),
     "PIL RGB": Image.fromarray(UINT8),
     "PIL L": Image.fromarray(UINT8[..., 0]),
+    "RGBA array": np.dstack([UINT8, UINT8[..., 0]]),
+    "two-channel tensor": torch.from_numpy(UINT8).permute(2, 0, 1)[:2],
+    "int64 array": UINT8.astype(np.int64),
+    "uint16 array": 257 * UINT8.astype(np.uint16),
+    "signed tensor": torch.from_numpy(UINT8.astype(np.int16)).permute(2, 0, 1) - 128,
+    "numbers at the end of what is exact": np.array([[2**24, -(2**24)]]),
 }
 
 
@@ -60,7 +66,8 @@ def test_values_keep_their_scale():
 
 @pytest.mark.parametrize("name", READABLE)
 def test_the_layout_tells_whether_pixels_are_bytes(name):
-    assert Layout.of(READABLE[name]).in_bytes is bool(to_chw(READABLE[name]).max() > 1)
+    image = READABLE[name]
+    assert Layout.of(image).in_bytes is (isinstance(image, Image.Image) or str(image.dtype).endswith("uint8"))
 
 
 def test_restoring_uint8_rounds_and_clips():
@@ -93,6 +100,23 @@ def test_a_copy_is_the_same_and_shares_no_memory(name):
     assert (other != 0).any()
 
 
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (UINT8, UINT8),
+        (UINT8.astype(np.int32), UINT8),
+        (FLOAT, FLOAT),
+        (np.array([[-1.0, 0.0, 1.0]]), np.array([[0, 0.5, 1]], dtype=np.float32)),
+        (np.array([[0, 1000]]), np.array([[0, 1]], dtype=np.float32)),
+        (np.full((2, 2), 7.0), np.zeros((2, 2), dtype=np.float32)),
+    ],
+)
+def test_a_picture_is_on_a_scale_that_imshow_takes(image, expected):
+    shown = as_picture(image)
+    assert shown.dtype == expected.dtype
+    assert np.array_equal(shown, expected)
+
+
 def test_a_copy_of_a_tensor_is_on_the_cpu_without_a_gradient(device):
     other = copied(torch.rand(3, 4, 4, device=device, requires_grad=True))
     assert other.device.type == "cpu"
@@ -106,8 +130,8 @@ def test_a_tensor_that_requires_a_gradient_is_detached(device):
 
 
 UNREADABLE = {
-    "RGBA array": (np.zeros((5, 6, 4), np.uint8), r"image\[\.\.\., :3\]"),
-    "RGBA tensor": (torch.zeros(4, 5, 6), r"image\[:3\]"),
+    "five channels": (np.zeros((9, 8, 5), np.uint8), r"\(height, width, 1 to 4\)"),
+    "five channels of a tensor": (torch.zeros(5, 8, 9), r"\(1 to 4, height, width\)"),
     "PIL RGBA": (Image.new("RGBA", (5, 6)), r'image\.convert\("RGB"\)'),
     "PIL palette": (Image.new("P", (5, 6)), r'image\.convert\("RGB"\)'),
     "PIL LA": (Image.new("LA", (5, 6)), r'image\.convert\("RGB"\)'),
@@ -115,13 +139,14 @@ UNREADABLE = {
     "tensor channels last": (torch.zeros(9, 8, 3), r"permute\(2, 0, 1\)"),
     "array batch": (np.zeros((1, 9, 8, 3)), r"image\[0\]"),
     "tensor batch": (torch.zeros(1, 3, 9, 8), r"image\[0\]"),
-    "two channels": (np.zeros((9, 8, 2)), r"got \(9, 8, 2\)"),
     "one dimension": (np.zeros(9), r"got \(9,\)"),
     "empty": (np.zeros((0, 8, 3)), r"got \(0, 8, 3\)"),
     "empty tensor": (torch.zeros(3, 0, 4), r"got \(3, 0, 4\)"),
-    "int64 array": (np.zeros((9, 8), np.int64), r'astype\("uint8"\)'),
+    "large numbers": (np.array([[0, 2**24 + 2]]), r"whole numbers up to 2\*\*24.*got 16777218"),
+    "large negative numbers": (torch.tensor([[0, -(2**25)]]), r"image / image\.max"),
     "bool array": (np.zeros((9, 8), bool), r'astype\("float32"\)'),
-    "int64 tensor": (torch.zeros(3, 9, 8, dtype=torch.int64), r"image\.float\(\)"),
+    "complex array": (np.zeros((9, 8), complex), r'astype\("uint8"\)'),
+    "bool tensor": (torch.zeros(3, 9, 8, dtype=torch.bool), r"image\.float\(\)"),
     "NaN": (np.full((4, 4), np.nan), "NaN or infinity"),
     "infinity": (torch.full((3, 4, 4), torch.inf), "NaN or infinity"),
     "list": ([[0.0, 1.0]], "got list"),
@@ -137,8 +162,8 @@ def test_an_unreadable_image_is_refused_by_name_with_the_remedy(name):
 
 def test_the_layout_and_the_array_refuse_what_the_tensor_refuses():
     for function in (Layout.of, hwc):
-        with pytest.raises(ArgumentError, match=r"image\[\.\.\., :3\]"):
-            function(np.zeros((5, 6, 4), np.uint8))
+        with pytest.raises(ArgumentError, match=r"\(height, width, 1 to 4\)"):
+            function(np.zeros((5, 6, 5), np.uint8))
 
 
 finite = st.floats(-1e6, 1e6, width=32)

@@ -107,10 +107,11 @@ def test_a_callable_gets_the_image_as_it_is(image):
     [
         np.array([[7, 7, 3], [1, 3, 3]], dtype=np.int32),
         np.array([[7, 7, 3], [1, 3, 3]], dtype=np.uint8),
+        np.array([[7, 7, 3], [1, 3, 3]], dtype=np.float32),
         torch.tensor([[7, 7, 3], [1, 3, 3]]),
         [[7, 7, 3], [1, 3, 3]],
     ],
-    ids=["int32", "uint8", "tensor", "list"],
+    ids=["int32", "uint8", "float32", "tensor", "list"],
 )
 def test_ready_labels_are_renumbered_in_their_order(labels):
     image = np.zeros((2, 3, 3))
@@ -122,12 +123,12 @@ def test_ready_labels_are_renumbered_in_their_order(labels):
     ("labels", "message"),
     [
         (np.zeros((3, 2), int), r"shape \(2, 3\), got int64 of shape \(3, 2\)"),
-        (np.zeros((2, 3)), "whole numbers .* got float64"),
+        (np.full((2, 3), 0.5), "whole numbers .* got float64"),
+        (np.full((2, 3), np.inf), "whole numbers .* got float64"),
         (np.eye(2, 3, dtype=bool), "whole numbers .* got bool"),
         (-np.eye(2, 3, dtype=int), "labels >= 0, got -1"),
-        (np.ones((2, 3), int), 'one single from the .*"grid"'),
     ],
-    ids=["shape", "float", "bool", "negative", "one superpixel"],
+    ids=["shape", "float", "infinity", "bool", "negative"],
 )
 @pytest.mark.parametrize("as_callable", [False, True])
 def test_labels_that_are_no_segmentation_are_refused(labels, message, as_callable):
@@ -135,9 +136,28 @@ def test_labels_that_are_no_segmentation_are_refused(labels, message, as_callabl
         segment(np.zeros((2, 3, 3)), (lambda _: labels) if as_callable else labels)
 
 
-def test_one_single_superpixel_of_a_built_in_is_refused_with_the_remedy():
-    with pytest.raises(ArgumentError, match=r"one single from 'slic'; ask for more n_segments or a smaller compact"):
-        segment(PHOTOGRAPH, "slic", {"n_segments": 1})
+def test_one_single_superpixel_is_one():
+    assert segment(PHOTOGRAPH, "slic", {"n_segments": 1}).max() == 0
+    assert segment(PHOTOGRAPH, np.full(PHOTOGRAPH.shape[:2], 7)).max() == 0
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_grey_is_a_colour_and_alpha_is_none(name):
+    expected = segment(np.stack([GREY] * 3, axis=-1), name)
+    alpha = PHOTOGRAPH[..., :1]
+    for grey in (GREY, GREY[..., None], np.dstack([GREY, alpha])):
+        assert np.array_equal(segment(grey, name), expected)
+    assert np.array_equal(segment(np.dstack([PHOTOGRAPH, alpha]), name), segment(PHOTOGRAPH, name))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16, np.int16])
+def test_whole_numbers_are_segmented_as_bytes_are(dtype):
+    assert np.array_equal(segment(PHOTOGRAPH.astype(dtype)), segment(PHOTOGRAPH))
+
+
+@pytest.mark.parametrize("start_label", [0, 1])
+def test_labels_begin_at_zero_wherever_they_were_told_to(start_label):
+    assert np.array_equal(segment(PHOTOGRAPH, "slic", {"start_label": start_label}), segment(PHOTOGRAPH, "slic"))
 
 
 def test_an_unknown_name_or_setting_is_answered_with_the_known_ones():
@@ -145,7 +165,7 @@ def test_an_unknown_name_or_setting_is_answered_with_the_known_ones():
         segment(PHOTOGRAPH, "watershed")
     with pytest.raises(ArgumentError, match=r"of 'grid' may be \['rows', 'cols'\], got \['n_segments'\]"):
         segment(PHOTOGRAPH, "grid", {"n_segments": 3})
-    for key in ("channel_axis", "start_label", "mask", "image"):
+    for key in ("channel_axis", "mask", "image"):
         with pytest.raises(ArgumentError, match=rf"got \['{key}'\]"):
             segment(PHOTOGRAPH, "slic", {key: 0})
     with pytest.raises(ArgumentError, match=r"functools\.partial"):

@@ -183,15 +183,22 @@ def test_what_the_engine_is_told() -> None:
     assert (rows.dtype, rows.device.type) == (torch.float16, "meta")
 
 
-@pytest.mark.parametrize("p_sample", [0.0, 1.0, -0.5, 1.5, float("nan")])
+@pytest.mark.parametrize("p_sample", [0.0, 1.01, -0.5, 1.5, float("nan")])
 def test_p_sample_must_be_a_probability(p_sample: float) -> None:
-    message = r"p_sample must be a probability in \(0, 1\), got"
+    message = r"p_sample must be a probability in \(0, 1\], got"
     with pytest.raises(ArgumentError, match=message):
         Strip(p_sample=p_sample)
     with pytest.raises(ArgumentError, match=message):
         check_p_sample(p_sample)
     check_p_sample(1e-9)
-    check_p_sample(1 - 1e-9)
+    check_p_sample(1.0)
+
+
+def test_nothing_but_the_anchor_is_shown_where_all_else_is_absent() -> None:
+    sampler = Strip(K, p_sample=1.0)
+    keep = sampler.keep(drawn(sampler, SampleRequest((1, 4), 50))).numpy()
+    assert np.array_equal(keep, np.isin(np.arange(K), (1, 4))[None].repeat(50, axis=0))
+    assert (sampler.space().coverage(()), sampler.space().coverage((1,)), sampler.space().p_keep) == (1, 0, 0)
 
 
 def test_too_many_backgrounds_are_refused() -> None:

@@ -150,9 +150,9 @@ def test_a_sampler_looks_at_the_image_as_it_was_given() -> None:
     assert torch.equal(rows[1], before)
 
 
-@pytest.mark.parametrize("p_sample", [0.0, 1.0, -0.5, float("nan")])
+@pytest.mark.parametrize("p_sample", [0.0, 1.1, -0.5, float("nan")])
 def test_p_sample_must_be_a_probability(p_sample: float) -> None:
-    with pytest.raises(ArgumentError, match="p_sample must be a probability in \\(0, 1\\), got"):
+    with pytest.raises(ArgumentError, match="p_sample must be a probability in \\(0, 1\\], got"):
         sampler_of(p_sample=p_sample)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,7 @@ from torch_anchors._shapes import Int, Shaped
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.runner import Finished
-from torch_anchors.errors import ArgumentError
+from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import Explainer
 from torch_anchors.images.cases import ImageCase, ImagePreparer, SizeHint, instances_of
 from torch_anchors.images.examples import ExampleRows
@@ -34,8 +35,8 @@ class _OneImage:
     """What `AnchorImage.explain` takes first.
 
     Args:
-        image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image; uint8 or floating point.
-        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1).
+        image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image; bytes, other whole numbers or floating point.
+        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
     """
 
     image: Any = field(metadata=NO_SETTING)
@@ -49,7 +50,7 @@ class _ManyImages:
     Args:
         images: any iterable of images as for `explain`, of any sizes, or of (image, target) pairs; a tensor
             (N, C, H, W) or an array (N, H, W, C); or a ``DataLoader`` of batches of either.
-        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1).
+        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
     """
 
     images: Any = field(metadata=NO_SETTING)
@@ -89,7 +90,8 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
             always in arrays. None for float32 in either, as above.
         segmentation_fn: "slic", "felzenszwalb", "quickshift", "grid", "slic_torch", a callable from an image to a
             label map (H, W), or a ready label map.
-        segmentation_kwargs: settings of a built-in segmentation, over `DEFAULT_SEGMENTATION_KWARGS`.
+        segmentation_kwargs: settings of a built-in segmentation, over `DEFAULT_SEGMENTATION_KWARGS`; beside a callable
+            or a label map they say nothing, of which a warning tells.
         images_background: images of which each perturbed row shows one in place of absent superpixels.
         seed: same seed, same explanation. None draws one from the system when the explainer is made.
         fill: what stands in for an absent superpixel without `images_background`: "mean" (its mean colour), "blur",
@@ -136,6 +138,14 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.segmentation_fn = segmentation_fn
         self.segmentation_kwargs = segmentation_kwargs
+        if segmentation_kwargs and not isinstance(segmentation_fn, str):
+            self.segmentation_kwargs = None
+            warnings.warn(
+                "segmentation_kwargs are for the built-in segmentations; they are ignored beside a segmentation_fn "
+                "of your own. Bind them to your function with functools.partial.",
+                AnchorsWarning,
+                stacklevel=2,
+            )
         self._size_hint = SizeHint()
         self._fill = resolve_fill(fill, images_background)
         super().__init__(
@@ -170,10 +180,15 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         image: Any,
         segments: Int[np.ndarray, "height width"],
         mask_features: Sequence[int],
-        scale: tuple[float, float] = (0, 255),
+        scale: tuple[int | float, int | float] = (0, 255),
     ) -> Shaped[np.ndarray, "height width *channels"]:
-        """The image, scaled to `scale`, with only the superpixels `mask_features` shown and 0 elsewhere."""
+        """The image, scaled to `scale`, with only the superpixels `mask_features` shown and 0 elsewhere.
+
+        On a scale of bytes, such as 0..255, pixels are bytes, and on another one floats, as ``imshow`` wants them.
+        """
         pixels = scale_image(hwc(image), scale)
+        if scale[0] >= 0 and 1 < scale[1] <= 255:
+            pixels = np.rint(pixels).astype(np.uint8)
         if np.shape(segments) != pixels.shape[:2]:
             raise ArgumentError(
                 f"segments must be a label map of the image's {pixels.shape[:2]} pixels, got {np.shape(segments)}."

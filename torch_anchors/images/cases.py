@@ -19,7 +19,7 @@ from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.images.fills import FillFunction
 from torch_anchors.images.pixels import Layout, copied, hwc, to_chw
 from torch_anchors.images.sampler import ImageSampler
-from torch_anchors.images.segmentation import segment, segment_batch, unit_range
+from torch_anchors.images.segmentation import in_colour, segment, segment_batch, unit_range
 from torch_anchors.perturb.mask_sampler import check_p_sample
 from torch_anchors.seeds import stream
 
@@ -121,7 +121,7 @@ class ImagePreparer:
             by_size.setdefault(tuple(own.shape), []).append(i)
         labels: dict[int, NDArray[np.int64]] = {}
         for members in by_size.values():
-            stacked = torch.stack([to_chw(unit_range(hwc(images[i]))) for i in members])
+            stacked = torch.stack([to_chw(in_colour(unit_range(hwc(images[i])))) for i in members])
             found = segment_batch(stacked.to(self.predictor.device), self.segmentation_kwargs).cpu().numpy()
             labels.update(zip(members, found, strict=True))
         return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
@@ -138,7 +138,7 @@ class ImagePreparer:
             segments,
             self.fill,
             rng=rng,
-            p_sample=p_sample,
+            p_sample=float(p_sample),
             repeatable=predictor.repeats,
             device=predictor.device,
             dtype=row_dtype,

@@ -15,7 +15,7 @@ from torch_anchors._shapes import Bool, Int, UInt
 from torch_anchors.explanation import Explanation, reference_examples
 from torch_anchors.images.examples import Example, ExampleRows
 from torch_anchors.images.picture import draw_image
-from torch_anchors.images.pixels import Layout, hwc, pack_image, read_image, to_chw
+from torch_anchors.images.pixels import Layout, as_picture, hwc, pack_image, read_image, to_chw
 from torch_anchors.packing import Fields, pack_array, runs_of
 from torch_anchors.search.protocol import Status
 from torch_anchors.words import LabelNames, listed
@@ -57,8 +57,16 @@ class ImageExplanation(Explanation):
 
     @property
     def anchor(self) -> Any:
-        """The image with only the anchor shown and zeros elsewhere, in the layout and on the scale of the input."""
-        return self.restore(np.where(self.mask, to_chw(self.image).numpy(), 0.0))
+        """The image with only the anchor shown and zeros elsewhere.
+
+        Of an array or a PIL image it is an array in the same layout, on a scale on which ``imshow`` shows it right: its
+        own, or 0..1 where its values are neither in 0..1 nor whole numbers in 0..255; see `as_picture`. Of a tensor it
+        is a tensor of the same type and scale.
+        """
+        if self.layout.is_tensor:
+            return self.restore(np.where(self.mask, to_chw(self.image).numpy(), 0.0))
+        pixels = as_picture(hwc(self.image))
+        return np.where(self.mask if pixels.ndim == 2 else self.mask[..., None], pixels, np.zeros_like(pixels))
 
     @property
     def examples(self) -> tuple[Example, ...]:

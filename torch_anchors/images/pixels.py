@@ -2,6 +2,7 @@
 
 Tensors are channels-first and arrays are channels-last, as in PyTorch and in NumPy's image libraries; the type
 of the object decides, never a guess from its shape. Pixel values keep their scale: 0..255 stays 0..255.
+An image has one to four channels: grey, grey and alpha, colour, colour and alpha, or whatever the model makes of them.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from torch_anchors._shapes import Float, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.packing import Fields, pack_array
 
+MOST_WHOLE = 2**24
+"""Largest whole number of a pixel: beyond it float32 does not tell one from the next."""
+
 
 def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height width"]:
     """A copy of the image as a float32 tensor on the CPU, its values on the scale they came in.
 
     Args:
-        image: a tensor (1 or 3, height, width) or (height, width), an array (height, width, 1 or 3) or
-            (height, width), or a PIL image of mode "RGB" or "L"; uint8 or floating point, finite.
+        image: a tensor (1 to 4, height, width) or (height, width), an array (height, width, 1 to 4) or (height, width),
+            or a PIL image of mode "RGB" or "L"; floating point and finite, or whole numbers of any type up to 2^24.
         name: what the error messages call the image.
 
     Raises:
-        ArgumentError: another type, shape or dtype, transparency (RGBA), a batch, or NaN or infinity.
+        ArgumentError: another type, shape or dtype, a batch, NaN or infinity, or whole numbers beyond 2^24.
 
     Example:
         >>> to_chw(np.zeros((224, 160, 3), dtype=np.uint8)).shape
@@ -45,6 +49,11 @@ def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height
         pixels = raw.detach().to("cpu", torch.float32, copy=True)
     if not bool(pixels.isfinite().all()):
         raise ArgumentError(f"{name} must have finite pixels, got NaN or infinity; replace them first.")
+    if _is_whole(raw.dtype) and bool((pixels.abs() > MOST_WHOLE).any()):
+        raise ArgumentError(
+            f"{name} must have whole numbers up to 2**24, that float32 can hold, got {float(pixels.abs().max()):.0f}; "
+            "pass image / image.max()."
+        )
     return pixels if pixels.ndim == 3 else pixels[None]
 
 
@@ -94,7 +103,7 @@ def read_image(fields: Fields) -> Any:
         ArgumentError: it is no image that can be explained.
     """
     kind, halved = fields.word("kind", _KINDS), fields.truth("bfloat16")
-    pixels = fields.array("pixels", kinds="i" if halved else "uf", ndim=(2, 3))
+    pixels = fields.array("pixels", kinds="i" if halved else "iuf", ndim=(2, 3))
     if kind == "PIL":
         fits = pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] == 3) and pixels.size > 0
         fields.check(fits, "pixels", "bytes of shape (height, width) or (height, width, 3)")
@@ -136,17 +145,31 @@ class Layout:
     def restore(self, pixels: Float[Tensor, "channels height width"]) -> Any:
         """`pixels` as a CPU tensor or an array of the remembered layout and type.
 
-        uint8 values are rounded and clipped to 0..255. A PIL image comes back as an array.
+        Whole numbers are rounded, and clipped to the range of their type. A PIL image comes back as an array.
         """
         pixels = pixels.detach().cpu()
         if not self.has_channels:
             pixels = pixels[0]
-        if self.in_bytes:
-            pixels = pixels.round().clamp(0, 255)
+        if _is_whole(self.dtype):
+            range_ = torch.iinfo(self.dtype) if isinstance(self.dtype, torch.dtype) else np.iinfo(self.dtype)
+            pixels = pixels.round().clamp(max(range_.min, -MOST_WHOLE), min(range_.max, MOST_WHOLE))
         if isinstance(self.dtype, torch.dtype):
             return pixels.to(self.dtype)
         array = (pixels.permute(1, 2, 0) if self.has_channels else pixels).numpy()
         return np.ascontiguousarray(array).astype(self.dtype)
+
+
+def as_picture(image: Shaped[np.ndarray, "height width *channels"]) -> Shaped[np.ndarray, "height width *channels"]:
+    """The image on a scale on which matplotlib's ``imshow`` shows it right.
+
+    Whole numbers in 0..255 become bytes, and floats in 0..1 stay as they are; all others are scaled linearly, their
+    least value to 0 and their greatest to 1.
+    """
+    least, greatest = image.min(), image.max()
+    if image.dtype.kind in "iu" and least >= 0 and greatest <= 255:
+        return image.astype(np.uint8)
+    inside = image.dtype.kind == "f" and least >= 0 and greatest <= 1
+    return image if inside else scale_image(image, (0, 1)).astype(np.float32)
 
 
 def scale_image(image: NDArray[Any], scale: Sequence[int | float] = (0, 255)) -> NDArray[np.floating]:
@@ -197,6 +220,16 @@ def _checked(image: Any, name: str) -> Tensor | NDArray[Any]:
     return image
 
 
+_CHANNELS = range(1, 5)
+
+
+def _is_whole(dtype: torch.dtype | np.dtype) -> bool:
+    """Whether pixels are whole numbers of any type."""
+    if isinstance(dtype, torch.dtype):
+        return not (dtype.is_floating_point or dtype.is_complex or dtype is torch.bool)
+    return dtype.kind in "iu"
+
+
 def _check_tensor(image: Tensor, name: str) -> None:
     if image.is_nested or image.layout is not torch.strided:
         raise ArgumentError(f"{name} must be an ordinary tensor, got a sparse or nested one; pass image.to_dense().")
@@ -205,15 +238,13 @@ def _check_tensor(image: Tensor, name: str) -> None:
     remedy = ""
     if image.ndim == 4:
         remedy = " For one image of a batch pass image[0]."
-    elif image.ndim == 3 and image.shape[0] == 4:
-        remedy = " Drop the alpha channel with image[:3]."
-    elif image.ndim == 3 and image.shape[0] not in (1, 3) and image.shape[2] in (1, 3, 4):
+    elif image.ndim == 3 and image.shape[0] not in _CHANNELS and image.shape[2] in _CHANNELS:
         remedy = " Tensors are channels-first: pass image.permute(2, 0, 1)."
-    readable = image.ndim == 2 or (image.ndim == 3 and image.shape[0] in (1, 3))
+    readable = image.ndim == 2 or (image.ndim == 3 and image.shape[0] in _CHANNELS)
     if not readable or image.numel() == 0:
-        expected = "a tensor of shape (1 or 3, height, width) or (height, width)"
+        expected = "a tensor of shape (1 to 4, height, width) or (height, width)"
         raise ArgumentError(f"{name} must be {expected}, got {tuple(image.shape)}.{remedy}")
-    if image.dtype != torch.uint8 and not image.is_floating_point():
+    if not (_is_whole(image.dtype) or image.is_floating_point()):
         _raise_dtype(name, image.dtype, "image.to(torch.uint8)", "image.float()")
 
 
@@ -221,20 +252,18 @@ def _check_array(image: NDArray[Any], name: str) -> None:
     remedy = ""
     if image.ndim == 4:
         remedy = " For one image of a batch pass image[0]."
-    elif image.ndim == 3 and image.shape[2] == 4:
-        remedy = " Drop the alpha channel with image[..., :3]."
-    elif image.ndim == 3 and image.shape[2] not in (1, 3) and image.shape[0] in (1, 3, 4):
+    elif image.ndim == 3 and image.shape[2] not in _CHANNELS and image.shape[0] in _CHANNELS:
         remedy = " Arrays are channels-last: pass image.transpose(1, 2, 0), or a tensor."
-    readable = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
+    readable = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in _CHANNELS)
     if not readable or image.size == 0:
-        expected = "an array of shape (height, width, 1 or 3) or (height, width)"
+        expected = "an array of shape (height, width, 1 to 4) or (height, width)"
         raise ArgumentError(f"{name} must be {expected}, got {image.shape}.{remedy}")
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
+    if image.dtype.kind not in "iuf":
         _raise_dtype(name, image.dtype, 'image.astype("uint8")', 'image.astype("float32")')
 
 
 def _raise_dtype(name: str, dtype: Any, *remedies: str) -> None:
     raise ArgumentError(
-        f"{name} must have pixels of type uint8 or floating point, got {dtype}; "
+        f"{name} must have pixels of whole numbers or floating point, got {dtype}; "
         f"pass {remedies[0]} for values in 0..255, {remedies[1]} for others."
     )

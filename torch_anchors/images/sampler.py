@@ -19,7 +19,7 @@ class ImageSampler(MaskSampler):
         segments: superpixel of each pixel, 0 .. K-1.
         fill: what stands in for an absent superpixel; see `torch_anchors.images.fills`.
         rng: source of the fill's randomness; not looked at by most fills.
-        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1).
+        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
         repeatable: whether equal codes have equal answers.
         device: where rows are made.
         dtype: what rows are made of. Values are rounded, and clipped to its range, when it is an integer type.

@@ -33,19 +33,19 @@ def segment(
     segmentation_fn: Any = "slic",
     kwargs: Mapping[str, Any] | None = None,
 ) -> Int[np.ndarray, "height width"]:
-    """Labels 0..K-1 without gaps, K >= 2, one for each pixel, as int64.
+    """Labels 0..K-1 without gaps, one for each pixel, as int64.
 
     Args:
-        image: array (height, width, 1 or 3) or (height, width), uint8 or floating point.
+        image: array (height, width, 1 to 4) or (height, width). The built-in segmentations see it in colour: three
+            times the first of one or two channels, the first three of four.
         segmentation_fn: "slic", "felzenszwalb" or "quickshift" (scikit-image's), "slic_torch" (ours), "grid"
             (`rows` x `cols` rectangles), a callable that is given `image` as it is and returns a label map, or a
-            ready label map. Label maps are (height, width) whole numbers >= 0, which need neither start at 0 nor
-            be consecutive.
+            ready label map. Label maps are (height, width) whole numbers >= 0, of an integer or floating type, which
+            need neither start at 0 nor be consecutive.
         kwargs: settings of a built-in segmentation, over those of `DEFAULT_SEGMENTATION_KWARGS`.
 
     Raises:
-        ArgumentError: an unknown name or setting, a callable that fails, a label map of another shape or
-            type, or one single superpixel.
+        ArgumentError: an unknown name or setting, a callable that fails, or a label map of another shape or type.
 
     Example:
         >>> segment(np.zeros((4, 6), dtype=np.uint8), "grid", {"rows": 1, "cols": 3})
@@ -72,11 +72,13 @@ def segment(
 
 
 def unit_range(image: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """The image as float32 in [0, 1]: uint8 / 255, floats in [0, 1] as they are, others stretched to it.
+    """The image as float32 in [0, 1]: bytes / 255, floats in [0, 1] as they are, others stretched to it.
+
+    Whole numbers of any type are taken for bytes if they are in 0..255.
 
     Colour conversion to CIELAB, and with it what `compactness` means, rests on this range.
     """
-    if image.dtype == np.uint8:
+    if image.dtype.kind in "iu" and image.size and image.min() >= 0 and image.max() <= 255:
         return (image / np.float32(255)).astype(np.float32)
     pixels = image.astype(np.float32)
     inside = pixels.size > 0 and pixels.min() >= 0 and pixels.max() <= 1
@@ -93,24 +95,28 @@ def segment_batch(
         kwargs: settings of "slic_torch".
 
     Raises:
-        ArgumentError: an unknown setting, or one out of range. That an image has at least two superpixels is not
-            checked, since that would wait for the device; give its labels to `segment`, as a ready label map.
+        ArgumentError: an unknown setting, or one out of range.
     """
     settings = _settings("slic_torch", kwargs or {})
     return slic_torch(images.expand(-1, 3, -1, -1), **settings)
 
 
+def in_colour(image: Shaped[np.ndarray, "height width *channels"]) -> Shaped[np.ndarray, "height width 3"]:
+    """Three channels: the first of one or two, which is grey, three times; the first three of four."""
+    channels = image[..., None] if image.ndim == 2 else image
+    return channels[..., :3] if channels.shape[2] > 2 else np.repeat(channels[..., :1], 3, axis=2)
+
+
 def _slic(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
-    return slic_skimage(unit_range(image), channel_axis=None if image.ndim == 2 else -1, start_label=0, **settings)
+    return slic_skimage(unit_range(image), channel_axis=-1, **{"start_label": 0, **settings})
 
 
 def _felzenszwalb(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
-    return felzenszwalb(unit_range(image), channel_axis=None if image.ndim == 2 else -1, **settings)
+    return felzenszwalb(unit_range(image), channel_axis=-1, **settings)
 
 
 def _quickshift(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
-    rgb = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)  # It takes no other number of channels.
-    return quickshift(unit_range(rgb), **settings)  # type: ignore[no-untyped-call]
+    return quickshift(unit_range(image), **settings)  # type: ignore[no-untyped-call]
 
 
 def _slic_torch(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
@@ -138,7 +144,7 @@ _BUILT_IN: dict[str, tuple[Callable[..., NDArray[Any]], Callable[..., Any]]] = {
 """By name, the function and the one whose parameters are its settings."""
 
 # What we set ourselves, and what would make the function return something other than a full label map.
-_NOT_SETTINGS = {"image", "images", "channel_axis", "start_label", "mask", "return_tree"}
+_NOT_SETTINGS = {"image", "images", "channel_axis", "mask", "return_tree"}
 
 
 def _settings(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,9 +162,8 @@ def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDAr
             f"segmentation_fn must be one of {sorted(_BUILT_IN)}, a callable or a label map, got {said(name)}."
         )
     settings = _settings(name, kwargs)
-    image = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     try:
-        return _BUILT_IN[name][0](image, **settings)
+        return _BUILT_IN[name][0](in_colour(image), **settings)
     except ArgumentError:
         raise
     except Exception as error:
@@ -191,6 +196,8 @@ def _consecutive(labels: Any, shape: tuple[int, ...], source: str) -> NDArray[np
             f"segmentation_fn must give a label map, an array (H, W) of integers, got {type(labels).__name__} from "
             f"{source}, which is none: {words_of(error)}."
         ) from error
+    if array.dtype.kind == "f" and array.size and np.array_equal(array, np.rint(array)) and np.isfinite(array).all():
+        array = array.astype(np.int64)
     if array.shape != shape or not np.issubdtype(array.dtype, np.integer):
         raise ArgumentError(
             f"segmentation_fn must give a label map of whole numbers of the image's shape {shape}, "
@@ -198,10 +205,5 @@ def _consecutive(labels: Any, shape: tuple[int, ...], source: str) -> NDArray[np
         )
     if array.min() < 0:
         raise ArgumentError(f"segmentation_fn must give labels >= 0, got {array.min()} from {source}.")
-    present, inverse = np.unique(array, return_inverse=True)
-    if len(present) < 2:
-        raise ArgumentError(
-            f"segmentation_fn must give at least two superpixels, got one single from {source}; ask for more "
-            'n_segments or a smaller compactness in segmentation_kwargs, or take segmentation_fn="grid".'
-        )
+    _, inverse = np.unique(array, return_inverse=True)
     return inverse.reshape(shape).astype(np.int64)

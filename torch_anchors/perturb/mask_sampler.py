@@ -37,7 +37,7 @@ class MaskSampler(ABC):
 
     Args:
         n_predicates: number of parts, K.
-        p_sample: probability that a part outside the anchor is absent, in (0, 1).
+        p_sample: probability that a part outside the anchor is absent, in (0, 1].
         n_backgrounds: how many different things can stand in for the absent parts of a row, all equally likely.
         repeatable: whether equal codes have equal answers; False for a model that does not repeat itself.
         device: where rows are made.
@@ -156,5 +156,5 @@ class MaskSampler(ABC):
 
 
 def check_p_sample(p_sample: Any) -> None:
-    """Raises an ArgumentError unless it is a probability in (0, 1)."""
-    between("p_sample", p_sample, "a probability")
+    """Raises an ArgumentError unless it is a probability in (0, 1]."""
+    between("p_sample", p_sample, "a probability", closed="most")

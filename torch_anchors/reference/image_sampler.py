@@ -36,7 +36,7 @@ class AnchorImageSampler:
         custom_segmentation: whether `segmentation_fn` is the user's own, which `segmentation_kwargs` do not concern.
         image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image.
         images_background: images to show where superpixels are absent, instead of `fill`.
-        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1).
+        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
         n_covered_ex: how many examples of hits and of misses a call of the sampler returns.
         segmentation_kwargs: keyword arguments of a built-in segmentation.
         fill: what stands in for an absent superpixel; see `resolve_fill`.

@@ -61,7 +61,8 @@ class _Beam(Tallies):
 
     def first_n(self) -> int:
         """Rows of the empty anchor that show about `FIRST_LOOK` rows of each predicate."""
-        wanted = math.ceil(FIRST_LOOK / self.space.p_keep) if self.space.independent else FIRST_LOOK
+        p_keep = max(self.space.p_keep, 1 / self.config.batch_size)  # 0 where nothing beside the anchor is shown
+        wanted = math.ceil(FIRST_LOOK / p_keep) if self.space.independent else FIRST_LOOK
         return min(max(wanted, self.config.round_rows), self.config.batch_size)
 
     def children(self, parents: Sequence[Anchor]) -> list[Anchor]:
