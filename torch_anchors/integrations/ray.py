@@ -115,7 +115,7 @@ def _warn_of_no_room(dataset: ray.data.Dataset, n_cpus: float | int) -> None:
     """Tells of actors that take all processors, so that none is left for what comes before them."""
     ray, ray_dataset = import_extra("ray", "ray"), import_extra("ray.data.dataset", "ray")
     total = ray.cluster_resources().get("CPU", 0)
-    if n_cpus >= total and not isinstance(dataset, ray_dataset.MaterializedDataset):
+    if 0 < total <= n_cpus and not isinstance(dataset, ray_dataset.MaterializedDataset):
         warnings.warn(
             f"The actors take all {total:g} processors that Ray has, and leave none for reading the data set; Ray may "
             "wait for ever. Have fewer of them (concurrency), or keep less of a processor for each (num_cpus=0.5).",
