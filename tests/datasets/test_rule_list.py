@@ -212,7 +212,7 @@ def test_words_and_pages() -> None:
     page = rules._repr_html_()
     assert page.count("<tr>") == 4
     assert "<td>2</td><td style='text-align:left'>where job = vet</td><td>a&lt;b</td><td>0.951</td>" in page
-    assert "Elsewhere the list says nothing." in page
+    assert page.startswith("<p>The first of these rules that holds gives the label; where none does, the list says")
 
 
 def test_plain_values_and_pickles() -> None:

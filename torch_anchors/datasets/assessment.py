@@ -152,7 +152,7 @@ class Assessment:
             (str(own.n_rules), words, *map(_with_ends, (own.coverage, own.fidelity), own.intervals))
             for words, own in zip(self.words, self.prefixes, strict=True)
         ]
-        return html_of(str(self), ["", "rules so far", "coverage", "fidelity"], lines)
+        return html_of(str(self), ["", "up to the rule", "coverage", "fidelity"], lines)
 
 
 def html_of(sentence: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

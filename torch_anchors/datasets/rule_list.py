@@ -239,8 +239,9 @@ class RuleList:
             (str(number), one.where, one.says, at_least(one.precision_interval[0]), f"{one.coverage:.3f}")
             for number, one in enumerate(self.rules, 1)
         ]
-        head = ["", "the first of these", "says", "precision at least", "coverage"]
-        return html_of("Elsewhere the list says nothing.", head, lines)
+        sentence = "The first of these rules that holds gives the label; where none does, the list says nothing."
+        head = ["", "rule", "says", "precision at least", "coverage"]
+        return html_of(sentence, head, lines)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the model, which may be large and need not be picklable."""
