@@ -59,7 +59,7 @@ BELOW: dict[str, set[str]] = {
         "packing",
         "plot_style",
     },
-    "reference": {"images", "tables", "perturb", "search.protocol"},
+    "reference": {"images", "tables", "engine.predictor", "perturb", "search.protocol"},
     "loading": {"images", "tables", "explanation", "store"},
     "models": {"images.pixels"},
     "datasets": {

@@ -297,3 +297,63 @@ def test_the_anchor_and_the_overlay_are_shown_right(image: NDArray[Any]) -> None
     assert (everything.dtype, everything.max()) == (np.uint8, 255)
     assert unit.max() == 1
     assert not explainer.overlay_mask(image, found.segments, []).any()
+
+
+# ------------------------------------------------------------------------------------------- samplers, settings, words
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_explain_sets_the_sampler_up(names: bool) -> None:
+    def model(rows: NDArray[Any]) -> NDArray[Any]:
+        positive = rows[:, 0] > 0
+        return np.where(positive, "yes", "no") if names else positive.astype(int)
+
+    explainer = AnchorTabular(model, ["a", "b"], {1: ["x", "y"]}, seed=0)
+    rows = np.column_stack([ROWS[:, 0], ROWS[:, 1] > 0])
+    explainer.fit(rows)
+    (before,) = explainer.samplers
+    assert (before.instance_label, before.enc2feat_idx) == (None, {})
+    row = rows[rows[:, 0] > 0.5][0]
+    explainer.explain(row, n_covered_ex=3)
+    (sampler,) = explainer.samplers
+    assert sampler.n_covered_ex == 3
+    assert sampler.cat_lookup == {3: row[1]}
+    assert sorted(sampler.ord_lookup) == [0, 1, 2]
+    assert sampler.enc2feat_idx == {0: 0, 1: 0, 2: 0, 3: 1}
+    covered_true, covered_false, labels, bins, _, place = sampler((7, (0, 3)), 50)
+    assert len(covered_true) <= 3
+    assert len(covered_false) <= 3
+    assert (labels.shape, bins.shape, place) == ((50,), (50, 4), 7)
+    assert (covered_true[:, 0] > 0).all()
+    other = rows[rows[:, 0] < -0.5][0]
+    explainer.explain(row, label="no" if names else 0)
+    assert explainer.samplers[0].compare_labels(np.stack([row, other])).tolist() == [0, 1]
+    explainer.fit(rows)
+    assert explainer.samplers[0].instance_label is None
+
+
+def test_settings_that_nobody_knows_are_named() -> None:
+    explainer = AnchorTabular(lambda rows: (rows[:, 0] > 0).astype(int), seed=0)
+    with pytest.warns(
+        AnchorsWarning, match=r"fit has no parameter 'disc_prec'; it is ignored\. Did you mean disc_perc"
+    ):
+        explainer.fit(ROWS, disc_prec=(50,))
+    assert explainer.meta["params"]["disc_perc"] == (25, 50, 75)
+    with pytest.warns(
+        AnchorsWarning, match=r"explain has no parameter 'parallel'; it is ignored\. It has X, threshold"
+    ):
+        explainer.explain(ROWS[0], parallel=True)
+
+
+def test_a_category_that_is_a_condition_is_not_told_twice() -> None:
+    codes = np.random.default_rng(0).integers(0, 3, (600, 2)).astype(float)
+    gains = ["Capital Gain <= 0.00", "0.00 < Capital Gain <= 10.00", "Capital Gain > 10.00"]
+    explainer = AnchorTabular(
+        lambda rows: rows[:, 0].astype(int), ["Capital Gain", "Age"], {0: gains, 1: ["Age: young", "middle", "old"]}
+    ).fit(codes)
+    for code, words in enumerate(gains):
+        found = explainer.explain([code, 0.0])
+        assert found.anchor == [words]
+        assert str(found.predicates[0]) == words
+    by_age = AnchorTabular(lambda rows: rows[:, 1].astype(int), explainer.feature_names, explainer.categorical_names)
+    assert by_age.fit(codes).explain([0.0, 0.0]).anchor == ["Age = Age: young"]

@@ -168,7 +168,7 @@ def takes(
 
         @wraps(method)
         def taking(self: Any, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answered:
-            _drop_unknown(kwargs, method.__name__, list(parameters))
+            drop_unknown(kwargs, method.__name__, list(parameters))
             try:
                 signature.bind(self, *args, **kwargs)
             except TypeError as error:  # as Python says it of the method itself, not of the question
@@ -183,7 +183,7 @@ def takes(
     return decorate
 
 
-def _drop_unknown(given: dict[str, Any], method: str, known: list[str]) -> None:
+def drop_unknown(given: dict[str, Any], method: str, known: list[str]) -> None:
     """Drops what the method has no parameter for, with a warning: code written for the reference may give more."""
     for name in sorted(set(given) - set(known)):
         del given[name]

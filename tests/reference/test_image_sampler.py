@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from torch_anchors import Predictor
 from torch_anchors.errors import ArgumentError
@@ -27,8 +28,12 @@ def picture(dtype: Any, channels: int = 3, seed: int = 0) -> np.ndarray:
     return (values if dtype == np.uint8 else values / 255).astype(dtype)
 
 
+def tensor_of(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
 def sampler_of(image: Any = None, **settings: Any) -> AnchorImageSampler:
-    image = picture(np.float32) if image is None else image
+    image = tensor_of(picture(np.float32)) if image is None else image
     settings.setdefault("rng", np.random.default_rng(0))
     return AnchorImageSampler(None, SEGMENTS, True, image, **settings)
 
@@ -42,7 +47,7 @@ def bright_sampler(**settings: Any) -> AnchorImageSampler:
     image = np.zeros((4, 7, 3), dtype=np.float32)
     image[SEGMENTS == 0] = 1
     settings.setdefault("rng", np.random.default_rng(4))
-    return AnchorImageSampler(Predictor(bright), SEGMENTS, True, image, fill=0.0, **settings)
+    return AnchorImageSampler(Predictor(bright), SEGMENTS, True, tensor_of(image), fill=0.0, **settings)
 
 
 def test_perturbation_gives_rows_and_masks_of_the_anchor() -> None:
@@ -73,7 +78,7 @@ def test_perturbations_are_those_of_the_explainers_own_sampler(fill: Any, n_back
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_perturbed_images_are_made_where_and_as_they_were_asked_for(channels_last: bool, device: torch.device) -> None:
-    sampler = sampler_of(picture(np.uint8), dtype=torch.uint8, device=device, channels_last=channels_last, fill=300.0)
+    sampler = sampler_of(tensor_of(picture(np.uint8)), dtype=torch.uint8, device=device, channels_last=channels_last, fill=300.0)
     rows, data = sampler.perturbation((1,), 9)
     assert rows.device.type == data.device.type == device.type
     assert rows.dtype == torch.uint8
@@ -103,7 +108,7 @@ def test_the_image_is_labelled_once() -> None:
         sizes.append(len(rows))
         return bright(rows)
 
-    sampler = AnchorImageSampler(Predictor(counting), SEGMENTS, True, picture(np.float32))
+    sampler = AnchorImageSampler(counting, SEGMENTS, True, tensor_of(picture(np.float32)))
     for n in (4, 5, 6):
         sampler.compare_labels(sampler.perturbation((), n)[0])
     assert sizes == [1, 4, 5, 6]
@@ -160,3 +165,36 @@ def test_p_sample_must_be_a_probability(p_sample: float) -> None:
 def test_an_anchor_must_be_of_the_images_superpixels(anchor: tuple[int, ...]) -> None:
     with pytest.raises(ArgumentError, match=r"anchor must have superpixels 0 \.\. 6, got"):
         sampler_of().perturbation(anchor, 3)
+
+
+@pytest.mark.parametrize("image", [picture(np.uint8), Image.fromarray(picture(np.uint8)), picture(np.uint8)[..., 0]])
+def test_of_an_array_it_makes_arrays_for_a_function_of_arrays(image: Any) -> None:
+    def dark(images: np.ndarray) -> np.ndarray:
+        assert isinstance(images, np.ndarray)
+        return (images[:, 0, 0, 0] < 100).astype(int)
+
+    sampler = AnchorImageSampler(dark, SEGMENTS, True, image, rng=np.random.default_rng(0), fill=0.0)
+    rows, data = sampler.perturbation((1,), 20)
+    assert isinstance(rows, np.ndarray)
+    assert rows.shape == (20, 4, 7, np.atleast_3d(np.asarray(image)).shape[2])
+    assert data.dtype == bool
+    pixels = np.atleast_3d(np.asarray(image))
+    assert np.array_equal(rows, np.where(data[:, SEGMENTS][..., None], pixels, 0))
+    label = dark(pixels[None].astype(np.float32))
+    assert np.array_equal(sampler.compare_labels(rows), dark(rows) == label)
+    covered_true, covered_false, labels, _, _, _ = sampler((0, (1,)), 30)
+    assert isinstance(covered_true, np.ndarray)
+    assert (dark(covered_true) == label).all()
+    assert (dark(covered_false) != label).all()
+    assert 0 < labels.sum() < 30
+
+
+def test_a_module_is_asked_in_tensors_about_arrays_too() -> None:
+    class Bright(nn.Module):
+        def forward(self, rows: Tensor) -> Tensor:
+            assert rows.shape[1:] == (3, 4, 7)
+            return (rows[:, 0, 0, 0] > 100).long()
+
+    sampler = AnchorImageSampler(Bright(), SEGMENTS, True, picture(np.uint8))
+    rows, _ = sampler.perturbation((0,), 5)
+    assert sampler.compare_labels(rows).tolist() == [True] * 5

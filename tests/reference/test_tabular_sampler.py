@@ -18,7 +18,7 @@ X = np.array([30.0, 1.0, 0.0])
 
 
 def label(rows):
-    return (rows[:, 0] < 50).long()
+    return (rows[:, 0] < 50).astype(int)
 
 
 def sampler(**options):
@@ -175,6 +175,6 @@ def test_errors_say_what_to_do():
     with pytest.raises(ArgumentError, match="n_covered must be a whole number of at least 0"):
         made.set_n_covered(-1)
     made.set_instance_label(X)
-    made.predictor = lambda rows: rows
-    with pytest.raises(PredictorReturnTypeError, match=r"one label for each of 2 rows, got the shape \(2, 3\)"):
+    made.predictor = lambda rows: rows[:1]
+    with pytest.raises(PredictorReturnTypeError, match=r"expected 2 rows, got shape \(1, 3\)"):
         made.compare_labels(ROWS[:2])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_anchors._checks import MOST, is_whole, said, whole
 from torch_anchors._devices import named_device, require_present
 from torch_anchors._shapes import Bool, Int, Shaped
+from torch_anchors.engine.predictor import Predictor
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.fills import resolve_fill
 from torch_anchors.images.pixels import hwc, to_chw
@@ -22,6 +23,9 @@ from torch_anchors.perturb.mask_sampler import check_p_sample
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Anchor, SampleRequest
 
+Images = Shaped[Tensor, "rows channels height width"] | Shaped[np.ndarray, "rows height width channels"]
+"""Several images of one size."""
+
 
 class AnchorImageSampler:
     """Draws perturbed copies of one image, as `AnchorImage` does, with a hand on each step.
@@ -29,9 +33,12 @@ class AnchorImageSampler:
     A superpixel of the anchor is always shown; each other one is shown with probability ``1 - p_sample``,
     independently, and replaced by the fill otherwise. With several background images one is drawn per row.
 
+    Images are handed out and taken as the image is given: as arrays (N, H, W, C) of an array or a PIL image, with
+    arrays of what goes with them, and as tensors (N, C, H, W) of a tensor.
+
     Args:
-        predictor: maps rows (N, C, H, W) on `device` to integer labels (N,), for `compare_labels` and calls of the
-            sampler itself; a `torch_anchors.Predictor` for example. None if only perturbations are wanted.
+        predictor: a module, a function of such images, or a `torch_anchors.Predictor`, for `compare_labels` and calls
+            of the sampler itself. None if only perturbations are wanted.
         segmentation_fn: a segmentation's name, a callable or a label map (H, W); see `segment`.
         custom_segmentation: whether `segmentation_fn` is the user's own, which `segmentation_kwargs` do not concern.
         image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image.
@@ -52,7 +59,7 @@ class AnchorImageSampler:
 
     def __init__(
         self,
-        predictor: Callable[[Tensor], Tensor] | None,
+        predictor: Callable[[Any], Any] | None,
         segmentation_fn: Any,
         custom_segmentation: bool,
         image: Any,
@@ -78,6 +85,10 @@ class AnchorImageSampler:
         self.rng = np.random.default_rng() if rng is None else rng
         self.segments: NDArray[np.int64] = self.generate_superpixels(image)
         self._instance_label: Tensor | None = None
+        self._as_array = not isinstance(image, Tensor)
+        if predictor is not None:
+            wrapped = predictor if isinstance(predictor, Predictor) else Predictor(predictor, dtype=None, device=device)
+            self._labels = wrapped.taking(self._as_array)
         self._draws = ImageSampler(
             to_chw(image),
             self.segments,
@@ -96,20 +107,26 @@ class AnchorImageSampler:
 
     def perturbation(
         self, anchor: Anchor, num_samples: int
-    ) -> tuple[Shaped[Tensor, "rows channels height width"], Bool[Tensor, "rows superpixels"]]:
+    ) -> tuple[Images, Bool[Tensor, "rows superpixels"] | Bool[np.ndarray, "rows superpixels"]]:
         """`num_samples` perturbed images given `anchor`, and which superpixels each of them shows."""
         anchor = self._checked(anchor)
         whole("num_samples", num_samples, most=MOST)
         (codes,) = self._draws.draw([Order(SampleRequest(anchor, num_samples), self.rng)])
-        return self._draws.render(codes), self._draws.keep(codes.to(self._draws.device))
+        rows, keep = self._draws.render(codes), self._draws.keep(codes.to(self._draws.device))
+        if not self._as_array:
+            return rows, keep
+        return np.ascontiguousarray(rows.movedim(1, -1).cpu().numpy()), keep.cpu().numpy()
 
-    def compare_labels(self, samples: Shaped[Tensor, "rows channels height width"]) -> Bool[Tensor, " rows"]:
+    def compare_labels(self, samples: Images) -> Bool[Tensor, " rows"] | Bool[np.ndarray, " rows"]:
         """Which of the images have the label of the explained image."""
         if self.predictor is None:
             raise ArgumentError("predictor must be given to compare labels, got None.")
         if self._instance_label is None:
-            self._instance_label = self.predictor(self._draws.render(self._draws.instance_code()))
-        return self.predictor(samples) == self._instance_label
+            self._instance_label = self._labels(self._draws.render(self._draws.instance_code()))
+        if isinstance(samples, Tensor):
+            return self._labels(samples) == self._instance_label
+        rows = torch.from_numpy(np.moveaxis(samples, -1, 1).copy()).to(self._draws.device)
+        return (self._labels(rows) == self._instance_label).cpu().numpy()
 
     def __call__(self, anchor: tuple[int, Anchor], num_samples: int, compute_labels: bool = True) -> list[Any]:
         """Perturbed images of an anchor, sorted into hits and misses.

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_anchors._checks import MOST, is_whole, one_of, said, whole
 from torch_anchors._devices import named_device, require_present
 from torch_anchors._shapes import Float, Int
-from torch_anchors.errors import ArgumentError, NotFittedError, PredictorReturnTypeError
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.errors import ArgumentError, NotFittedError
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Anchor, SampleRequest
 from torch_anchors.tables.conditions import Conditions
@@ -40,7 +41,8 @@ class TabularSampler:
     below or above, or a categorical column's category.
 
     Args:
-        predictor: maps rows (n, features), a tensor on `device` of type `dtype`, to n labels.
+        predictor: a module, a function of arrays (n, features), or a `torch_anchors.Predictor`, whose own dtype says
+            what it is given.
         disc_perc: percentiles at which numeric columns are cut.
         numerical_features: numbers of the numeric columns.
         categorical_features: numbers of the categorical columns.
@@ -59,7 +61,7 @@ class TabularSampler:
 
     def __init__(
         self,
-        predictor: Callable[[Tensor], Any],
+        predictor: Callable[[Any], Any],
         disc_perc: Sequence[float | int],
         numerical_features: Sequence[int],
         categorical_features: Sequence[int],
@@ -94,6 +96,9 @@ class TabularSampler:
         self.feature_values = dict(feature_values)
         self.n_covered_ex = n_covered_ex
         self.instance_label: int | None = None
+        self.cat_lookup: dict[int, Any] = {}
+        self.ord_lookup: dict[int, set[int]] = {}
+        self.enc2feat_idx: dict[int, int] = {}
         self._options: dict[str, Any] = {"sampling": sampling, "to_model": to_model, "dtype": dtype}
         self._device = device
         self._rng = np.random.default_rng(seed)
@@ -142,9 +147,10 @@ class TabularSampler:
         self._draws = draws = RowSampler(self._fitted(), rows, **self._options)
         column, low, high = self._predicates().tolist()
         categorical = draws.training.discretizer.categorical
-        cat_lookup = {p: rows[0, c] for p, c in enumerate(column) if categorical[c]}
-        ord_lookup = {p: set(range(low[p], high[p] + 1)) for p, c in enumerate(column) if not categorical[c]}
-        return [cat_lookup, ord_lookup, dict(enumerate(column))]
+        self.cat_lookup = {p: rows[0, c] for p, c in enumerate(column) if categorical[c]}
+        self.ord_lookup = {p: set(range(low[p], high[p] + 1)) for p, c in enumerate(column) if not categorical[c]}
+        self.enc2feat_idx = dict(enumerate(column))
+        return [self.cat_lookup, self.ord_lookup, self.enc2feat_idx]
 
     def __call__(self, anchor: tuple[int, Anchor], num_samples: int, compute_labels: bool = True) -> list[Any]:
         """Rows on which an anchor holds, sorted into hits and misses.
@@ -294,12 +300,12 @@ class TabularSampler:
     def _predict(self, samples: Float[np.ndarray, "rows columns"]) -> NDArray[Any]:
         draws = self._ready()
         rows = draws.render(torch.as_tensor(samples).to(draws.training.values))
-        labels = torch.as_tensor(self.predictor(rows)).cpu().numpy()
-        if labels.shape != (len(samples),):
-            raise PredictorReturnTypeError(
-                f"predictor must return one label for each of {len(samples)} rows, got the shape {labels.shape}."
-            )
-        return labels
+        predictor, dtype = self.predictor, self._options["dtype"]
+        if not isinstance(predictor, Predictor):
+            in_arrays = not isinstance(predictor, nn.Module)
+            dtype = torch.zeros(0, dtype=dtype).numpy().dtype if in_arrays else dtype
+            predictor = Predictor(predictor, dtype=dtype, device=self._device)
+        return predictor(rows).cpu().numpy()
 
     def _predicates(self) -> NDArray[np.int64]:
         """Column, lowest and highest bin (3, predicates) of the instance's predicates."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torch_anchors._checks import flag, is_whole, one_of, said
-from torch_anchors._locks import Lock
+from torch_anchors._locks import Lock, PerThread
 from torch_anchors._shapes import Shaped
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.outputs import INVALID
@@ -26,7 +26,7 @@ from torch_anchors.explainer import Explainer
 from torch_anchors.reference.tabular_sampler import TabularSampler
 from torch_anchors.search.protocol import SearchSpace, Status, Step
 from torch_anchors.seeds import stream
-from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, takes
+from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
 from torch_anchors.tables.count.certified_rules import interval_of_any
 from torch_anchors.tables.count.labelled_training import LabelledTraining
@@ -156,6 +156,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         self.sampling = sampling
         self._table: _Fitted | None = None
         self._learning = Lock()
+        self._latest = PerThread()
         super().__init__(
             predictor,
             wrap=partial(Predictor, dtype=dtype, device=device, check_repeats=True),
@@ -173,7 +174,12 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             self._take_up(replace(self._table, training=self._table.training.to(self._predictor.device)))
 
     def fit(
-        self, train_data: Any, disc_perc: Sequence[float | int] = (25, 50, 75), *, unlabelled: Any = None
+        self,
+        train_data: Any,
+        disc_perc: Sequence[float | int] = (25, 50, 75),
+        *,
+        unlabelled: Any = None,
+        **unknown: Any,
     ) -> AnchorTabular:
         """This explainer, with the rows that perturbations are made of.
 
@@ -186,11 +192,13 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 rows in all else but the columns' categories, and rules that are counted are certified the sooner for
                 them. A model that overfits answers the rows it was trained on better than others; what is counted on
                 them is then too good, and these rows only dilute that. Fit on rows that it was not trained on instead.
+            unknown: what other implementations take besides; a warning names it, and it is ignored.
 
         Raises:
             ArgumentError: rows that cannot be used, missing values among them; the message names the columns. The
                 explainer is then as it was.
         """
+        drop_unknown(unknown, "fit", ["train_data", "disc_perc", "unlabelled"])
         percentiles = checked_percentiles(disc_perc)
         train_data = local(train_data)
         schema = TableSchema.infer(train_data, self.feature_names, self.categorical_names, self.ohe)
@@ -226,7 +234,9 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         rows = self._fitted.schema.encode(question.X)
         if len(rows) != 1:
             raise ArgumentError(f"X must be one row, got {len(rows)}. Explain several with explain_batch.")
-        return self.explain_one(rows[0], question)
+        explanation = self.explain_one(rows[0], question)
+        self._latest.value = rows[0], self.label_of(explanation.label), question.n_covered_ex
+        return explanation
 
     @takes(RowsQuestion)
     def explain_batch(self, question: RowsQuestion) -> list[TabularExplanation]:
@@ -268,7 +278,11 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     @property
     def samplers(self) -> list[TabularSampler]:
-        """The reference's sampler, in a list, to be used step by step on the same training rows; [] before `fit`."""
+        """The reference's sampler, in a list, to be used step by step on the same training rows; [] before `fit`.
+
+        It is set up for the row that `explain` explained latest in this thread, if it did: its lookups, the explained
+        label and `n_covered_ex`.
+        """
         if self._table is None:
             return []
         schema, training = self._table.schema, self._table.training
@@ -286,7 +300,13 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             device=self._predictor.device,
             dtype=self._predictor.row_dtype,
         )
-        return [sampler.deferred_init(training)]
+        sampler.deferred_init(training)
+        if self._latest.value is not None:
+            row, label, n_covered_ex = self._latest.value
+            sampler.build_lookups(row)
+            sampler.instance_label = label
+            sampler.set_n_covered(n_covered_ex)
+        return [sampler]
 
     def add_names_to_exp(self, explanation: dict[str, Any]) -> None:
         """Adds to a dictionary like `TabularExplanation.raw` its entries ``names`` and ``feature``, from left to right.
@@ -435,7 +455,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     def _take_up(self, table: _Fitted) -> None:
         """Explains rows of this table from now on, by a model that has not labelled it yet."""
-        self._table = table
+        self._table, self._latest = table, PerThread()
         self._predictor = self._predictor.taking(table.as_array)
         self._forget_labels()
 

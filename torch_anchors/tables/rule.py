@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -159,11 +160,16 @@ def format_number(number: float) -> str:
     return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
 
 
+_IS_CONDITION = r"^({name}\s*[<>=]|\S+\s*[<>]=?\s*{name}(\s*[<>]|$))"
+"""A category that is a condition on its column, as discretised tables have them: "Age <= 37", "28 < Age <= 37"."""
+
+
 def _describe(name: str, predicates: Sequence[Predicate]) -> str:
     """Predicates on one column in words."""
     for predicate in predicates:
         if predicate.operator == "==":
-            return f"{name} = {predicate.value}"
+            told = _IS_CONDITION.format(name=re.escape(name))
+            return str(predicate.value) if re.search(told, str(predicate.value)) else f"{name} = {predicate.value}"
     lower = max((p.code for p in predicates if p.operator == ">"), default=-math.inf)
     upper = min((p.code for p in predicates if p.operator == "<="), default=math.inf)
     if math.isinf(lower):
