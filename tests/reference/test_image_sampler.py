@@ -78,7 +78,9 @@ def test_perturbations_are_those_of_the_explainers_own_sampler(fill: Any, n_back
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_perturbed_images_are_made_where_and_as_they_were_asked_for(channels_last: bool, device: torch.device) -> None:
-    sampler = sampler_of(tensor_of(picture(np.uint8)), dtype=torch.uint8, device=device, channels_last=channels_last, fill=300.0)
+    sampler = sampler_of(
+        tensor_of(picture(np.uint8)), dtype=torch.uint8, device=device, channels_last=channels_last, fill=300.0
+    )
     rows, data = sampler.perturbation((1,), 9)
     assert rows.device.type == data.device.type == device.type
     assert rows.dtype == torch.uint8
