@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,54 +24,9 @@ from torch_anchors.images.examples import ExampleRows
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.images.fills import resolve_fill
 from torch_anchors.images.pixels import hwc, scale_image, to_chw
-from torch_anchors.perturb.mask_sampler import check_p_sample
+from torch_anchors.images.question import ImageQuestion, ImagesQuestion
 from torch_anchors.search.protocol import SearchSpace
-from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, takes
-
-
-@dataclass(frozen=True)
-class _OneImage:
-    """What `AnchorImage.explain` takes first.
-
-    Args:
-        image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image; bytes, other whole numbers or floating point.
-        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
-    """
-
-    image: Any = field(metadata=NO_SETTING)
-    p_sample: float = 0.5
-
-
-@dataclass(frozen=True)
-class _ManyImages:
-    """What `AnchorImage.explain_batch` and `explain_iter` take first.
-
-    Args:
-        images: any iterable of images as for `explain`, of any sizes, or of (image, target) pairs; a tensor
-            (N, C, H, W) or an array (N, H, W, C); or a ``DataLoader`` of batches of either.
-        p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
-    """
-
-    images: Any = field(metadata=NO_SETTING)
-    p_sample: float = 0.5
-
-
-@dataclass(frozen=True)
-class ImageQuestion(OneQuestion, _OneImage):
-    """The parameters of `AnchorImage.explain`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_p_sample(self.p_sample)
-
-
-@dataclass(frozen=True)
-class ImagesQuestion(ManyQuestion, _ManyImages):
-    """The parameters of `AnchorImage.explain_batch` and `AnchorImage.explain_iter`."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_p_sample(self.p_sample)
+from torch_anchors.settings import ExplainSettings, takes
 
 
 class AnchorImage(Explainer[ImageCase, ImageExplanation]):

@@ -19,6 +19,7 @@ from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Anchor, SampleRequest
 from torch_anchors.tables.conditions import Conditions
 from torch_anchors.tables.discretizer import checked_percentiles, within
+from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.local import local
 from torch_anchors.tables.sampler import (
     ENTROPY,
@@ -104,6 +105,28 @@ class TabularSampler:
         self._rng = np.random.default_rng(seed)
         self._training: TrainingRows | None = None
         self._draws: RowSampler | None = None
+
+    @classmethod
+    def of_table(
+        cls, table: FittedTable, predictor: Predictor, disc_perc: Sequence[float | int], *, seed: int, sampling: str
+    ) -> TabularSampler:
+        """The sampler of an explainer's training rows."""
+        columns = table.schema.columns
+        categorical = {i: column.categories for i, column in enumerate(columns) if column.categories is not None}
+        sampler = cls(
+            predictor,
+            disc_perc,
+            [i for i in range(len(columns)) if i not in categorical],
+            list(categorical),
+            table.schema.names,
+            categorical,
+            seed=seed,
+            sampling=sampling,
+            to_model=table.schema.encoder(predictor.device),
+            device=predictor.device,
+            dtype=predictor.row_dtype,
+        )
+        return sampler.deferred_init(table.training)
 
     def deferred_init(self, train_data: Any, d_train_data: Any = None) -> TabularSampler:
         """This sampler, with the rows to draw from.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torch_anchors._checks import flag, is_whole, one_of, said
-from torch_anchors._locks import Lock, PerThread
+from torch_anchors._locks import PerThread
 from torch_anchors._shapes import Shaped
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.outputs import INVALID
@@ -24,19 +24,17 @@ from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError
 from torch_anchors.explainer import Explainer
 from torch_anchors.reference.tabular_sampler import TabularSampler
-from torch_anchors.search.protocol import SearchSpace, Status, Step
+from torch_anchors.search.protocol import SearchSpace
 from torch_anchors.seeds import stream
-from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion, drop_unknown, takes
+from torch_anchors.settings import ExplainSettings, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
-from torch_anchors.tables.count.certified_rules import interval_of_any
-from torch_anchors.tables.count.labelled_training import LabelledTraining
-from torch_anchors.tables.count.split_table import SplitTable
+from torch_anchors.tables.count.new_rows import of_new_rows
 from torch_anchors.tables.covered import Covered
 from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
+from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.local import local
-from torch_anchors.tables.model import TableModel
-from torch_anchors.tables.propose.proposer import Proposer
+from torch_anchors.tables.question import RowQuestion, RowsQuestion
 from torch_anchors.tables.rule import Rule
 from torch_anchors.tables.sampler import SAMPLINGS, RowSampler
 from torch_anchors.tables.schema import TableSchema
@@ -45,47 +43,6 @@ from torch_anchors.tables.training import TrainingRows
 FIRST_MAX_ROWS = 8192
 """Rows of the first batches when `max_rows` is "auto"; they grow while larger ones are faster. Rows of a table are
 small, and what is done around a forward pass is more than the pass of a few of them."""
-
-
-@dataclass(frozen=True)
-class _OneRow:
-    """What `AnchorTabular.explain` takes first.
-
-    Args:
-        X: the row: one-dimensional, or a table of one row, like the training rows.
-    """
-
-    X: Any = field(metadata=NO_SETTING)
-
-
-@dataclass(frozen=True)
-class _ManyRows:
-    """What `AnchorTabular.explain_batch` and `explain_iter` take first.
-
-    Args:
-        rows: a table like the training rows, or an iterator over such tables, which are read as they are needed.
-    """
-
-    rows: Any = field(metadata=NO_SETTING)
-
-
-@dataclass(frozen=True)
-class RowQuestion(OneQuestion, _OneRow):
-    """The parameters of `AnchorTabular.explain`."""
-
-
-@dataclass(frozen=True)
-class RowsQuestion(ManyQuestion, _ManyRows):
-    """The parameters of `AnchorTabular.explain_batch` and `AnchorTabular.explain_iter`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    """What `fit` makes of the training rows."""
-
-    schema: TableSchema
-    training: TrainingRows
-    as_array: bool
 
 
 class AnchorTabular(Explainer[RowCase, TabularExplanation]):
@@ -154,8 +111,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         self.categorical_names = categorical_names
         self.ohe = ohe
         self.sampling = sampling
-        self._table: _Fitted | None = None
-        self._learning = Lock()
+        self._table: FittedTable | None = None
         self._latest = PerThread()
         super().__init__(
             predictor,
@@ -168,10 +124,10 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     def reset_predictor(self, predictor: nn.Module | Callable[[Any], Any]) -> None:
         """Explains `predictor` from now on, with all other settings and the training rows as they are."""
         super().reset_predictor(predictor)
-        if self._table is None:
-            self._forget_labels()
-        else:
-            self._take_up(replace(self._table, training=self._table.training.to(self._predictor.device)))
+        if self._table is not None:
+            self._predictor = self._predictor.taking(self._table.as_array)
+            self._table = self._table.of(self._predictor)
+            self._latest = PerThread()
 
     def fit(
         self,
@@ -218,7 +174,12 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 AnchorsWarning,
                 stacklevel=2,
             )
-        self._take_up(_Fitted(schema, training, as_array=not isinstance(train_data, Tensor)))
+        as_array = not isinstance(train_data, Tensor)
+        self._predictor = self._predictor.taking(as_array)
+        self._table = FittedTable(
+            schema, training, self._predictor, as_array=as_array, max_rows=self.max_rows, seed=self._seed
+        )
+        self._latest = PerThread()
         self.meta["params"]["disc_perc"] = percentiles
         return self
 
@@ -274,7 +235,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             ArgumentError: other columns than the training rows', or missing values.
             PredictorCallError, PredictorReturnTypeError: the predictor failed, or returned no labels.
         """
-        return self._model().labels_of_table(X)
+        return self._fitted.model.labels_of_table(X)
 
     @property
     def samplers(self) -> list[TabularSampler]:
@@ -285,22 +246,10 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         """
         if self._table is None:
             return []
-        schema, training = self._table.schema, self._table.training
-        categorical = {i: c.categories for i, c in enumerate(schema.columns) if c.categories is not None}
-        sampler = TabularSampler(
-            self._predictor,
-            self.meta["params"]["disc_perc"],
-            [i for i in range(len(schema.columns)) if i not in categorical],
-            list(categorical),
-            schema.names,
-            categorical,
-            seed=self._seed,
-            sampling=self.sampling,
-            to_model=schema.encoder(self._predictor.device),
-            device=self._predictor.device,
-            dtype=self._predictor.row_dtype,
+        disc_perc = self.meta["params"]["disc_perc"]
+        sampler = TabularSampler.of_table(
+            self._table, self._predictor, disc_perc, seed=self._seed, sampling=self.sampling
         )
-        sampler.deferred_init(training)
         if self._latest.value is not None:
             row, label, n_covered_ex = self._latest.value
             sampler.build_lookups(row)
@@ -344,7 +293,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[RowCase]:
         """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
-        self._labelled()
+        self._fitted.labelled()
         schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.as_array
         rows = np.stack(instances)
         require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
@@ -360,7 +309,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
-        training = self._labelled()
+        training = self._fitted.labelled()
         code = super().label_of(label)
         if isinstance(label, str) and training.class_of(np.array([code])).item() == training.n_classes - 1:
             names = ", ".join(self._predictor.outputs.names[:10])
@@ -376,10 +325,10 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         of_instance[[case.instance for case in cases]] = labels
         config = settings.config(self._predictor.device)
         by_default = settings.method != "beam"
-        proposer = self._proposer() if by_default and self.sampling == "interventional" else None
-        split = self._split() if by_default and self.sampling == "conditional" else None
+        proposer = self._fitted.proposer() if by_default and self.sampling == "interventional" else None
+        split = self._fitted.split() if by_default and self.sampling == "conditional" else None
         repeats = self._predictor.repeats
-        spaces = RowSpaces(self._labelled(), sampler, of_instance, config, proposer, split, repeats)
+        spaces = RowSpaces(self._fitted.labelled(), sampler, of_instance, config, proposer, split, repeats)
         return (spaces.space(case.instance) for case in cases)
 
     def explanations(
@@ -392,7 +341,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     def _explanations_together(
         self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
     ) -> Iterator[TabularExplanation]:
-        sampler, covered = finished[0].case.sampler, Covered(self._labelled(), finished[0].case.sampler)
+        sampler, covered = finished[0].case.sampler, Covered(self._fitted.labelled(), finished[0].case.sampler)
         instances = [one.case.instance for one in finished]
         anchors = [one.found.result.anchor for one in finished]
         labels = np.array([one.found.label for one in finished], dtype=np.int64)
@@ -402,7 +351,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         )
         from_training = dict(zip(undrawn, counted, strict=True))
         paths = covered.paths(instances, anchors, labels)
-        model = self._model()
+        model = self._fitted.model
         for i, (one, path) in enumerate(zip(finished, paths, strict=True)):
             drawn = one.found.examples
             bins = sampler.bins(instances[i], anchors[i])
@@ -411,7 +360,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             common = self.common(one, settings)
             examples = from_training.get(i) or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits)
             if sampler.sampling == "conditional" and settings.method == "beam":
-                common |= _about_new_rows(common, path[-1], sampler.n_predicates)
+                known = {name: common[name] for name in ("status", "precision", "threshold", "delta")}
+                common |= asdict(of_new_rows(**known, counted=path[-1], n_predicates=sampler.n_predicates))
             yield TabularExplanation(
                 **common,
                 names=tuple(rule.conditions),
@@ -426,11 +376,11 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     def rows_of(self, instances: Any) -> Tensor:
         """The rows of a table as the model reads them, (N, features)."""
         codes = self._fitted.schema.encode(instances)
-        return self._model().render(torch.as_tensor(codes, device=self._predictor.device))
+        return self._fitted.model.render(torch.as_tensor(codes, device=self._predictor.device))
 
     def row_of(self, explanation: TabularExplanation) -> Tensor:
         """The explained row as the model reads it, (1, features)."""
-        return self._model().render(torch.as_tensor(explanation.instance, device=self._predictor.device)[None])
+        return self._fitted.model.render(torch.as_tensor(explanation.instance, device=self._predictor.device)[None])
 
     def digests(self) -> dict[str, str]:
         """As of every explainer, with the columns, the training rows and the model's labels of these.
@@ -442,69 +392,11 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             **super().digests(),
             "columns": digest_of(fitted.schema),
             "training rows": digest_of(fitted.training.values, *fitted.training.discretizer.cuts),
-            "labels of the training rows": self._labelled().digest,
+            "labels of the training rows": self._fitted.labelled().digest,
         }
 
-    # --------------------------------------------------------------------------------- what is learned only once
-
     @property
-    def _fitted(self) -> _Fitted:
+    def _fitted(self) -> FittedTable:
         if self._table is None:
             raise NotFittedError("Call fit with the training rows before explaining.")
         return self._table
-
-    def _take_up(self, table: _Fitted) -> None:
-        """Explains rows of this table from now on, by a model that has not labelled it yet."""
-        self._table, self._latest = table, PerThread()
-        self._predictor = self._predictor.taking(table.as_array)
-        self._forget_labels()
-
-    def _forget_labels(self) -> None:
-        self._labelled_training: LabelledTraining | None = None
-        self._anchor_proposer: Proposer | None = None
-        self._split_table: SplitTable | None = None
-
-    def _model(self) -> TableModel:
-        return TableModel.of(self._predictor, self._fitted.schema, self.max_rows)
-
-    def _labelled(self) -> LabelledTraining:
-        """The training rows with the model's labels of them, which are predicted once."""
-        with self._learning:
-            if self._labelled_training is None:
-                training = self._fitted.training
-                self._labelled_training = LabelledTraining(training, self._model().labels(training.values))
-            return self._labelled_training
-
-    def _proposer(self) -> Proposer:
-        """What proposes anchors, by a surrogate that is fitted once."""
-        with self._learning:
-            if self._anchor_proposer is None:
-                self._anchor_proposer = self._labelled().proposer(stream(self._seed, b"proposals"))
-            return self._anchor_proposer
-
-    def _split(self) -> SplitTable:
-        """The training rows in two parts: to choose rules on, and to test them on."""
-        with self._learning:
-            if self._split_table is None:
-                self._split_table = SplitTable(self._labelled(), stream(self._seed, b"split"))
-            return self._split_table
-
-
-def _about_new_rows(common: dict[str, Any], counted: Step, n_predicates: int) -> dict[str, Any]:
-    """What a search by rows drawn from the training rows found, said of new rows.
-
-    The search's own certificate is about the table, whose rows the rule was chosen on. A certificate for new rows needs
-    an interval that holds for whatever rule was chosen.
-    """
-    interval = interval_of_any(
-        counted.n,
-        round(counted.precision * counted.n),
-        size=len(common["features"]),
-        n_predicates=n_predicates,
-        delta=common["delta"],
-    )
-    found = common["status"] in (Status.CERTIFIED, Status.EMPTY_HOLDS)
-    precision = counted.precision if counted.n else common["precision"]  # what the interval is about
-    certified = interval[0] >= common["threshold"]
-    status = Status.COUNTED if found and not certified else common["status"]
-    return {"precision": precision, "precision_interval": interval, "status": status}

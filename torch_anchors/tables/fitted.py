@@ -1,0 +1,76 @@
+"""The training rows of an explainer, and what is learned of them with its model."""
+
+from __future__ import annotations
+
+from torch_anchors._locks import Lock
+from torch_anchors.engine.predictor import Predictor
+from torch_anchors.seeds import stream
+from torch_anchors.tables.count.labelled_training import LabelledTraining
+from torch_anchors.tables.count.split_table import SplitTable
+from torch_anchors.tables.model import TableModel
+from torch_anchors.tables.propose.proposer import Proposer
+from torch_anchors.tables.schema import TableSchema
+from torch_anchors.tables.training import TrainingRows
+
+
+class FittedTable:
+    """Training rows, and what is learned of them with one model: each thing once, when it is first needed.
+
+    Args:
+        schema: the columns.
+        training: the rows.
+        predictor: the model.
+        as_array: whether a function that may be given either is given rows as arrays.
+        max_rows: of a pass whose only purpose is labels; "auto" for the usual number.
+        seed: of the random streams.
+    """
+
+    def __init__(
+        self,
+        schema: TableSchema,
+        training: TrainingRows,
+        predictor: Predictor,
+        *,
+        as_array: bool,
+        max_rows: int | str,
+        seed: int,
+    ) -> None:
+        self.schema, self.training, self.as_array = schema, training.to(predictor.device), as_array
+        self.model = TableModel.of(predictor.taking(as_array), schema, max_rows)
+        self._max_rows, self._seed = max_rows, seed
+        self._lock = Lock()
+        self._labelled: LabelledTraining | None = None
+        self._proposer: Proposer | None = None
+        self._split: SplitTable | None = None
+
+    def of(self, predictor: Predictor) -> FittedTable:
+        """The same rows, of which nothing is known of another model yet."""
+        return FittedTable(
+            self.schema,
+            self.training,
+            predictor,
+            as_array=self.as_array,
+            max_rows=self._max_rows,
+            seed=self._seed,
+        )
+
+    def labelled(self) -> LabelledTraining:
+        """The training rows with the model's labels of them, which are predicted once."""
+        with self._lock:
+            if self._labelled is None:
+                self._labelled = LabelledTraining(self.training, self.model.labels(self.training.values))
+            return self._labelled
+
+    def proposer(self) -> Proposer:
+        """What proposes anchors, by a surrogate that is fitted once."""
+        with self._lock:
+            if self._proposer is None:
+                self._proposer = self.labelled().proposer(stream(self._seed, b"proposals"))
+            return self._proposer
+
+    def split(self) -> SplitTable:
+        """The training rows in two parts: to choose rules on, and to test them on."""
+        with self._lock:
+            if self._split is None:
+                self._split = SplitTable(self.labelled(), stream(self._seed, b"split"))
+            return self._split
