@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
-BATCH_SIZE = 64
+BATCH_SIZE = 32
 """Inputs that an actor is handed at once, unless the user says otherwise: what is explained again if it dies."""
 
 
