@@ -59,10 +59,9 @@ def _drawn(results: pd.DataFrame, threshold: float | None) -> Iterator[Distribut
     explained = results[results["status"] != FAILED]
     found = explained[explained["found"]]
     if len(explained):
-        mark = {"mark": threshold}
-        yield _histogram("Precision of the best anchors", _known(explained["precision"]), **mark)
+        yield _histogram("Precision of the best anchors", _known(explained["precision"]), mark=threshold)
     if len(found):
-        yield _bars("Predicates of the anchors found", _known(found["size"]))
+        yield _sizes("Predicates of the anchors found", _known(found["size"]))
         yield _histogram("Coverage of the anchors found", _known(found["coverage"]))
         if len(shares := _known(found["share"])):
             yield _histogram("Share of the picture that they show", shares)
@@ -89,7 +88,7 @@ def _histogram(title: str, values: NDArray[np.float64], *, mark: float | None = 
     return Distribution(title, _in_words(values), _svg(figure))
 
 
-def _bars(title: str, values: NDArray[np.float64]) -> Distribution:
+def _sizes(title: str, values: NDArray[np.float64]) -> Distribution:
     figure, axes = _axes()
     sizes, counts = np.unique(values.clip(max=_LARGEST), return_counts=True)
     axes.bar(sizes, counts, width=0.8, color=_BARS)

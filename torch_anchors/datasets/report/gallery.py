@@ -15,7 +15,7 @@ from torch_anchors.datasets.parts import parts_of, read_part
 from torch_anchors.datasets.report import thumbnails
 from torch_anchors.datasets.report.photographs import Photographs
 from torch_anchors.errors import AnchorsError
-from torch_anchors.words import at_least, at_most, listed, plural
+from torch_anchors.words import at_least, at_most, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def cards(folder: Path, results: pd.DataFrame, photographs: Photographs | None, 
         pictures = {} if is_table else _pictures(row, photographs)
         failed = row["status"] == FAILED
         words = str(row["reason"]) if failed else _words(row, is_table=is_table)
-        rule = _rule(row["names"] or []) if is_table and not failed else None
+        rule = _few(row["names"] or []) if is_table and not failed else None
         made.append(Card(line, words, rule, None if failed else _precision(row), **pictures))
     return made
 
@@ -113,22 +113,18 @@ def _words(row: Mapping[str, Any], *, is_table: bool) -> str:
     names = row["names"] or []
     if not names:
         whatever = "the values of the columns are" if is_table else "is hidden"
-        kept = "The answer stays" if row["status"] in FOUND else "No anchor was found; the empty one holds"
-        return f"{kept} whatever {whatever}."
+        return f"The answer stays whatever {whatever}." if row["status"] in FOUND else "No anchor was found."
     start = "The answer stays while" if row["status"] in FOUND else "Not certified; the best one found: while"
     if is_table:
         return f"{start} {'this holds' if len(names) == 1 else 'these hold'}:"
     are = "is" if len(names) == 1 else "are"
-    which = listed(names[:_MOST_NAMED] if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], _more(names)])
-    return f"{start} {which} {are} shown."
+    return f"{start} {listed(_few(names))} {are} shown."
 
 
-def _rule(names: list[str]) -> tuple[str, ...]:
-    return tuple(names) if len(names) <= _MOST_NAMED else (*names[:_MOST_NAMED], _more(names))
-
-
-def _more(names: list[str]) -> str:
-    return f"{plural(len(names) - _MOST_NAMED, 'more')}".replace("mores", "more")
+def _few(names: list[str]) -> tuple[str, ...]:
+    """The names, or the first of them and how many more there are."""
+    left = len(names) - _MOST_NAMED
+    return tuple(names) if left <= 0 else (*names[:_MOST_NAMED], f"{left:,} more")
 
 
 def _precision(row: Mapping[str, Any]) -> str:
