@@ -68,7 +68,8 @@ class ForwardPass:
 
     def _kind(self, piece: Piece) -> _Kind:
         case = piece.job.case
-        as_array = self._predictor.taking(case.as_array).takes_arrays
+        predictor = self._predictor
+        as_array = case.as_array if predictor.takes_either else predictor.takes_arrays
         return _Kind(case.sampler.row_shape(), case.sampler.dtype, as_array)
 
     def _render(self, pieces: Sequence[Piece], size: int) -> Shaped[Tensor, "rows ..."]:

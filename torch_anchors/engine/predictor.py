@@ -79,7 +79,7 @@ class Predictor:
         if channels_last is not None:
             flag("channels_last", channels_last)
         self.autocast = autocast
-        self._may_take_either = dtype is None and preprocess is None and not isinstance(model, nn.Module)
+        self.takes_either = dtype is None and preprocess is None and not isinstance(model, nn.Module)
         dtype = torch.float32 if dtype is None else dtype
         self.takes_arrays = not isinstance(dtype, torch.dtype)
         self.dtype: torch.dtype | np.dtype = dtype if isinstance(dtype, torch.dtype) else _numpy_dtype(dtype)
@@ -102,7 +102,7 @@ class Predictor:
         That is so for a module, a `dtype` that was given, and a `preprocess`, which makes tensors. What is learned of
         the model is learned for both.
         """
-        if not self._may_take_either or arrays == self.takes_arrays:
+        if not self.takes_either or arrays == self.takes_arrays:
             return self
         other = copy.copy(self)
         other.takes_arrays = arrays
@@ -184,7 +184,7 @@ class Predictor:
         if isinstance(self.model, nn.Module):
             keep_eval(self.model)  # a forward pass may have called train()
         given = self._as_array(rows) if self.takes_arrays else rows
-        remedy = _OTHERWISE[self.takes_arrays] if self._may_take_either else ""
+        remedy = _OTHERWISE[self.takes_arrays] if self.takes_either else ""
         if self.autocast is None:
             return _called("predictor", self.model, given, remedy)
         with torch.autocast(self.device.type, dtype=self.autocast):
