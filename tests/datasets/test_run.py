@@ -41,11 +41,11 @@ def quietly(*arguments: Any, **more: Any) -> Evaluation:
 
 
 def test_each_bad_input_is_a_row_with_its_reason_and_the_others_are_explained(tmp_path: Path) -> None:
-    images: list[Any] = [pixels(0), np.zeros((16, 16, 4), np.uint8), pixels(1), bad(), np.full((16, 16, 3), np.nan)]
+    images: list[Any] = [pixels(0), np.zeros((16, 16, 5), np.uint8), pixels(1), bad(), np.full((16, 16, 3), np.nan)]
     images += ["no image", pixels(2)]
     found = quietly(of_images(hates_bad), images, tmp_path)
     assert list(reasons(found)) == ["1", "4", "5", "3"]
-    assert "must be an array of shape (height, width, 1 or 3)" in reasons(found)["1"]
+    assert "must be an array of shape (height, width, 1 to 4)" in reasons(found)["1"]
     assert "The predictor raised ValueError: what a colour" in reasons(found)["3"]
     assert "must have finite pixels" in reasons(found)["4"]
     assert "got str" in reasons(found)["5"]
