@@ -140,7 +140,7 @@ def command(options: argparse.Namespace) -> list[str]:
     model = ["--model", str(options.out / "net.pt"), "--trust", "--input-size", str(options.size)]
     scale = ["--mean", *["0.5"] * 3, "--std", *["0.25"] * 3, "--class-names", str(options.out / "classes.txt")]
     hidden = ["--background", str(options.out / "backgrounds"), "--segments", "grid", "--n-segments", "16"]
-    return [*given, *model, *scale, *hidden, "--threshold", "0.9", "--max-anchor-size", "3"]
+    return [*given, *model, *scale, *hidden, "--threshold", "0.9", "--max-anchor-size", "3", "--max-rows", "128"]
 
 
 def explain(options: argparse.Namespace) -> None:
