@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side, each with a core of its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # which numerical libraries read when they are imported
+
 from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 install_import_hook("torch_anchors", "beartype.beartype")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes side by side, each with a core of its own
 
 import matplotlib  # noqa: E402
 import pytest  # noqa: E402

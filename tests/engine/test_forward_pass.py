@@ -46,7 +46,7 @@ def one_by_one(pieces: Sequence[Piece], model: Callable[[Tensor], Tensor] = pari
 
 def predicted(forward: ForwardPass, pieces: Sequence[Piece], padded: int = 0) -> list[int]:
     n_rows = n_rows_of(pieces)
-    labels = forward.labels(pieces, n_rows, max(padded, n_rows))
+    labels = forward.read(pieces, n_rows, max(padded, n_rows)).labels
     assert labels.shape == (n_rows,)
     assert labels.dtype == torch.int64
     return labels.tolist()

@@ -273,8 +273,8 @@ def test_class_names_are_used_in_words() -> None:
 
 def test_every_parameter_of_the_search_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
     configs = []
-    search = choose.beam_search
-    monkeypatch.setattr(choose, "beam_search", lambda space, config: configs.append(config) or search(space, config))
+    search = choose.guided_search
+    monkeypatch.setattr(choose, "guided_search", lambda space, config: configs.append(config) or search(space, config))
     given = {
         "threshold": 0.9,
         "delta": 0.2,
@@ -833,7 +833,7 @@ def test_explainers_that_cannot_work(settings: dict[str, Any], words: str, unche
         ({"tau": 1.0}, "tau must be"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"beam_size": 0}, "beam_size must be"),
-        ({"method": "greedy"}, "method must be one of 'auto', 'beam', 'exact', 'race', got 'greedy'"),
+        ({"method": "greedy"}, "method must be one of 'auto', 'beam', 'guided', 'exact', 'race', got 'greedy'"),
         ({"n_covered_ex": -1}, "n_covered_ex must be"),
         ({"verbose_every": 0}, "verbose_every must be"),
         ({"max_rows_total": 0}, "max_rows_total must be"),
@@ -1015,13 +1015,13 @@ def test_one_superpixel_of_5000_is_found_in_few_rows(seed: int) -> None:
         return (rows[:, :, place].mean((1, 2)) > 0.9).long()
 
     explainer = AnchorImage(model, dtype=torch.float32, segmentation_fn=segments, fill=0.0, seed=seed)
-    started = time.perf_counter()
+    started = time.process_time()
     for size in (None, 1000):
         explanation = explainer.explain(image, max_anchor_size=size)
         assert explanation.n_superpixels == 5000
         assert (explanation.features, explanation.status) == ((777,), Status.CERTIFIED)
         assert explanation.n_rows <= 5000
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_large_image_is_told_once_before_it_is_segmented() -> None:

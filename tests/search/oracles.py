@@ -79,6 +79,7 @@ class MaskOracle:
     seed: int = 0
     p_keep: float = 0.5
     n_backgrounds: int = 1
+    margin: Callable[[NDArray[np.bool_]], NDArray] | None = None
     rows: set[bytes] = field(default_factory=set)
     blocks: list[tuple[Anchor, NDArray[np.bool_], NDArray[np.bool_]]] = field(default_factory=list)
 
@@ -126,6 +127,7 @@ class MaskOracle:
             int(pool_hits.sum()),
             pool_keep.sum(axis=0),
             pool_keep[pool_hits].sum(axis=0),
+            *((None, None) if self.margin is None else (keep, self.margin(keep))),
         )
 
     def _enumerate(self, anchor: Anchor) -> EnumeratedHits:

@@ -16,7 +16,7 @@ from tests.search.oracles import (
     planted_table,
     truth_table,
 )
-from torch_anchors.search.beam import _Beam, beam_search
+from torch_anchors.search.beam import Beam, beam_search
 from torch_anchors.search.bounds import lower_bound, upper_bound
 from torch_anchors.search.certify import Certifier
 from torch_anchors.search.exact import exact_search, superset_precisions
@@ -368,7 +368,7 @@ def test_only_fresh_rows_certify(independent, seed):
     truth = truth_of(hits)
     oracle = MaskOracle.of_table(hits, seed) if independent else ArmsOracle(8, lambda a: float(truth[code_of(a)]), seed)
     space, config = oracle.space(), SearchConfig(enumerate_below=1, max_anchor_size=3)
-    beam = _Beam(space, config, Certifier(config))
+    beam = Beam(space, config, Certifier(config))
     search = beam.find()
     drawn: dict[Anchor, int] = {}
     requests = next(search)
@@ -391,9 +391,9 @@ def test_only_fresh_rows_certify(independent, seed):
 # -------------------------------------------------------------------------------------------------------- selection
 
 
-def beam_of(tallies: dict[Anchor, tuple[int, int]], **settings: object) -> _Beam:
+def beam_of(tallies: dict[Anchor, tuple[int, int]], **settings: object) -> Beam:
     config = SearchConfig(**settings)
-    beam = _Beam(ArmsOracle(6, lambda anchor: 0.5).space(), config, Certifier(config))
+    beam = Beam(ArmsOracle(6, lambda anchor: 0.5).space(), config, Certifier(config))
     beam.tallies = {anchor: Tally(n, n_hits) for anchor, (n, n_hits) in tallies.items()}
     return beam
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid")
 FILLS = ("mean", "blur", "noise", "constant")
-METHODS = ("auto", "beam", "exact")
+METHODS = ("auto", "beam", "guided", "exact")
 
 ENOUGH = 4
 """Times the size that the model takes: larger pictures are read at a fraction of their size."""
@@ -134,7 +134,8 @@ def add_search_options(group: Any) -> None:
         type=word_of(METHODS),
         choices=METHODS,
         default="auto",
-        help="sample (beam), try all combinations (exact), or the latter if they are few (auto, the default)",
+        help="sample by labels (beam), or led by scores (guided); try all combinations (exact); the latter if they are "
+        "few, and otherwise guided (auto, the default)",
     )
     group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most superpixels in an anchor")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of the perturbations (default: 0)")

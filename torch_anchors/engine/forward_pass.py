@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from torch_anchors._shapes import Int, Shaped
+from torch_anchors._shapes import Shaped
 from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.row_queue import Piece
 from torch_anchors.perturb.protocol import Sampler
 
@@ -34,8 +35,8 @@ class ForwardPass:
         """Gives the memory of the buffers back."""
         self._buffers.clear()
 
-    def labels(self, pieces: Sequence[Piece], n_rows: int, padded: int) -> Int[Tensor, " rows"]:
-        """Labels (n_rows,) of the pieces' rows, in their order, from as few forward passes as shapes allow.
+    def read(self, pieces: Sequence[Piece], n_rows: int, padded: int) -> Reading:
+        """Labels (n_rows,) and scores of the pieces' rows, in their order, from as few forward passes as shapes allow.
 
         Rows of one shape are one pass. Images of different sizes are rendered apart, and are one pass together if
         `preprocess` brings them to one size. A function is called with the arrays of some cases apart from the tensors
@@ -49,7 +50,8 @@ class ForwardPass:
         size = padded if self._predictor.static_shapes else n_rows
         if len(by_kind) == 1:
             (kind,) = by_kind
-            return self._predictor.taking(kind.as_array)(self._render(pieces, size))[:n_rows]
+            predictor = self._predictor.taking(kind.as_array)
+            return predictor.read(predictor.prepare(self._render(pieces, size))).first(n_rows)
         ends = list(accumulate(piece.codes.shape[0] for piece in pieces))
         by_shape: dict[tuple[torch.Size, bool], list[tuple[Tensor, Tensor]]] = {}
         for kind, members in by_kind.items():
@@ -58,13 +60,13 @@ class ForwardPass:
             spans = [torch.arange(ends[i] - pieces[i].codes.shape[0], ends[i]) for i in members]
             places = torch.cat(spans).to(rows.device, non_blocking=True)
             by_shape.setdefault((rows.shape[1:], kind.as_array), []).append((places, rows))
-        labels = torch.empty(n_rows, dtype=torch.int64, device=self._predictor.device)
+        parts: list[Reading] = []
         for (_, as_array), same in by_shape.items():
             rows = torch.cat([rows for _, rows in same])
             batch = _padded(rows, size) if self._predictor.static_shapes else rows
-            found = self._predictor.taking(as_array).labels_of_prepared(batch)
-            labels[torch.cat([places for places, _ in same])] = found[: rows.shape[0]]
-        return labels
+            parts.append(self._predictor.taking(as_array).read(batch).first(rows.shape[0]))
+        places = torch.cat([places for same in by_shape.values() for places, _ in same])
+        return joined(parts).taken(places.argsort())
 
     def _kind(self, piece: Piece) -> _Kind:
         case = piece.job.case

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors._shapes import Int, Shaped
+from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.perturb.protocol import IndependentSampler, Sampler
 from torch_anchors.search.protocol import Anchor
 
 
 class Ledger:
-    """Labels by *slot*, on the device.
+    """Labels by *slot*, on the device, and margins where the predictor has scores (see `margins`).
 
     Every row that is to be predicted gets the next slot, and rows are predicted in that order, so that a batch writes
     one contiguous piece and the host knows which slots are filled without ever looking at one. Slots before the
@@ -26,6 +26,7 @@ class Ledger:
 
     def __init__(self, device: torch.device, capacity: int = 4096) -> None:
         self.labels: Tensor = torch.full((capacity,), -1, dtype=torch.int64, device=device)
+        self.margins: Tensor | None = None  # (capacity,), once there are any
         self.base = 0  # slot of labels[0]
         self.n_reserved = 0
         self.n_written = 0
@@ -42,10 +43,11 @@ class Ledger:
         capacity = self.labels.shape[0]
         while capacity < 2 * (self.n_reserved - oldest):
             capacity *= 2
-        moved = torch.full((capacity,), -1, dtype=torch.int64, device=self.labels.device)
-        kept = self.labels[oldest - self.base : self.n_written - self.base]
-        moved[: kept.shape[0]] = kept
-        self.labels, self.base = moved, oldest
+        kept = slice(oldest - self.base, self.n_written - self.base)
+        self.labels = _moved(self.labels[kept], capacity, -1)
+        if self.margins is not None:
+            self.margins = _moved(self.margins[kept], capacity, 0)
+        self.base = oldest
 
     def write(self, labels: Int[Tensor, " rows"]) -> None:
         """Labels of the next rows in slot order."""
@@ -53,9 +55,27 @@ class Ledger:
         self.labels[start : start + labels.shape[0]] = labels
         self.n_written += labels.shape[0]
 
+    def write_margins(self, margins: Float[Tensor, " rows"]) -> None:
+        """Margins of the rows whose labels were written last."""
+        if self.margins is None:
+            self.margins = torch.zeros(self.labels.shape[0], dtype=torch.float32, device=self.labels.device)
+        end = self.n_written - self.base
+        self.margins[end - margins.shape[0] : end] = margins
+
     def read(self, slots: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
         """Labels of slots that have been written."""
         return self.labels[slots - self.base]
+
+    def read_margins(self, slots: Int[Tensor, " rows"]) -> Float[Tensor, " rows"] | None:
+        """Margins of slots that have been written; None where there are none."""
+        return None if self.margins is None else self.margins[slots - self.base]
+
+
+def _moved(kept: Tensor, capacity: int, empty: int) -> Tensor:
+    """Room for `capacity` values that begins with those kept."""
+    moved = torch.full((capacity,), empty, dtype=kept.dtype, device=kept.device)
+    moved[: kept.shape[0]] = kept
+    return moved
 
 
 @dataclass(frozen=True, slots=True)

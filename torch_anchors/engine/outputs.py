@@ -20,6 +20,7 @@ from torch import Tensor
 
 from torch_anchors._locks import Lock
 from torch_anchors._shapes import Int, Shaped
+from torch_anchors.engine.reading import Reading
 from torch_anchors.engine.score_values import ONE_LABEL, ScoreValues
 from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorReturnTypeError
 
@@ -58,8 +59,8 @@ class Outputs:
         self._values = ScoreValues()
         self._lock = Lock()
 
-    def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
-        """Labels (n,) int64 on the device of `n` rows; `INVALID` where scores have a NaN.
+    def read(self, output: Any, n: int) -> Reading:
+        """Labels and scores of `n` rows, on the device; the label is `INVALID` where scores have a NaN.
 
         Raises:
             PredictorReturnTypeError: the output has no labels; the message says what it should be and how to wrap the
@@ -69,13 +70,13 @@ class Outputs:
         if isinstance(found, np.ndarray) and found.dtype.kind == "O":
             _require_rows(found.shape, n)
             self._must_be("class names")
-            return self._codes(found)
+            return Reading(self._codes(found))
         scores = _as_tensor(found, self._device)
         _require_rows(tuple(scores.shape), n)
         is_float = scores.dtype.is_floating_point
         if not is_float and (scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)):
             self._must_be("labels")
-            return scores.reshape(n).to(self._device, torch.int64)
+            return Reading(scores.reshape(n).to(self._device, torch.int64))
         if scores.ndim != 2 or scores.shape[1] == 0:
             raise PredictorReturnTypeError(_no_labels(scores))
         self._must_be("scores")
@@ -85,16 +86,12 @@ class Outputs:
             label = (scores[:, 0] > 0).to(torch.int64)
         else:
             label = (scores.byte() if scores.dtype == torch.bool else scores).argmax(dim=1)
-        return torch.where(scores.isnan().any(dim=1), INVALID, label).to(self._device)
+        label = torch.where(scores.isnan().any(dim=1), INVALID, label).to(self._device)
+        return Reading(label, scores.to(self._device) if is_float else None)
 
-    def scores(self, output: Any, n: int) -> Shaped[Tensor, "rows classes"] | None:
-        """The scores of `n` rows inside an output; None where it has labels or class names only."""
-        found = self._unpacked(output)
-        if isinstance(found, np.ndarray) and found.dtype.kind == "O":
-            return None
-        scores = _as_tensor(found, self._device)
-        _require_rows(tuple(scores.shape), n)
-        return scores if scores.ndim == 2 and scores.shape[1] and scores.dtype.is_floating_point else None
+    def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
+        """The labels alone; see `read`."""
+        return self.read(output, n).labels
 
     # --------------------------------------------------------------------------------------------- labels and names
 

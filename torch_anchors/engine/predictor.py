@@ -18,6 +18,7 @@ from torch_anchors._shapes import Int, Shaped
 from torch_anchors.engine.eval_mode import eval_mode, keep_eval
 from torch_anchors.engine.max_rows import is_out_of_memory
 from torch_anchors.engine.outputs import Outputs
+from torch_anchors.engine.reading import Reading
 from torch_anchors.engine.repeats import RepeatCheck
 from torch_anchors.errors import (
     AnchorsError,
@@ -151,19 +152,21 @@ class Predictor:
             PredictorReturnTypeError: no labels can be read from what came back, or `preprocess` returned no tensor.
         """
         with self.session():
-            return self.labels_of_prepared(self.prepare(rows))
+            return self.read(self.prepare(rows)).labels
 
-    def labels_of_prepared(self, prepared: Tensor) -> Int[Tensor, " rows"]:
-        """Labels of prepared rows; some of the first are asked for twice, where the model's repeating is checked."""
+    def read(self, prepared: Tensor) -> Reading:
+        """Labels and scores of prepared rows; some of the first are asked for twice, where repeating is checked."""
         check = self._repeat_check
         if check is None or check.done:
-            return self._labels_once(prepared)
-        labels = self._labels_once(prepared.clone())  # which a model may write to
-        check.compare(prepared, labels, self._labels_once, same_shape=self.static_shapes)
-        return labels
+            return self._read_once(prepared)
+        reading = self._read_once(prepared.clone())  # which a model may write to
+        check.compare(
+            prepared, reading.labels, lambda rows: self._read_once(rows).labels, same_shape=self.static_shapes
+        )
+        return reading
 
-    def _labels_once(self, prepared: Tensor) -> Int[Tensor, " rows"]:
-        return self.labels(self.forward(prepared), prepared.shape[0])
+    def _read_once(self, prepared: Tensor) -> Reading:
+        return self.outputs.read(self.forward(prepared), prepared.shape[0])
 
     def prepare(self, rows: Tensor) -> Tensor:
         """Rows as the model takes them: preprocessed, in its dtype and memory format."""
@@ -193,14 +196,6 @@ class Predictor:
     def _as_array(self, rows: Tensor) -> np.ndarray:
         array = rows.movedim(1, -1) if rows.ndim == 4 else rows  # (N, H, W, C)
         return np.ascontiguousarray(array.cpu().numpy().astype(self.dtype, copy=False))  # type: ignore[arg-type]
-
-    def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
-        """Labels of `n` rows from any supported output of the model; see `Outputs`."""
-        return self.outputs.labels(output, n)
-
-    def scores(self, output: Any, n: int) -> Shaped[Tensor, "rows classes"] | None:
-        """Scores of `n` rows from the model's output; None where it returns labels only."""
-        return self.outputs.scores(output, n)
 
 
 _OTHERWISE = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,13 +24,25 @@ from torch_anchors.perturb.protocol import IndependentSampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts
 
 
+class Rows(NamedTuple):
+    """What the device knows of the rows of a request: their job's label (1,), their own, and which are hits (n,).
+
+    With their margins (n,) where the predictor has scores.
+    """
+
+    target: Int[Tensor, "1"]
+    labels: Int[Tensor, " rows"]
+    hits: Bool[Tensor, " rows"]
+    margins: Float[Tensor, " rows"] | None
+
+
 @dataclass(slots=True, eq=False)
 class Ask:
     """A request of a job together with the rows that answer it: fresh rows drawn for one anchor, and their hits.
 
     `slots` are the rows to look at: first the `n_fresh` drawn for this request, then older ones that also count.
     `codes` describes the same rows, where somebody looks at them. `n_new` of them had to be sent to the model.
-    `last_slot` is the last that must be predicted before the answer.
+    `last_slot` is the last that must be predicted before the answer. `has_margins` tells whether margins were written.
     """
 
     job: Job
@@ -42,17 +54,16 @@ class Ask:
     last_slot: int
     reply: Reply | None = None
     answered: bool = False
+    has_margins: bool = False
 
     @property
     def n_numbers(self) -> int:
         """How many numbers `write` adds to the two sums."""
         return 0
 
-    def write(
-        self, target: Int[Tensor, "1"], labels: Int[Tensor, " rows"], hits: Bool[Tensor, " rows"]
-    ) -> Shaped[Tensor, " numbers"]:
-        """Those numbers, on the device, from the explained label, and from the labels and hits of the rows."""
-        return labels.new_empty(0)
+    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """Those numbers, on the device."""
+        return rows.labels.new_empty(0)
 
     def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
         """Takes in the answer: hits among the fresh rows, hits among all rows, and what `write` wrote."""
@@ -70,16 +81,17 @@ class AskPool(Ask):
 
     @property
     def n_numbers(self) -> int:
-        return self._sampler.n_predicates if self.codes is not None else 0
+        n_margins = self.n_fresh if self.has_margins else 0
+        return self._sampler.n_predicates + n_margins if self.codes is not None else 0
 
-    def write(
-        self, target: Int[Tensor, "1"], labels: Int[Tensor, " rows"], hits: Bool[Tensor, " rows"]
-    ) -> Shaped[Tensor, " numbers"]:
-        """For each predicate, the hits among the rows on which it holds, too."""
+    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """For each predicate, the hits among the rows on which it holds, too; and the margins of the fresh rows."""
         if self.codes is None:
-            return labels.new_empty(0)
-        keep = self._sampler.keep(self.codes.to(labels.device, non_blocking=True))
-        return hits.float() @ keep.float()  # (K,)
+            return rows.labels.new_empty(0)
+        keep = self._sampler.keep(self.codes.to(rows.labels.device, non_blocking=True))
+        child_hits = rows.hits.float() @ keep.float()  # (K,)
+        self.has_margins = rows.margins is not None
+        return child_hits if rows.margins is None else torch.cat([child_hits, rows.margins[: self.n_fresh]])
 
     def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
         if self.codes is None:
@@ -92,8 +104,14 @@ class AskPool(Ask):
             pool_n=self.slots.size,
             pool_hits=all_hits,
             child_n=self._sampler.n_kept(self.codes),
-            child_hits=np.rint(numbers).astype(np.int64),
+            child_hits=np.rint(numbers[: self._sampler.n_predicates]).astype(np.int64),
+            **self._fresh_margins(numbers[self._sampler.n_predicates :]),
         )
+
+    def _fresh_margins(self, margins: NDArray[np.floating]) -> dict[str, Any]:
+        if not self.has_margins or self.codes is None:
+            return {}
+        return {"keep": self._sampler.keep(self.codes[: self.n_fresh]).numpy(), "margins": margins.astype(np.float64)}
 
 
 class AskEvery(Ask):
@@ -109,11 +127,9 @@ class AskEvery(Ask):
     def n_numbers(self) -> int:
         return self.slots.size // self._n_backgrounds
 
-    def write(
-        self, target: Int[Tensor, "1"], labels: Int[Tensor, " rows"], hits: Bool[Tensor, " rows"]
-    ) -> Shaped[Tensor, " numbers"]:
+    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The hits of each mask; a mean over its backgrounds would be as rough as float32."""
-        return hits.float().view(-1, self._n_backgrounds).sum(dim=1)
+        return rows.hits.float().view(-1, self._n_backgrounds).sum(dim=1)
 
     def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
         self.reply = EnumeratedHits(numbers.astype(np.float64) / self._n_backgrounds, self.n_new)
@@ -128,11 +144,9 @@ class AskAnswer(Ask):
     def n_numbers(self) -> int:
         return 1
 
-    def write(
-        self, target: Int[Tensor, "1"], labels: Int[Tensor, " rows"], hits: Bool[Tensor, " rows"]
-    ) -> Shaped[Tensor, " numbers"]:
+    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The explained label."""
-        return target
+        return rows.target
 
     def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
         self.job.label = int(numbers[0])
@@ -162,14 +176,12 @@ class AskExamples(Ask):
     def n_numbers(self) -> int:
         return 1 + 2 * self._n * (2 + self._row_width)
 
-    def write(
-        self, target: Int[Tensor, "1"], labels: Int[Tensor, " rows"], hits: Bool[Tensor, " rows"]
-    ) -> Shaped[Tensor, " numbers"]:
+    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The explained label; then positions and labels of the first few hits, of the first few misses; then rows."""
-        hits_first = torch.sort(~hits, stable=True).indices[: self._n]
-        misses_first = torch.sort(hits, stable=True).indices[: self._n]
+        hits_first = torch.sort(~rows.hits, stable=True).indices[: self._n]
+        misses_first = torch.sort(rows.hits, stable=True).indices[: self._n]
         positions = torch.cat([hits_first, misses_first])
-        parts = [target, positions, labels[positions]]
+        parts = [rows.target, positions, rows.labels[positions]]
         if self._row_width and self.codes is not None:
             parts.append(self.codes[positions].flatten())
         return torch.cat([_exact(part) for part in parts])
@@ -208,8 +220,9 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Float[Tensor, " numbers"]:
     ends = lengths.cumsum()
     starts = ends - lengths
     fresh_ends = starts + np.array([ask.n_fresh for ask in asks], dtype=np.int64)
-    targets = _targets(ledger, asks)
-    labels = ledger.read(_to(np.concatenate([ask.slots for ask in asks]), device))
+    targets = targets_of(ledger, [ask.job for ask in asks])
+    slots = _to(np.concatenate([ask.slots for ask in asks]), device)
+    labels, margins = ledger.read(slots), ledger.read_margins(slots)
     wanted = targets.repeat_interleave(_to(lengths, device), output_size=int(ends[-1]))
     hits = (labels == wanted) & (labels != INVALID)
 
@@ -218,8 +231,9 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Float[Tensor, " numbers"]:
     numbers = [bounds[1] - bounds[0], bounds[2] - bounds[0]]
     for i, ask in enumerate(asks):
         if ask.n_numbers:
-            rows = slice(int(starts[i]), int(ends[i]))
-            numbers.append(ask.write(targets[i : i + 1], labels[rows], hits[rows]))
+            own = slice(int(starts[i]), int(ends[i]))
+            of_own = None if margins is None else margins[own]
+            numbers.append(ask.write(Rows(targets[i : i + 1], labels[own], hits[own], of_own)))
     return torch.cat([_exact(part) for part in numbers])
 
 
@@ -228,14 +242,14 @@ def _exact(numbers: Shaped[Tensor, " numbers"]) -> Float[Tensor, " numbers"]:
     return numbers.float() if numbers.device.type == "mps" else numbers.double()
 
 
-def _targets(ledger: Ledger, asks: Sequence[Ask]) -> Int[Tensor, " asks"]:
-    """The explained label of each request's job: known, or the label of the job's first row, the instance."""
+def targets_of(ledger: Ledger, jobs: Sequence[Job]) -> Int[Tensor, " jobs"]:
+    """The explained label of each job: known, or the label of the job's first row, the instance."""
     device = ledger.labels.device
-    known = np.array([INVALID if ask.job.label is None else ask.job.label for ask in asks], dtype=np.int64)
+    known = np.array([INVALID if job.label is None else job.label for job in jobs], dtype=np.int64)
     # A job with a known label may have no row for the instance; any slot will do where the value is not used.
-    slots = [ask.job.first_slot if ask.job.label is None else ledger.base for ask in asks]
+    slots = [job.first_slot if job.label is None else ledger.base for job in jobs]
     return torch.where(
-        _to(np.array([ask.job.label is not None for ask in asks]), device),
+        _to(np.array([job.label is not None for job in jobs]), device),
         _to(known, device),
         ledger.read(_to(np.array(slots, dtype=np.int64), device)),
     )

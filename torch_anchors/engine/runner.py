@@ -20,15 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors._shapes import Int
 from torch_anchors.engine.forward_pass import ForwardPass
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, Case, ExamplesRequest, Found, Job
 from torch_anchors.engine.ledger import Ledger
+from torch_anchors.engine.margins import margins_of
 from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.repeats import NotRepeatable
-from torch_anchors.engine.replies import Answers, Ask, count, kind_of
+from torch_anchors.engine.replies import Answers, Ask, count, kind_of, targets_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
 from torch_anchors.perturb.protocol import IndependentSampler, Order
@@ -301,38 +302,48 @@ class Runner(Generic[SomeCase]):
         n_rows = sum(piece.codes.shape[0] for piece in pieces)
         started = time.perf_counter()
         try:
-            labels = self._predicted(pieces)
+            reading = self._predicted(pieces)
             if self.max_rows.tuning:
-                labels[:1].cpu()  # the time of a batch is known only when it is done; a few times per model
+                reading.labels[:1].cpu()  # the time of a batch is known only when it is done; a few times per model
         except Exception as error:
             self.max_rows.survive(error, n_rows)
             self._queue.give_back(pieces)
             self._forward.forget_buffers()
             return
         self.max_rows.record(n_rows, time.perf_counter() - started)
-        self._ledger.write(labels)
+        self._write(reading, pieces)
         self.load.add(n_rows, size)
         for piece in pieces:
             piece.job.n_rows += piece.codes.shape[0]
         for job in {piece.job for piece in pieces}:
             job.n_calls += 1
 
-    def _predicted(self, pieces: Sequence[Piece]) -> Int[Tensor, " rows"]:
-        """Labels of the pieces' rows; rows of a case that failed have none.
+    def _write(self, reading: Reading, pieces: Sequence[Piece]) -> None:
+        """Takes down the labels of the next rows and, where there are scores, the margins of the explained labels."""
+        self._ledger.write(reading.labels)
+        if reading.scores is None or not any(piece.job.case.sampler.independent for piece in pieces):
+            return
+        lengths = torch.tensor([piece.codes.shape[0] for piece in pieces]).to(self.predictor.device, non_blocking=True)
+        targets = targets_of(self._ledger, [piece.job for piece in pieces])
+        rows = targets.repeat_interleave(lengths, output_size=reading.labels.shape[0])
+        self._ledger.write_margins(margins_of(reading.scores, rows))
+
+    def _predicted(self, pieces: Sequence[Piece]) -> Reading:
+        """What the predictor says of the pieces' rows; rows of a case that failed have no label.
 
         Where the model fails, it is asked for each piece alone, to find whose fault it is.
         """
         n_rows = sum(piece.codes.shape[0] for piece in pieces)
         if any(piece.job.error is not None for piece in pieces) and len(pieces) > 1:
-            return torch.cat([self._predicted([piece]) for piece in pieces])
+            return joined([self._predicted([piece]) for piece in pieces])
         if pieces[0].job.error is None:
             try:
-                return self._forward.labels(pieces, n_rows, self.max_rows.padded(n_rows))
+                return self._forward.read(pieces, n_rows, self.max_rows.padded(n_rows))
             except AnchorsError as error:
                 if len({piece.job for piece in pieces}) > 1:
-                    return torch.cat([self._predicted([piece]) for piece in pieces])
+                    return joined([self._predicted([piece]) for piece in pieces])
                 pieces[0].job.error = error
-        return torch.full((n_rows,), INVALID, dtype=torch.int64, device=self.predictor.device)
+        return Reading(torch.full((n_rows,), INVALID, dtype=torch.int64, device=self.predictor.device))
 
     def _go_on(self) -> list[Finished[SomeCase] | Failed]:
         """Advances every search that has all its answers; the cases that are finished."""

@@ -54,7 +54,7 @@ def probabilities_of(
     found: list[float | None] = []
     with predictor.session():
         for group in groups:
-            scores = predictor.scores(predictor.forward(predictor.prepare(group)), len(group))
+            scores = predictor.outputs.read(predictor.forward(predictor.prepare(group)), len(group)).scores
             own = labels[len(found) : len(found) + len(group)]
             found += [None] * len(group) if scores is None else _of_labels(scores.detach().cpu().double(), own)
     return found

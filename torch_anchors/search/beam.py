@@ -40,24 +40,36 @@ SELECTION_CAP = 4
 
 
 @dataclass(slots=True)
-class _Beam(Tallies):
+class Beam(Tallies):
     """The search itself. `order` tells in which order the predicates of an anchor were added."""
 
     order: dict[Anchor, Anchor] = field(default_factory=dict)
 
     def find(self) -> Asking[Anchor | None]:
         """An accepted anchor, or None when the search space is exhausted."""
-        largest = min(self.config.max_anchor_size or self.space.n_predicates, self.space.n_predicates)
-        parents: list[Anchor] = [()]
-        yield from self.sample([()], self.first_n())
+        yield from self.first_look()
         found = yield from self.try_ready([()], at_last=False)
-        size = 0
+        return found if found is not None else (yield from self.grow())
+
+    def largest(self) -> int:
+        """Most predicates that an anchor may have."""
+        return min(self.config.max_anchor_size or self.space.n_predicates, self.space.n_predicates)
+
+    def grow(self) -> Asking[Anchor | None]:
+        """An accepted anchor, grown from the empty one predicate by predicate."""
+        found: Anchor | None = None
+        parents: list[Anchor] = [()]
+        size, largest = 0, self.largest()
         while found is None and size < largest and parents:
             if all(self.enumerable(parent, self.config.enumerate_below) for parent in parents):
                 return (yield from self.finish_by_enumeration(parents))
             found, parents = yield from self.level(parents)
             size += 1
         return found
+
+    def first_look(self) -> Asking[None]:
+        """The first rows of the empty anchor."""
+        yield from self.sample([()], self.first_n())
 
     def first_n(self) -> int:
         """Rows of the empty anchor that show about `FIRST_LOOK` rows of each predicate."""
@@ -278,7 +290,12 @@ def beam_search(space: SearchSpace, config: SearchConfig) -> Search:
     ``config.delta``. If it finds none it returns the anchor of highest lower bound as NOT_FOUND or, when
     ``max_rows_total`` ended it, as ROW_BUDGET.
     """
-    beam = _Beam(space, config, Certifier(config))
+    return (yield from searched(Beam(space, config, Certifier(config))))
+
+
+def searched(beam: Beam) -> Search:
+    """What a search of this kind finds: an accepted anchor, shortened, or the best of those that were not."""
+    config = beam.config
     found, status = None, Status.NOT_FOUND
     try:
         found = yield from beam.find()

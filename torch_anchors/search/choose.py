@@ -8,6 +8,7 @@ from torch_anchors._checks import one_of
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
+from torch_anchors.search.guided import guided_search
 from torch_anchors.search.protocol import Reply, Request, Search, SearchConfig, SearchResult, SearchSpace, Status
 from torch_anchors.search.race import race_search
 
@@ -25,7 +26,7 @@ def choose(method: str, space: SearchSpace, config: SearchConfig) -> Search:
     """The search of `space` by the method of that name.
 
     "auto" counts where precision is a count, races proposed anchors where there are any, enumerates where that costs
-    about as many rows as sampling, and otherwise takes the beam search.
+    about as many rows as sampling, and otherwise takes the beam search, guided by margins where there are any.
 
     Raises:
         ArgumentError: there is no such method, or it cannot search this space.
@@ -55,7 +56,7 @@ def _auto(space: SearchSpace, config: SearchConfig) -> Search:
     n_rows = space.n_rows(())
     if n_rows is not None and n_rows <= min(FEW_ROWS, _most_rows(config)):
         return exact_search(space, config)
-    return beam_search(space, config)
+    return guided_search(space, config)
 
 
 def _exact(space: SearchSpace, config: SearchConfig) -> Search:
@@ -92,5 +93,11 @@ def _most_rows(config: SearchConfig) -> int:
     return MOST_ROWS if config.max_rows_total is None else config.max_rows_total
 
 
-SEARCHES: dict[str, SearchFunction] = {"auto": _auto, "beam": beam_search, "exact": _exact, "race": race_search}
+SEARCHES: dict[str, SearchFunction] = {
+    "auto": _auto,
+    "beam": beam_search,
+    "guided": guided_search,
+    "exact": _exact,
+    "race": race_search,
+}
 """All methods by their names."""

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from torch_anchors._checks import MOST, between, flag, whole
 
+BY_SAMPLING = ("beam", "guided")
+"""Methods that draw rows of anchors which they form themselves, where others would count or take proposals."""
+
 Anchor = tuple[int, ...]
 """Ids of the predicates that must hold, sorted and without repetition; ``()`` is the empty anchor."""
 
@@ -40,6 +43,9 @@ class SampleCounts:
     there is no pool and the arrays are None.
 
     `n_new` rows had to be sent to the model; the others were known.
+
+    Where the predictor also has scores, `margins` (n,) are those of the fresh rows: by how much the explained class's
+    logit exceeds the largest other one. `keep` (n, K) says which predicates hold in them.
     """
 
     n: int
@@ -49,6 +55,8 @@ class SampleCounts:
     pool_hits: int = 0
     child_n: NDArray[np.int64] | None = None
     child_hits: NDArray[np.int64] | None = None
+    keep: NDArray[np.bool_] | None = None
+    margins: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError
 from torch_anchors.explainer import Explainer
 from torch_anchors.reference.tabular_sampler import TabularSampler
-from torch_anchors.search.protocol import SearchSpace
+from torch_anchors.search.protocol import BY_SAMPLING, SearchSpace
 from torch_anchors.seeds import stream
 from torch_anchors.settings import ExplainSettings, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
@@ -324,7 +324,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         of_instance = np.full(len(sampler.instances), INVALID)  # of a row on which the model failed
         of_instance[[case.instance for case in cases]] = labels
         config = settings.config(self._predictor.device)
-        by_default = settings.method != "beam"
+        by_default = settings.method not in BY_SAMPLING
         proposer = self._fitted.proposer() if by_default and self.sampling == "interventional" else None
         split = self._fitted.split() if by_default and self.sampling == "conditional" else None
         repeats = self._predictor.repeats
@@ -359,7 +359,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             rule = Rule.from_bins(model.schema, sampler.training.discretizer, bins, instance)
             common = self.common(one, settings)
             examples = from_training.get(i) or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits)
-            if sampler.sampling == "conditional" and settings.method == "beam":
+            if sampler.sampling == "conditional" and settings.method in BY_SAMPLING:
                 known = {name: common[name] for name in ("status", "precision", "threshold", "delta")}
                 common |= asdict(of_new_rows(**known, counted=path[-1], n_predicates=sampler.n_predicates))
             yield TabularExplanation(

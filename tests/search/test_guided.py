@@ -1,0 +1,176 @@
+"""The beam search that margins lead: what it saves, and that it promises what the beam search does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.search.oracles import MaskOracle, brute_force_precision, drive, planted_table
+from torch_anchors.search.beam import beam_search
+from torch_anchors.search.exact import sizes_of, superset_precisions
+from torch_anchors.search.guided import guided_search
+from torch_anchors.search.protocol import SearchConfig, Status
+
+K = 11
+MASKS = (np.arange(1 << K)[:, None] >> np.arange(K)) & 1 == 1
+POWERS = 1 << np.arange(K)
+
+
+def soft_table(seed: int) -> NDArray[np.float64] | None:
+    """Margins (2^K,) like a network's: effects of different sizes, interactions, noise; None if no anchor is short."""
+    rng = np.random.default_rng(seed)
+    effects = 2.5 * rng.exponential(size=K) * rng.choice([0.2, 1.0], size=K) * rng.choice([1, 1, 1, -0.3], size=K)
+    margins = MASKS @ effects + 0.3 * rng.normal(size=len(MASKS))
+    for _ in range(K):
+        i, j = rng.choice(K, 2, replace=False)
+        margins += rng.normal() * (MASKS[:, i] & MASKS[:, j])
+    margins -= np.quantile(margins, rng.uniform(0.45, 0.9))
+    return margins if margins[-1] > 0 and 2 <= shortest(margins > 0) <= 6 else None
+
+
+def shortest(hits: NDArray[np.bool_]) -> int:
+    """Size of the shortest anchor that truly reaches 0.95."""
+    return int(sizes_of(K)[superset_precisions(hits.astype(float)) >= 0.95].min())
+
+
+def soft_tables(n: int) -> Iterator[NDArray[np.float64]]:
+    tables = (table for seed in range(10 * n) if (table := soft_table(seed)) is not None)
+    return (table for table, _ in zip(tables, range(n), strict=False))
+
+
+def oracle_of(margins: NDArray[np.float64], seed: int = 0, said: NDArray[np.float64] | None = None) -> MaskOracle:
+    """The oracle of a table of margins; what it says of them may be something else."""
+    oracle = MaskOracle.of_table(margins > 0, seed)
+    told = margins if said is None else said
+    oracle.margin = lambda keep: told[keep @ POWERS]
+    return oracle
+
+
+def majority(seed: int) -> MaskOracle:
+    """Label 1 where more than half of 30 of 60 predicates hold: no single one matters much."""
+    oracle = MaskOracle(60, lambda keep, _: keep[:, :30].sum(1) > 15, seed)
+    oracle.margin = lambda keep: keep[:, :30].sum(1) - 15.5
+    return oracle
+
+
+def planted(seed: int) -> MaskOracle:
+    """Label 1 where all of 12 of 700 predicates hold: by chance, none of 4,096 rows is a hit."""
+    oracle = MaskOracle(700, lambda keep, _: keep[:, 40:52].all(1), seed)
+    oracle.margin = lambda keep: keep[:, 40:52].sum(1) - 11.5
+    return oracle
+
+
+def test_it_takes_half_the_rows_of_the_beam_search_and_finds_anchors_as_short() -> None:
+    rows = {"beam": 0, "guided": 0}
+    excess = {"beam": 0, "guided": 0}
+    tables = list(soft_tables(25))
+    for seed, margins in enumerate(tables):
+        for name, search in (("beam", beam_search), ("guided", guided_search)):
+            oracle = oracle_of(margins, seed)
+            found = drive(search(oracle.space(), SearchConfig()), oracle).result
+            assert found.success
+            rows[name] += oracle.n_rows
+            excess[name] += len(found.anchor) - shortest(margins > 0)
+    assert rows["guided"] < 0.6 * rows["beam"]
+    assert excess["guided"] <= excess["beam"] + 0.2 * len(tables)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_weak_effects_of_many_are_found_in_a_few_thousand_rows(seed: int) -> None:
+    oracle = majority(seed)
+    found = drive(guided_search(oracle.space(), SearchConfig()), oracle).result
+    assert found.status is Status.CERTIFIED
+    assert set(found.anchor) <= set(range(30))
+    assert len(found.anchor) <= 11
+    assert oracle.n_rows <= 5000
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_dozen_of_700_is_found_and_nothing_else(seed: int) -> None:
+    oracle = planted(seed)
+    found = drive(guided_search(oracle.space(), SearchConfig()), oracle).result
+    assert found.anchor == tuple(range(40, 52))
+    assert found.status is Status.CERTIFIED
+    assert oracle.n_rows <= 3000
+
+
+def test_without_margins_it_is_the_beam_search() -> None:
+    table, config = planted_table(9, (1, 4, 6), 0.99), SearchConfig(round_rows=32)
+    runs = [
+        drive(search(oracle.space(), config), oracle)
+        for search in (beam_search, guided_search)
+        for oracle in [MaskOracle.of_table(table)]
+    ]
+    assert runs[0].result == runs[1].result
+    assert [requests for requests, _ in runs[0].rounds] == [requests for requests, _ in runs[1].rounds]
+
+
+def test_without_margins_the_first_look_is_as_long_as_that_of_the_beam_search() -> None:
+    oracle = MaskOracle.of_table(planted_table(9, (1, 4, 6), 0.99))
+    run = drive(guided_search(oracle.space(), SearchConfig()), oracle)
+    assert [request.n for request in run.samples[:2]] == [16, 8]
+
+
+@pytest.mark.parametrize("said", ["noise", "the opposite", "always sure"])
+def test_margins_that_lie_make_no_false_anchor(said: str) -> None:
+    """Of labels by chance, 0.93 of them hits, every anchor of up to eight predicates is false."""
+    n_false = n_certified = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        hits = rng.random(len(MASKS)) < 0.93
+        hits[-1] = True
+        margins = np.where(hits, 1.0, -1.0)
+        lies = {
+            "noise": rng.normal(size=len(MASKS)),
+            "the opposite": -margins * MASKS.sum(1),
+            "always sure": 5.0 + MASKS @ rng.exponential(size=K),
+        }
+        oracle = oracle_of(margins, seed, lies[said])
+        found = drive(guided_search(oracle.space(), SearchConfig(enumerate_below=1, max_anchor_size=4)), oracle).result
+        n_certified += found.status is Status.CERTIFIED
+        n_false += found.success and brute_force_precision(hits, found.anchor) < 0.95
+    assert n_false <= 4 + 2 * 2  # delta of 40, and two standard deviations
+
+
+@pytest.mark.parametrize("budget", [1, 10, 60, 150])
+def test_the_row_budget_is_kept(budget: int) -> None:
+    margins = next(soft_tables(1))
+    oracle = oracle_of(margins)
+    found = drive(guided_search(oracle.space(), SearchConfig(max_rows_total=budget)), oracle).result
+    assert oracle.n_rows <= budget
+    assert found.success or found.status is Status.ROW_BUDGET
+
+
+@pytest.mark.parametrize("largest", [1, 2])
+def test_no_anchor_is_larger_than_allowed(largest: int) -> None:
+    for margins in soft_tables(5):
+        oracle = oracle_of(margins)
+        found = drive(guided_search(oracle.space(), SearchConfig(max_anchor_size=largest)), oracle).result
+        assert len(found.anchor) <= largest
+        assert found.success == (shortest(margins > 0) <= largest) or not found.success
+
+
+def test_the_first_accepted_anchor_is_returned_if_that_was_asked_for() -> None:
+    rows = []
+    for first in (True, False):
+        oracle = planted(0)
+        drive(guided_search(oracle.space(), SearchConfig(stop_on_first=first)), oracle)
+        rows.append(oracle.n_rows)
+    assert rows[0] < rows[1]
+
+
+def test_nothing_is_certified_by_samples_at_a_threshold_of_1() -> None:
+    oracle = planted(1)
+    config = SearchConfig(threshold=1.0, max_rows_total=400)
+    assert not drive(guided_search(oracle.space(), config), oracle).result.success
+
+
+def test_the_path_grows_by_the_effects() -> None:
+    oracle = planted(0)
+    path = drive(guided_search(oracle.space(), SearchConfig()), oracle).result.path
+    assert [len(step.anchor) for step in path] == list(range(13))
+    assert all(set(a.anchor) < set(b.anchor) for a, b in pairwise(path))

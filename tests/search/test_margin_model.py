@@ -1,0 +1,88 @@
+"""What margins tell of anchors that were never drawn, against truths that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from torch_anchors.search.margin_model import MarginModel
+
+K = 12
+RNG = np.random.default_rng(0)
+EFFECTS = np.array([3.0, 2.0, 1.0, 0.5, *[0.0] * 7, -1.0])
+
+
+def rows(n: int, seed: int, p_keep: float = 0.5) -> NDArray[np.bool_]:
+    return np.random.default_rng(seed).random((n, K)) < p_keep
+
+
+def margins(keep: NDArray[np.bool_], noise: float = 0.0) -> NDArray[np.float64]:
+    return keep @ EFFECTS - 2.0 + noise * RNG.normal(size=len(keep))
+
+
+def fitted(n: int, *, noise: float = 0.0, seed: int = 0, p_keep: float = 0.5, parts: int = 1) -> MarginModel:
+    model = MarginModel(K, p_keep)
+    for keep in np.array_split(rows(n, seed, p_keep), parts):
+        model.add(keep, margins(keep, noise))
+    model.fit()
+    return model
+
+
+@pytest.mark.parametrize("p_keep", [0.3, 0.5, 0.8])
+def test_planted_effects_come_back(p_keep: float) -> None:
+    model = fitted(200, p_keep=p_keep)
+    np.testing.assert_allclose(model.effects, EFFECTS, atol=0.1)
+    assert model.explained > 0.99
+    assert model.n == 200
+
+
+def test_it_does_not_matter_in_which_parts_rows_come() -> None:
+    np.testing.assert_allclose(fitted(90, parts=7).effects, fitted(90).effects)
+
+
+def test_fewer_rows_than_predicates_are_no_error_and_rank_the_largest_effect_first() -> None:
+    assert np.mean([fitted(10, seed=seed).effects.argmax() == 0 for seed in range(20)]) > 0.6
+
+
+def test_noise_explains_nothing() -> None:
+    explained = []
+    for seed in range(50):
+        model = MarginModel(K, 0.5)
+        model.add(rows(60, seed), np.random.default_rng(seed + 99).normal(size=60))
+        model.fit()
+        explained.append(model.explained)
+    assert np.mean(np.array(explained) > 0.3) <= 0.04
+
+
+def test_equal_margins_are_no_error() -> None:
+    model = MarginModel(K, 0.5)
+    model.add(rows(20, 0), np.full(20, 3.0))
+    model.fit()
+    assert model.precision(()) > 0.99
+    assert model.explained <= 1
+
+
+@pytest.mark.parametrize("anchor", [(), (0,), (0, 1), (1, 2, 3), (11,), tuple(range(K))])
+def test_the_precision_of_an_anchor_is_the_share_of_positive_margins(anchor: tuple[int, ...]) -> None:
+    keep = rows(20_000, 5)
+    keep[:, list(anchor)] = True
+    truth = (margins(keep, 1.0) > 0).mean()
+    assert fitted(400, noise=1.0).precision(anchor) == pytest.approx(truth, abs=0.05)
+
+
+def test_ranked_anchors_have_the_precision_that_they_have_alone() -> None:
+    model = fitted(100, noise=0.5)
+    order, guesses = model.ranked()
+    assert order[:3].tolist() == [0, 1, 2]
+    assert order[-1] == 11
+    assert guesses.shape == (K + 1,)
+    for size in (0, 1, 5, K):
+        assert model.precision(tuple(order[:size].tolist())) == pytest.approx(guesses[size], abs=1e-9)
+
+
+def test_more_of_what_adds_to_the_margin_is_a_higher_precision() -> None:
+    _, guesses = fitted(300).ranked()
+    assert (np.diff(guesses[:5]) > 0).all()
+    assert guesses[0] == pytest.approx(norm.cdf(0.75 / 1.95), abs=0.03)  # mean and deviation of a random row
