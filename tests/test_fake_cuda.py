@@ -23,7 +23,6 @@ from torch_anchors.engine import replies
 from torch_anchors.engine.labels import labels_of
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.max_rows import MaxRows
-from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.images.fills import FillFunction, mean, resolve_fill
 from torch_anchors.images.sampler import ImageSampler
@@ -194,7 +193,7 @@ class Event:
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happened to the events, in order. Numbers read back are those of a device on which no row has a label."""
+    """What happened to the events, in order. Numbers read back are those of a device on which no row is a hit."""
     log: list[str] = []
     monkeypatch.setattr(Event, "log", log, raising=False)
     monkeypatch.setattr(torch.cuda, "Event", Event)
@@ -204,7 +203,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert answers._numbers.device.type == "cpu"
         log.append("deliver")
         with _disable_current_modes():
-            answers._numbers = torch.full(tuple(answers._numbers.shape), float(INVALID), dtype=torch.float64)
+            answers._numbers = torch.zeros(tuple(answers._numbers.shape))
         deliver(answers)
 
     monkeypatch.setattr(replies.Answers, "deliver", delivered)

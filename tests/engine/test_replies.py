@@ -13,7 +13,7 @@ from tests.engine.cases import FreshRows, Strip, job_of
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, ExamplesRequest
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Ask, AskAnswer, AskEvery, AskExamples, AskPool, count, kind_of
+from torch_anchors.engine.replies import Answers, Ask, AskAnswer, AskEvery, AskExamples, AskPool, count, kind_of
 from torch_anchors.perturb.masks import pack
 from torch_anchors.perturb.protocol import Sampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, SampleCounts, SampleRequest
@@ -54,7 +54,7 @@ def ledger_of(labels: Sequence[int], device: torch.device, skipped: int = 0) -> 
 
 def answered(ledger: Ledger, asks: Sequence[Ask]) -> list[Any]:
     assert not any(ask.answered for ask in asks)
-    count(ledger, asks).deliver()
+    Answers(count(ledger, asks), asks).deliver()
     assert all(ask.answered for ask in asks)
     return [ask.reply for ask in asks]
 
@@ -164,11 +164,11 @@ def test_examples_are_the_first_hits_and_the_first_misses(sampler: Any, n_exampl
 
 
 def test_only_rows_that_the_host_does_not_have_are_copied_to_it(device: torch.device) -> None:
-    """Labels alone are copied of all others: which rows they are is decided on the host as well."""
+    """Beyond the label: a position and a label of each example, and of rows drawn on the device their values."""
     codes = torch.rand(9, 3, device=device)
     for sampler, width in [(strip(), 0), (not_repeatable(), 0), (not_independent(), 0), (FreshRows(), 3)]:
         ask = ask_of(ExamplesRequest(()), job_of(sampler), np.arange(9), codes, 0, 0, 8)
-        assert ask.n_numbers == 2 * 3 * width
+        assert ask.n_numbers == 1 + 2 * 3 * (2 + width)
 
 
 @pytest.mark.parametrize("value", [1 / 3, 2.0**40 + 1, -1e-200, 16_777_217.0])

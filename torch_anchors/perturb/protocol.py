@@ -85,8 +85,8 @@ class IndependentSampler(Sampler, Protocol):
         """Which predicates hold in each row, (n, K) bool on the device of `codes`."""
         ...
 
-    def kept(self, codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """As `keep`, (n, K), on the host."""
+    def n_kept(self, codes: Tensor) -> NDArray[np.int64]:
+        """In how many of the rows each predicate holds, (K,), on the host."""
         ...
 
     def holds(self, codes: NDArray[np.uint8], anchor: Anchor) -> NDArray[np.bool_]:
