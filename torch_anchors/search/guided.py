@@ -25,6 +25,10 @@ LEAST_EXPLAINED = 0.3
 """Share of the variance of margins that effects must explain for their guesses to be followed."""
 OPTIMISM = 1.5
 """Standard errors above its estimate at which an anchor may be certifiable: a shorter one is worth a try."""
+CLEAR = 0.9
+"""Share of the variance of margins from which on effects are taken to explain everything."""
+FEW = 4
+"""Predicates of an anchor that is shortened by margins alone."""
 LONG = 8
 """An anchor of more predicates than this is halved, and halved again, to find how many of them it needs."""
 ATTEMPTS = 3
@@ -66,6 +70,8 @@ class _Guided(Beam):
 
     def guided(self) -> Asking[Anchor | None]:
         """The shortest anchor that looks certifiable, once one is accepted; None where margins do not help."""
+        if self.enumerable((), self.config.enumerate_below):
+            return None  # all rows are few: no guess is needed
         most = min(max(MOST_PER_PREDICATE * self.space.n_predicates, self.config.batch_size), MOST_ROWS)
         while self.model.n:
             self.model.fit()
@@ -128,9 +134,19 @@ class _Guided(Beam):
         return tuple(sorted(anchor, key=lambda k: -self.model.effects[k]))
 
     def shorten(self, anchor: Anchor) -> Asking[Anchor]:
-        """As of the beam search, but for asking margins which shorter anchors are worth a test."""
-        if not self.model.n or self.model.explained < LEAST_EXPLAINED:
-            return (yield from super(_Guided, self).shorten(anchor))
+        """As of the beam search, but that margins are asked first which shorter anchors are worth a test.
+
+        Where effects do not explain nearly everything, an anchor that stays long was no good guess. It is shortened by
+        labels as well, and so is one whose rows were all tried, as its parts have few more.
+        """
+        if self.model.n and self.model.explained >= LEAST_EXPLAINED:
+            anchor = yield from self.shorten_by_margins(anchor)
+            if anchor not in self.exact and (len(anchor) <= FEW or self.model.explained >= CLEAR):
+                return anchor
+        return (yield from super(_Guided, self).shorten(anchor))
+
+    def shorten_by_margins(self, anchor: Anchor) -> Asking[Anchor]:
+        """The anchor without predicates that margins, and then labels of fresh rows, say it does not need."""
         too_short = 0
         while anchor:
             self.model.fit()
