@@ -60,6 +60,7 @@ class Tallies:
     exact: dict[Anchor, float] = field(default_factory=dict)
     tested: dict[Anchor, Certificate] = field(default_factory=dict)
     budget: RowBudget = field(init=False)
+    _extensions: dict[Anchor, list[Tally | None]] = field(default_factory=dict)  # of `tallies`, found once
 
     def __post_init__(self) -> None:
         self.budget = RowBudget(self.config.max_rows_total, self.config.n_spent)
@@ -118,14 +119,21 @@ class Tallies:
             tally.n, tally.n_hits = reply.pool_n, reply.pool_hits
         if reply.child_n is None or reply.child_hits is None:
             return
-        members = set(anchor)
-        for k, (n, n_hits) in enumerate(zip(reply.child_n.tolist(), reply.child_hits.tolist(), strict=True)):
-            if k in members:
-                continue
-            child = self.tallies.setdefault(extend(anchor, k), Tally())
+        counts = zip(self.extensions(anchor), reply.child_n.tolist(), reply.child_hits.tolist(), strict=True)
+        for child, n, n_hits in counts:
             # Several parents may inform about one child with overlapping rows: keep the larger count, do not add.
-            if n >= child.n:
+            if child is not None and n >= child.n:
                 child.n, child.n_hits = n, n_hits
+
+    def extensions(self, anchor: Anchor) -> list[Tally | None]:
+        """The tally of the anchor with each further predicate; None for those that it has."""
+        found = self._extensions.get(anchor)
+        if found is None:
+            members = set(anchor)
+            children = [None if k in members else extend(anchor, k) for k in range(self.space.n_predicates)]
+            found = [None if child is None else self.tallies.setdefault(child, Tally()) for child in children]
+            self._extensions[anchor] = found
+        return found
 
     # ---------------------------------------------------------------------------------------------- accepting
 
