@@ -193,3 +193,16 @@ def test_divergence(p, q):
     direct = sum(a * math.log(a / b) for a, b in ((p, q), (1 - p, 1 - q)) if a > 0)
     assert kl_bernoulli(p, q) == pytest.approx(direct, abs=1e-9)
     assert kl_bernoulli(p, q) >= -1e-15
+
+
+def test_a_bound_is_what_a_plain_bisection_finds() -> None:
+    rng = np.random.default_rng(0)
+    n = np.append(rng.integers(0, 400, 200), [10**6, 10**6, 1, 0])
+    hits, alpha = rng.binomial(n, rng.random(204) ** 0.2), np.exp(-rng.uniform(0, 40, 204))
+    for k, total, level, bound in zip(hits, n, alpha, lower_bound(hits, n, alpha), strict=True):
+        low, high = 0, 2**36
+        while high - low > 1:
+            middle = (low + high) // 2
+            rejected = log_wealth(k, total - k, middle / 2**36) >= -np.log(level)
+            low, high = (middle, high) if rejected else (low, middle)
+        assert bound == low / 2**36
