@@ -128,31 +128,48 @@ def test_rows_that_are_no_function_of_their_code_are_never_shared() -> None:
 
 @pytest.mark.parametrize("anchor", [(), (0,), (2,), (0, 2), (1, 3), (0, 1, 2, 3)])
 @pytest.mark.parametrize("repeatable", [True, False])
+@pytest.mark.parametrize("asked_after", [{7}, {0, 1, 4, 7}, set(range(8))])
 def test_the_pool_is_every_draw_of_a_smaller_anchor_that_satisfies_this_one(
-    repeatable: bool, anchor: tuple[int, ...]
+    repeatable: bool, anchor: tuple[int, ...], asked_after: set[int]
 ) -> None:
+    """Whenever it is asked for, each draw comes once, and the block drawn last comes first."""
     rng = np.random.default_rng(3)
     memory, drawn, first = Memory(strip(4, repeatable=repeatable)), [], 0
-    for drawn_for in [(), (0,), (2,), (0, 2), (1,), (), (0, 1, 3), (0,)]:
+    for step, drawn_for in enumerate([(), (0,), (2,), (0, 2), (1,), (), (0, 1, 3), (0,)]):
         keep = rng.random((20, 4)) < 0.5
         keep[:, list(drawn_for)] = True
         codes = codes_of(keep)
         slots, new = memory.split(codes, first)
         first += new.shape[0]
         memory.add(drawn_for, codes, slots)
-        drawn += [(set(drawn_for), row.tolist(), slot) for row, slot in zip(keep, slots.tolist(), strict=True)]
-    expected = [(slot, row) for smaller, row, slot in drawn if smaller <= set(anchor) and all(row[k] for k in anchor)]
-    slots, codes = memory.pool(anchor)
-    assert list(zip(slots.tolist(), unpack(codes, 4).tolist(), strict=True)) == expected
+        rows = zip(keep, slots.tolist(), strict=True)
+        drawn = [(set(drawn_for), row.tolist(), slot) for row, slot in rows] + drawn
+        if step in asked_after:
+            counting = [(n, row) for for_, row, n in drawn if for_ <= set(anchor) and all(row[k] for k in anchor)]
+            slots, codes = memory.uncounted(anchor)
+            rows = [] if codes is None else unpack(codes, 4).tolist()
+            assert list(zip(slots.tolist(), rows, strict=True)) == counting
+            assert memory.pool(anchor).last_slot >= max(slots, default=-1)
+            drawn = []
+
+
+def test_a_pool_waits_for_the_last_of_its_rows_whichever_request_drew_it() -> None:
+    memory = Memory(Strip(4))
+    memory.add((), codes_of([[1, 1, 1, 1]]), np.array([9]))
+    assert memory.uncounted((2,))[0].tolist() == [9]
+    memory.add((2,), codes_of([[0, 1, 1, 1]]), np.array([5]))
+    assert memory.uncounted((2,))[0].tolist() == [5]
+    assert memory.pool((2,)).last_slot == 9
 
 
 def test_before_the_first_row_there_is_no_pool() -> None:
     memory = Memory(Strip(4))
-    slots, codes = memory.pool((1,))
+    slots, codes = memory.uncounted((1,))
     assert slots.size == 0
     assert codes is None
+    assert (memory.pool((1,)).n, memory.pool((1,)).last_slot) == (0, -1)
     memory.add((), codes_of(np.zeros((0, 4), dtype=bool)), np.zeros(0, dtype=np.int64))
-    assert memory.pool((1,))[1] is None
+    assert memory.uncounted((1,))[0].size == 0
 
 
 def test_the_pool_is_about_masks_whatever_their_backgrounds() -> None:
@@ -162,7 +179,7 @@ def test_the_pool_is_about_masks_whatever_their_backgrounds() -> None:
     slots, _ = memory.split(codes, first=0)
     assert slots.tolist() == [0, 1, 2]  # another background is another row
     memory.add((), codes, slots)
-    pooled, rows = memory.pool((1,))
+    pooled, rows = memory.uncounted((1,))
     assert pooled.tolist() == [0, 1]
     assert sampler.keep(rows).tolist() == [[True, True], [True, True]]
 

@@ -13,7 +13,7 @@ from tests.engine.cases import FreshRows, Strip, job_of
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, ExamplesRequest
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Answers, Ask, AskAnswer, AskEvery, AskExamples, AskPool, count, kind_of
+from torch_anchors.engine.replies import Ask, AskAnswer, AskEvery, AskExamples, AskPool, count, kind_of
 from torch_anchors.perturb.masks import pack
 from torch_anchors.perturb.protocol import Sampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, SampleCounts, SampleRequest
@@ -54,7 +54,7 @@ def ledger_of(labels: Sequence[int], device: torch.device, skipped: int = 0) -> 
 
 def answered(ledger: Ledger, asks: Sequence[Ask]) -> list[Any]:
     assert not any(ask.answered for ask in asks)
-    Answers(count(ledger, asks), asks).deliver()
+    count(ledger, asks).deliver()
     assert all(ask.answered for ask in asks)
     return [ask.reply for ask in asks]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int, Shaped
+from torch_anchors.engine.pool import Pool
 from torch_anchors.perturb.protocol import IndependentSampler, Sampler
 from torch_anchors.search.protocol import Anchor
 
@@ -96,6 +97,7 @@ class Memory:
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
         self._blocks: list[Block] = []
+        self._pools: dict[Anchor, Pool] = {}
         self._slot_of: dict[bytes, int] = {}
 
     def split(self, codes: Shaped[Tensor, "rows width"], first: int) -> tuple[NDArray[np.int64], Tensor]:
@@ -108,19 +110,32 @@ class Memory:
         start = first - len(self._slot_of)
         keys = np.ascontiguousarray(codes.numpy()).view(f"V{codes.shape[1]}").ravel().tolist()
         slot_of = self._slot_of
-        slots = np.array([slot_of.setdefault(key, start + len(slot_of)) for key in keys], dtype=np.int64)
-        _, positions = np.unique(slots, return_index=True)
-        new = positions[slots[positions] >= first]
-        return slots, codes if new.size == codes.shape[0] else codes[torch.from_numpy(new)]
+        slots = np.array([first - 1, *[slot_of.setdefault(key, start + len(slot_of)) for key in keys]], dtype=np.int64)
+        new = slots[1:] > np.maximum.accumulate(slots)[:-1]  # slots of new codes come in order, after all others
+        return slots[1:], codes if new.all() else codes[torch.from_numpy(np.flatnonzero(new))]
 
     def add(self, anchor: Anchor, codes: Tensor, slots: NDArray[np.int64]) -> None:
         """Takes note of rows drawn for `anchor`."""
         self._blocks.append(Block(anchor, codes, slots))
 
-    def pool(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
-        """Slots and codes of all rows so far that are draws of `anchor`, repeated where a row was drawn again."""
-        blocks = [block for block in self._blocks if set(block.anchor) <= set(anchor)]
-        return self._satisfying(anchor, blocks)
+    def pool(self, anchor: Anchor) -> Pool:
+        """What is known of the rows that are draws of `anchor`, where the sampler's predicates are independent."""
+        pool = self._pools.get(anchor)
+        if pool is None:
+            pool = self._pools[anchor] = Pool(cast(IndependentSampler, self._sampler).n_predicates)
+        return pool
+
+    def uncounted(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
+        """Slots and codes of draws of `anchor` that its pool does not have, those that were drawn last first.
+
+        They belong to the pool from now on, repeated where a row was drawn again.
+        """
+        pool = self.pool(anchor)
+        blocks = [block for block in reversed(self._blocks[pool.n_blocks :]) if set(block.anchor) <= set(anchor)]
+        pool.n_blocks = len(self._blocks)
+        slots, codes = self._satisfying(anchor, blocks)
+        pool.last_slot = max(pool.last_slot, int(slots.max(initial=-1)))
+        return slots, codes
 
     def known(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
         """Slots and codes of rows already predicted that satisfy `anchor`, to show as examples."""
@@ -135,12 +150,13 @@ class Memory:
 
     def _satisfying(self, anchor: Anchor, blocks: Sequence[Block]) -> tuple[NDArray[np.int64], Tensor | None]:
         """The rows of `blocks` on which `anchor` holds: all of them where rows are drawn for one anchor only."""
-        if not any(block.slots.size for block in blocks):
+        if not blocks:
             return np.zeros(0, dtype=np.int64), None
-        slots, codes = [block.slots for block in blocks], [block.codes for block in blocks]
-        if self._sampler.independent:
-            sampler = cast(IndependentSampler, self._sampler)
-            held = [np.flatnonzero(sampler.holds(part.numpy(), anchor)) for part in codes]
-            slots = [part[own] for part, own in zip(slots, held, strict=True)]
-            codes = [part[torch.from_numpy(own)] for part, own in zip(codes, held, strict=True)]
-        return np.concatenate(slots), torch.cat(codes)
+        slots, codes = blocks[0].slots, blocks[0].codes
+        if len(blocks) > 1:
+            slots = np.concatenate([block.slots for block in blocks])
+            codes = torch.cat([block.codes for block in blocks])
+        if self._sampler.independent and any(block.anchor != anchor for block in blocks):
+            held = np.flatnonzero(cast(IndependentSampler, self._sampler).holds(codes.numpy(), anchor))
+            slots, codes = slots[held], codes[torch.from_numpy(held)]
+        return slots, codes

@@ -2,14 +2,14 @@
 
 Hits of many requests of many jobs are counted at once on the device; one small vector of numbers comes back. There is
 one class for each kind of request: it says which numbers it needs beyond the two sums that all have, writes them on the
-device, and reads them on the host.
+device, for requests of one family together, and reads them on the host.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,19 +21,32 @@ from torch_anchors.engine.job import AnswerRequest, AnyRequest, Examples, Exampl
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.protocol import IndependentSampler
-from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts
+from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts, SampleRequest
 
 
 class Rows(NamedTuple):
-    """What the device knows of the rows of a request: their job's label (1,), their own, and which are hits (n,).
+    """What the device knows of the rows of a family of requests, one request after the other.
 
-    With their margins (n,) where the predictor has scores.
+    The label of each request's job (asks,), the number of the request that each row is of (n,), the rows' labels (n,),
+    and which are hits (n,).
     """
 
-    target: Int[Tensor, "1"]
+    targets: Int[Tensor, " asks"]
+    owners: Int[Tensor, " rows"]
     labels: Int[Tensor, " rows"]
     hits: Bool[Tensor, " rows"]
-    margins: Float[Tensor, " rows"] | None
+
+
+class Counts(NamedTuple):
+    """What the host hears of the rows of a request: hits among the fresh ones and among all, and the own numbers.
+
+    With the rows' margins (n,) where the predictor has scores.
+    """
+
+    n_hits: int
+    all_hits: int
+    numbers: NDArray[np.floating]
+    margins: NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +55,7 @@ class Ask:
 
     `slots` are the rows to look at: first the `n_fresh` drawn for this request, then older ones that also count.
     `codes` describes the same rows, where somebody looks at them. `n_new` of them had to be sent to the model.
-    `last_slot` is the last that must be predicted before the answer. `has_margins` tells whether margins were written.
+    `last_slot` is the last that must be predicted before the answer.
     """
 
     job: Job
@@ -54,24 +67,31 @@ class Ask:
     last_slot: int
     reply: Reply | None = None
     answered: bool = False
-    has_margins: bool = False
 
     @property
     def n_numbers(self) -> int:
         """How many numbers `write` adds to the two sums."""
         return 0
 
-    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """Those numbers, on the device."""
+    @property
+    def family(self) -> Hashable:
+        """What is equal for requests whose numbers are written together; every other one is a family of its own."""
+        return id(self)
+
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """The numbers of all requests of its family, one after the other, on the device."""
         return rows.labels.new_empty(0)
 
-    def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
-        """Takes in the answer: hits among the fresh rows, hits among all rows, and what `write` wrote."""
-        self.reply = SampleCounts(self.n_fresh, n_hits, self.n_new)
+    def read(self, counts: Counts) -> None:
+        """Takes in the answer."""
+        self.reply = SampleCounts(self.n_fresh, counts.n_hits, self.n_new)
 
 
 class AskPool(Ask):
-    """Rows of independent predicates: all that satisfy the anchor count, and tell of its extensions as well."""
+    """Rows of independent predicates: all that satisfy the anchor count, and tell of its extensions as well.
+
+    Its rows are those that the anchor's pool has not counted yet.
+    """
 
     __slots__ = ()
 
@@ -81,37 +101,38 @@ class AskPool(Ask):
 
     @property
     def n_numbers(self) -> int:
-        n_margins = self.n_fresh if self.has_margins else 0
-        return self._sampler.n_predicates + n_margins if self.codes is not None else 0
+        return self._sampler.n_predicates
 
-    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """For each predicate, the hits among the rows on which it holds, too; and the margins of the fresh rows."""
-        if self.codes is None:
-            return rows.labels.new_empty(0)
-        keep = self._sampler.keep(self.codes.to(rows.labels.device, non_blocking=True))
-        child_hits = rows.hits.float() @ keep.float()  # (K,)
-        self.has_margins = rows.margins is not None
-        return child_hits if rows.margins is None else torch.cat([child_hits, rows.margins[: self.n_fresh]])
+    @property
+    def family(self) -> Hashable:
+        return type(self._sampler), self._sampler.n_predicates, _codes(self).shape[1]
 
-    def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
-        if self.codes is None:
-            self.reply = SampleCounts(self.n_fresh, n_hits, self.n_new)
-            return
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """For each predicate, the hits among the rows on which it holds, too."""
+        codes = torch.cat([_codes(ask) for ask in family]).to(rows.labels.device, non_blocking=True)
+        hits = self._sampler.keep(codes).float() * rows.hits[:, None]  # (n, K)
+        return hits.new_zeros(len(family), hits.shape[1]).index_add_(0, rows.owners, hits).flatten()
+
+    def read(self, counts: Counts) -> None:
+        keep = self._sampler.kept(_codes(self).numpy())
+        pool = self.job.memory.pool(cast(SampleRequest, self.request).anchor)
+        pool.add(keep, counts.all_hits, np.rint(counts.numbers).astype(np.int64))
         self.reply = SampleCounts(
             n=self.n_fresh,
-            n_hits=n_hits,
+            n_hits=counts.n_hits,
             n_new=self.n_new,
-            pool_n=self.slots.size,
-            pool_hits=all_hits,
-            child_n=self._sampler.n_kept(self.codes),
-            child_hits=np.rint(numbers[: self._sampler.n_predicates]).astype(np.int64),
-            **self._fresh_margins(numbers[self._sampler.n_predicates :]),
+            pool_n=pool.n,
+            pool_hits=pool.n_hits,
+            child_n=pool.child_n,
+            child_hits=pool.child_hits,
+            keep=None if counts.margins is None else keep[: self.n_fresh],
+            margins=None if counts.margins is None else counts.margins[: self.n_fresh],
         )
 
-    def _fresh_margins(self, margins: NDArray[np.floating]) -> dict[str, Any]:
-        if not self.has_margins or self.codes is None:
-            return {}
-        return {"keep": self._sampler.keep(self.codes[: self.n_fresh]).numpy(), "margins": margins.astype(np.float64)}
+
+def _codes(ask: Ask) -> Tensor:
+    assert ask.codes is not None, "the rows of a pool have codes"
+    return ask.codes
 
 
 class AskEvery(Ask):
@@ -127,12 +148,12 @@ class AskEvery(Ask):
     def n_numbers(self) -> int:
         return self.slots.size // self._n_backgrounds
 
-    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The hits of each mask; a mean over its backgrounds would be as rough as float32."""
         return rows.hits.float().view(-1, self._n_backgrounds).sum(dim=1)
 
-    def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
-        self.reply = EnumeratedHits(numbers.astype(np.float64) / self._n_backgrounds, self.n_new)
+    def read(self, counts: Counts) -> None:
+        self.reply = EnumeratedHits(counts.numbers.astype(np.float64) / self._n_backgrounds, self.n_new)
 
 
 class AskAnswer(Ask):
@@ -144,12 +165,12 @@ class AskAnswer(Ask):
     def n_numbers(self) -> int:
         return 1
 
-    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The explained label."""
-        return rows.target
+        return rows.targets
 
-    def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
-        self.job.label = int(numbers[0])
+    def read(self, counts: Counts) -> None:
+        self.job.label = int(counts.numbers[0])
 
 
 class AskExamples(Ask):
@@ -176,20 +197,22 @@ class AskExamples(Ask):
     def n_numbers(self) -> int:
         return 1 + 2 * self._n * (2 + self._row_width)
 
-    def write(self, rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The explained label; then positions and labels of the first few hits, of the first few misses; then rows."""
         hits_first = torch.sort(~rows.hits, stable=True).indices[: self._n]
         misses_first = torch.sort(rows.hits, stable=True).indices[: self._n]
         positions = torch.cat([hits_first, misses_first])
-        parts = [rows.target, positions, rows.labels[positions]]
+        parts = [rows.targets, positions, rows.labels[positions]]
         if self._row_width and self.codes is not None:
             parts.append(self.codes[positions].flatten())
         return torch.cat([_exact(part) for part in parts])
 
-    def read(self, n_hits: int, all_hits: int, numbers: NDArray[np.floating]) -> None:
-        n, n_rows = self._n, self.slots.size
-        label, positions, labels, rows = np.split(numbers, [1, 1 + 2 * n, 1 + 4 * n])
-        real = np.concatenate([np.arange(n) < all_hits, np.arange(n) < n_rows - all_hits])  # beyond: the other kind
+    def read(self, counts: Counts) -> None:
+        n, n_hits = self._n, counts.all_hits
+        label, positions, labels, rows = np.split(counts.numbers, [1, 1 + 2 * n, 1 + 4 * n])
+        real = np.concatenate(
+            [np.arange(n) < n_hits, np.arange(n) < self.slots.size - n_hits]
+        )  # beyond: the other kind
         codes: NDArray[np.generic] = np.zeros((2 * n, 0))
         if self._row_width:
             codes = rows.reshape(2 * n, self._row_width)
@@ -210,31 +233,38 @@ def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
     return AskPool if job.case.sampler.independent else Ask
 
 
-def count(ledger: Ledger, asks: Sequence[Ask]) -> Float[Tensor, " numbers"]:
-    """All numbers that answer `asks`, on the device, without waiting for it.
+def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
+    """All numbers that answer `asks`, on their way from the device, which is not waited for.
 
-    `Answers` reads the vector back.
+    These are the hits among the fresh rows of each, the hits among all of them, the margins of all rows where there are
+    any, and what each family writes.
     """
     device = ledger.labels.device
-    lengths = np.array([ask.slots.size for ask in asks], dtype=np.int64)
+    families: dict[Hashable, list[Ask]] = {}
+    for ask in asks:
+        families.setdefault(ask.family, []).append(ask)
+    asks = [ask for family in families.values() for ask in family]
+    lengths = np.array([ask.slots.size for ask in asks])
     ends = lengths.cumsum()
-    starts = ends - lengths
-    fresh_ends = starts + np.array([ask.n_fresh for ask in asks], dtype=np.int64)
-    targets = targets_of(ledger, [ask.job for ask in asks])
-    slots = _to(np.concatenate([ask.slots for ask in asks]), device)
+    owners = np.repeat(np.arange(len(asks)), lengths)
+    slots, owners = _to(np.stack([np.concatenate([ask.slots for ask in asks]), owners]), device)
     labels, margins = ledger.read(slots), ledger.read_margins(slots)
-    wanted = targets.repeat_interleave(_to(lengths, device), output_size=int(ends[-1]))
-    hits = (labels == wanted) & (labels != INVALID)
+    targets = targets_of(ledger, [ask.job for ask in asks])
+    hits = (labels == targets[owners]) & (labels != INVALID)
 
     running = torch.nn.functional.pad(hits.long().cumsum(0), (1, 0))  # running[i]: hits among the first i rows
-    bounds = running[_to(np.stack([starts, fresh_ends, ends]), device)]  # (3, asks)
-    numbers = [bounds[1] - bounds[0], bounds[2] - bounds[0]]
-    for i, ask in enumerate(asks):
-        if ask.n_numbers:
-            own = slice(int(starts[i]), int(ends[i]))
-            of_own = None if margins is None else margins[own]
-            numbers.append(ask.write(Rows(targets[i : i + 1], labels[own], hits[own], of_own)))
-    return torch.cat([_exact(part) for part in numbers])
+    starts = ends - lengths
+    bounds = running[_to(np.stack([starts, starts + [ask.n_fresh for ask in asks], ends]), device)]  # (3, asks)
+    numbers = [bounds[1] - bounds[0], bounds[2] - bounds[0]] + ([] if margins is None else [margins])
+    first = 0
+    for family in families.values():
+        last = first + len(family)
+        if family[0].n_numbers:
+            own = slice(int(starts[first]), int(ends[last - 1]))
+            rows = Rows(targets[first:last], owners[own] - first, labels[own], hits[own])
+            numbers.append(family[0].write(family, rows))
+        first = last
+    return Answers(torch.cat([_exact(part) for part in numbers]), asks, has_margins=margins is not None)
 
 
 def _exact(numbers: Shaped[Tensor, " numbers"]) -> Float[Tensor, " numbers"]:
@@ -244,15 +274,10 @@ def _exact(numbers: Shaped[Tensor, " numbers"]) -> Float[Tensor, " numbers"]:
 
 def targets_of(ledger: Ledger, jobs: Sequence[Job]) -> Int[Tensor, " jobs"]:
     """The explained label of each job: known, or the label of the job's first row, the instance."""
-    device = ledger.labels.device
-    known = np.array([INVALID if job.label is None else job.label for job in jobs], dtype=np.int64)
     # A job with a known label may have no row for the instance; any slot will do where the value is not used.
-    slots = [job.first_slot if job.label is None else ledger.base for job in jobs]
-    return torch.where(
-        _to(np.array([job.label is not None for job in jobs]), device),
-        _to(known, device),
-        ledger.read(_to(np.array(slots, dtype=np.int64), device)),
-    )
+    of_jobs = [(0, job.first_slot, 0) if job.label is None else (1, ledger.base, job.label) for job in jobs]
+    is_known, slots, labels = _to(np.array(of_jobs, dtype=np.int64).T, ledger.labels.device)
+    return torch.where(is_known > 0, labels, ledger.read(slots))
 
 
 def _to(array: NDArray, device: torch.device) -> Tensor:
@@ -261,13 +286,14 @@ def _to(array: NDArray, device: torch.device) -> Tensor:
 
 
 class Answers:
-    """The numbers of `count`, on their way to the host, and what they mean.
+    """The numbers that answer some asks, on their way to the host, and what they mean; see `count`.
 
     The copy is started at once and awaited in `deliver` only, so that the device can go on meanwhile.
     """
 
-    def __init__(self, numbers: Float[Tensor, " numbers"], asks: Sequence[Ask]) -> None:
+    def __init__(self, numbers: Float[Tensor, " numbers"], asks: Sequence[Ask], has_margins: bool = False) -> None:
         self.asks = asks
+        self._has_margins = has_margins
         self._event: torch.cuda.Event | None = None
         if numbers.device.type == "cuda":
             self._numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
@@ -281,9 +307,15 @@ class Answers:
         """Gives every request its reply."""
         if self._event is not None:
             self._event.synchronize()
-        n_asks = len(self.asks)
+        n_asks, margins = len(self.asks), None
         n_hits, all_hits, rest = np.split(self._numbers.numpy(), [n_asks, 2 * n_asks])
+        if self._has_margins:
+            n_rows = sum(ask.slots.size for ask in self.asks)
+            margins, rest = rest[:n_rows].astype(np.float64, copy=False), rest[n_rows:]
         for ask, fresh, whole in zip(self.asks, n_hits.tolist(), all_hits.tolist(), strict=True):
             own, rest = rest[: ask.n_numbers], rest[ask.n_numbers :]
-            ask.read(int(fresh), int(whole), own)
+            of_rows = None
+            if margins is not None:
+                of_rows, margins = margins[: ask.slots.size], margins[ask.slots.size :]
+            ask.read(Counts(int(fresh), int(whole), own, of_rows))
             ask.answered = True

@@ -29,7 +29,7 @@ from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.repeats import NotRepeatable
-from torch_anchors.engine.replies import Answers, Ask, count, kind_of, targets_of
+from torch_anchors.engine.replies import Answers, Ask, Counts, count, kind_of, targets_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
 from torch_anchors.perturb.protocol import IndependentSampler, Order
@@ -240,17 +240,14 @@ class Runner(Generic[SomeCase]):
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:
             self._enqueue(job, unknown)
-        n_fresh, rows = slots.size, None
+        n_fresh, rows, last = slots.size, None, -1
         if isinstance(request, SampleRequest):
+            job.memory.add(request.anchor, codes, slots)
             if job.case.sampler.independent:
-                older_slots, older = job.memory.pool(request.anchor)
-                slots, rows = (
-                    (slots, codes)
-                    if older is None
-                    else (np.concatenate([slots, older_slots]), torch.cat([codes, older]))
-                )
-            job.memory.add(request.anchor, codes, slots[:n_fresh])
-        return kind(job, request, slots, rows, n_fresh, unknown.shape[0], self._last(job, slots))
+                slots, rows = job.memory.uncounted(request.anchor)  # the fresh ones first
+                last = job.memory.pool(request.anchor).last_slot
+        last = max(last, self._last(job, slots))
+        return kind(job, request, slots, rows, n_fresh, unknown.shape[0], last)
 
     def _enter_examples(self, job: Job, request: ExamplesRequest) -> Ask:
         """Looks the examples up among the rows that were predicted; where there are none, nothing is asked."""
@@ -259,7 +256,7 @@ class Runner(Generic[SomeCase]):
             slots, rows = slots[1:], rows[1:]  # the instance itself is no example
         ask = kind_of(job, request)(job, request, slots, rows, 0, 0, self._last(job, slots))
         if job.label is not None and not slots.size:
-            ask.read(0, 0, np.array([job.label], dtype=np.float64))
+            ask.read(Counts(0, 0, np.array([job.label], dtype=np.float64)))
             ask.answered = True
         return ask
 
@@ -293,7 +290,7 @@ class Runner(Generic[SomeCase]):
         known = [ask for ask in self._open if ask.last_slot < written]
         if known:
             self._open = [ask for ask in self._open if ask.last_slot >= written]
-            self._flying.append(Answers(count(self._ledger, known), known))
+            self._flying.append(count(self._ledger, known))
 
     def _launch(self) -> None:
         """Predicts the head of the queue, or less of it next time if that does not fit into memory."""

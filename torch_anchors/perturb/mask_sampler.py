@@ -121,9 +121,9 @@ class MaskSampler(ABC):
         """Which parts are shown in each row."""
         return masks.unpack(codes, self.n_predicates)
 
-    def n_kept(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[np.ndarray, " predicates"]:
-        """How many of the rows show each part."""
-        return masks.counts(codes.numpy(), self.n_predicates)
+    def kept(self, codes: UInt8[np.ndarray, "rows bytes"]) -> Bool[np.ndarray, "rows predicates"]:
+        """As `keep`, on the host."""
+        return masks.unpack_on_host(codes, self.n_predicates)
 
     def holds(self, codes: UInt8[np.ndarray, "rows bytes"], anchor: Anchor) -> Bool[np.ndarray, " rows"]:
         """Which of the rows show every part of `anchor`."""

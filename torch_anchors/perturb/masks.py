@@ -36,10 +36,10 @@ def holds(codes: NDArray[np.uint8], anchor: Anchor, n_predicates: int) -> NDArra
     return ((codes[:, : wanted.shape[1]] & wanted) == wanted).all(axis=1)
 
 
-def counts(codes: NDArray[np.uint8], n_predicates: int) -> NDArray[np.int64]:
-    """How many of the packed masks keep each superpixel, (K,)."""
-    bits = np.unpackbits(codes[:, : n_bytes(n_predicates)], axis=1, count=n_predicates, bitorder="little")
-    return bits.sum(axis=0, dtype=np.int64)
+def unpack_on_host(codes: NDArray[np.uint8], n_predicates: int) -> NDArray[np.bool_]:
+    """As `unpack`, of arrays."""
+    packed = codes[:, : n_bytes(n_predicates)]
+    return np.unpackbits(packed, axis=1, count=n_predicates, bitorder="little").view(np.bool_)
 
 
 def every_mask(anchor: Anchor, n_predicates: int) -> NDArray[np.bool_]:

@@ -82,11 +82,15 @@ class IndependentSampler(Sampler, Protocol):
         ...
 
     def keep(self, codes: Tensor) -> Tensor:
-        """Which predicates hold in each row, (n, K) bool on the device of `codes`."""
+        """Which predicates hold in each row, (n, K) bool on the device of `codes`.
+
+        Samplers of one class with equally many predicates and codes of one width read codes alike: those of many
+        instances are read together.
+        """
         ...
 
-    def n_kept(self, codes: Tensor) -> NDArray[np.int64]:
-        """In how many of the rows each predicate holds, (K,), on the host."""
+    def kept(self, codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """As `keep`, (n, K), on the host."""
         ...
 
     def holds(self, codes: NDArray[np.uint8], anchor: Anchor) -> NDArray[np.bool_]:
