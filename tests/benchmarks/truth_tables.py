@@ -3,7 +3,9 @@
     python tests/benchmarks/truth_tables.py --seeds 200
 
 A truth table holds the hit or miss of each of the 2^13 masks of a photograph, from a real network, or a coin's. It
-becomes a model of a tiny image with one pixel per superpixel: which pixels are not 0 is the mask to look up.
+becomes a model of a tiny image with one pixel per superpixel: which pixels are not 0 is the mask to look up. Of a
+photograph the probability of the explained class is known as well. That of the next class is taken for half of the
+rest, as far as the label allows it: so there are margins for `method="guided"`. A coin's table has labels only.
 """
 
 from __future__ import annotations
@@ -28,15 +30,15 @@ THRESHOLD = 0.95
 
 
 class Table(nn.Module):
-    """A network that looks its answer up: label 1 where `hits` of the mask."""
+    """A network that looks its answer up: labels, 1 where the mask is a hit, or two logits."""
 
-    def __init__(self, hits: NDArray[np.bool_]) -> None:
+    def __init__(self, answers: NDArray) -> None:
         super().__init__()
-        self.register_buffer("labels", torch.from_numpy(hits.astype(np.int64)))
+        self.register_buffer("answers", torch.from_numpy(answers))
         self.register_buffer("powers", 2 ** torch.arange(N_SUPERPIXELS))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.labels[((images.flatten(1) > 0).long() * self.powers).sum(dim=1)]
+        return self.answers[((images.flatten(1) > 0).long() * self.powers).sum(dim=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,15 @@ def photograph(name: str) -> NDArray[np.bool_]:
         return stored["labels"] == stored["y0"]
 
 
+def logits(name: str) -> NDArray[np.float64]:
+    """Of the next class and of the explained one (2^13, 2), for each of a photograph's masks."""
+    with np.load(DATA / f"truth_{name}.npz") as stored:
+        own = stored["conf"].astype(np.float64).clip(1e-6, 1 - 1e-6)
+    following = (1 - own) / 2
+    following = np.where(photograph(name), np.minimum(following, own / 1.05), np.maximum(following, own * 1.05))
+    return np.log(np.stack([following, own], axis=1))
+
+
 def coins(precision: float, seed: int) -> NDArray[np.bool_]:
     """Hits (2^13,) by chance; the whole image is one."""
     hits = np.random.default_rng(10_000 + seed).random(1 << N_SUPERPIXELS) < precision
@@ -67,12 +78,12 @@ def coins(precision: float, seed: int) -> NDArray[np.bool_]:
     return hits
 
 
-def outcome(hits: NDArray[np.bool_], method: str, seed: int) -> Outcome:
-    """One explanation, and what the table says of it."""
+def outcome(hits: NDArray[np.bool_], method: str, seed: int, answers: NDArray | None = None) -> Outcome:
+    """One explanation, and what the table says of it; the model returns `answers`, or labels."""
     truth = superset_precisions(hits.astype(np.float64))
     sizes = np.array([code.bit_count() for code in range(truth.size)])
     explainer = AnchorImage(
-        Table(hits),
+        Table(hits.astype(np.int64) if answers is None else answers),
         segmentation_fn=np.arange(N_SUPERPIXELS)[None],
         images_background=torch.zeros(1, 1, 1, N_SUPERPIXELS),
         seed=seed,
@@ -121,7 +132,9 @@ def main() -> None:
     )
     for name in ("coffee", "camera"):
         hits = photograph(name)
+        answers = logits(name)
         print(line(name, "beam", [outcome(hits, "beam", seed) for seed in seeds]), flush=True)
+        print(line(name, "guided", [outcome(hits, "guided", seed, answers) for seed in seeds]), flush=True)
         # Enumeration has no randomness; a few seeds show it.
         print(line(name, "exact", [outcome(hits, "exact", seed) for seed in seeds[:3]]), flush=True)
     for precision in (0.92, 0.94):
