@@ -35,7 +35,7 @@ from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorRet
 from torch_anchors.explanation import Explanation
 from torch_anchors.search.choose import choose, no_search
 from torch_anchors.search.narrate import narrated
-from torch_anchors.search.protocol import Search, SearchSpace
+from torch_anchors.search.protocol import Search, SearchConfig, SearchSpace
 from torch_anchors.seeds import checked_seed
 from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
 
@@ -302,7 +302,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         runner = Runner[SomeCase](
             self._predictor,
             self._max_rows,
-            partial(self._searches, settings=question),
+            partial(self._searches, settings=question, configs=_configs(question, self._predictor.device)),
             answers_first=self.answers_first,
             n_examples=question.n_covered_ex,
         )
@@ -344,11 +344,15 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         return list(zip(numbers, cases, strict=True))
 
     def _searches(
-        self, cases: Sequence[SomeCase], labels: Sequence[int | None], settings: ExplainSettings
+        self,
+        cases: Sequence[SomeCase],
+        labels: Sequence[int | None],
+        *,
+        settings: ExplainSettings,
+        configs: tuple[SearchConfig, SearchConfig],
     ) -> Iterator[Search]:
-        given = settings.config(self._predictor.device)
         for case, label, space in zip(cases, labels, self.spaces(cases, labels, settings), strict=True):
-            config = replace(given, n_spent=int(case.label is None))
+            config = configs[case.label is None]
             search = no_search() if label == INVALID else choose(settings.method, space, config)
             yield narrated(search, say, settings.verbose_every) if settings.verbose else search
 
@@ -381,6 +385,12 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         named = type(error)(f"{error} (It was {self.unit} number {number} of those given, from 0.)")
         named.__cause__ = error.__cause__
         return named
+
+
+def _configs(settings: ExplainSettings, device: torch.device) -> tuple[SearchConfig, SearchConfig]:
+    """For a search whose label is given, and for one that begins when the instance's own row has been sent."""
+    config = settings.config(device)
+    return config, replace(config, n_spent=1)
 
 
 def version() -> str:

@@ -65,11 +65,11 @@ class Ledger:
 
     def read(self, slots: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
         """Labels of slots that have been written."""
-        return self.labels[slots - self.base]
+        return self.labels.index_select(0, slots - self.base)
 
     def read_margins(self, slots: Int[Tensor, " rows"]) -> Float[Tensor, " rows"] | None:
         """Margins of slots that have been written; None where there are none."""
-        return None if self.margins is None else self.margins[slots - self.base]
+        return None if self.margins is None else self.margins.index_select(0, slots - self.base)
 
 
 def _moved(kept: Tensor, capacity: int, empty: int) -> Tensor:

@@ -236,34 +236,30 @@ def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
 def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
     """All numbers that answer `asks`, on their way from the device, which is not waited for.
 
-    These are the hits among the fresh rows of each, the hits among all of them, the margins of all rows where there are
-    any, and what each family writes.
+    These are the hits among the fresh rows and among the others, ask by ask; the margins of all rows where there are
+    any; and what each family writes.
     """
     device = ledger.labels.device
     families: dict[Hashable, list[Ask]] = {}
     for ask in asks:
         families.setdefault(ask.family, []).append(ask)
     asks = [ask for family in families.values() for ask in family]
-    lengths = np.array([ask.slots.size for ask in asks])
-    ends = lengths.cumsum()
-    owners = np.repeat(np.arange(len(asks)), lengths)
-    slots, owners = _to(np.stack([np.concatenate([ask.slots for ask in asks]), owners]), device)
+    lengths = np.array([(ask.n_fresh, ask.slots.size - ask.n_fresh) for ask in asks])
+    parts = np.repeat(np.arange(lengths.size), lengths.ravel())  # two for each ask: its fresh rows, and the others
+    of_rows = _to(np.array([np.concatenate([ask.slots for ask in asks]), parts, parts // 2]), device)
+    slots, parts, owners = of_rows
     labels, margins = ledger.read(slots), ledger.read_margins(slots)
     targets = targets_of(ledger, [ask.job for ask in asks])
-    hits = (labels == targets[owners]) & (labels != INVALID)
-
-    running = torch.nn.functional.pad(hits.long().cumsum(0), (1, 0))  # running[i]: hits among the first i rows
-    starts = ends - lengths
-    bounds = running[_to(np.stack([starts, starts + [ask.n_fresh for ask in asks], ends]), device)]  # (3, asks)
-    numbers = [bounds[1] - bounds[0], bounds[2] - bounds[0]] + ([] if margins is None else [margins])
-    first = 0
+    hits = (labels == targets.index_select(0, owners)) & (labels != INVALID)
+    sums = torch.zeros(lengths.size, device=device).index_add_(0, parts, hits.float())  # exact up to 2^24
+    numbers = [sums] if margins is None else [sums, margins]
+    first = start = 0
     for family in families.values():
-        last = first + len(family)
+        last, end = first + len(family), start + sum(ask.slots.size for ask in family)
         if family[0].n_numbers:
-            own = slice(int(starts[first]), int(ends[last - 1]))
-            rows = Rows(targets[first:last], owners[own] - first, labels[own], hits[own])
+            rows = Rows(targets[first:last], owners[start:end] - first, labels[start:end], hits[start:end])
             numbers.append(family[0].write(family, rows))
-        first = last
+        first, start = last, end
     return Answers(torch.cat([_exact(part) for part in numbers]), asks, has_margins=margins is not None)
 
 
@@ -308,14 +304,15 @@ class Answers:
         if self._event is not None:
             self._event.synchronize()
         n_asks, margins = len(self.asks), None
-        n_hits, all_hits, rest = np.split(self._numbers.numpy(), [n_asks, 2 * n_asks])
+        numbers = self._numbers.numpy()
+        sums, rest = numbers[: 2 * n_asks].astype(np.int64).reshape(n_asks, 2), numbers[2 * n_asks :]
         if self._has_margins:
             n_rows = sum(ask.slots.size for ask in self.asks)
             margins, rest = rest[:n_rows].astype(np.float64, copy=False), rest[n_rows:]
-        for ask, fresh, whole in zip(self.asks, n_hits.tolist(), all_hits.tolist(), strict=True):
+        for ask, (n_hits, n_others) in zip(self.asks, sums.tolist(), strict=True):
             own, rest = rest[: ask.n_numbers], rest[ask.n_numbers :]
             of_rows = None
             if margins is not None:
                 of_rows, margins = margins[: ask.slots.size], margins[ask.slots.size :]
-            ask.read(Counts(int(fresh), int(whole), own, of_rows))
+            ask.read(Counts(n_hits, n_hits + n_others, own, of_rows))
             ask.answered = True

@@ -25,7 +25,7 @@ def unpack(codes: UInt8[Tensor, "rows width"], n_predicates: int) -> Bool[Tensor
     """Boolean masks (n, K) of packed ones, on their device; bytes beyond the mask's are ignored."""
     bits = torch.arange(8, dtype=torch.uint8, device=codes.device)
     packed = codes[:, : n_bytes(n_predicates), None]  # (n, bytes, 1)
-    return ((packed >> bits) & 1).bool().flatten(1)[:, :n_predicates]  # (n, bytes, 8) -> (n, K)
+    return ((packed >> bits) & 1).view(torch.bool).flatten(1)[:, :n_predicates]  # (n, bytes, 8) -> (n, K)
 
 
 def holds(codes: NDArray[np.uint8], anchor: Anchor, n_predicates: int) -> NDArray[np.bool_]:

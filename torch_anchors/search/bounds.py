@@ -26,7 +26,7 @@ Numbers = int | float | np.number[Any] | Sequence[int] | Sequence[float] | NDArr
 
 N_NODES = 48
 _STEPS = 5
-"""Steps of Newton's method to a bound; four are enough for the last of them to be below 1e-12."""
+"""Steps of Newton's method to a bound, after which it is off by less than `_PARTS` shows."""
 _PARTS = 2.0**36
 """Bounds are rounded down to this part of 1, so that rounding errors do not show."""
 
@@ -93,7 +93,7 @@ def lower_bound(n_hits: Numbers, n: Numbers, alpha: Numbers) -> NDArray[np.float
         fixed = _LOG_WEIGHTS + np.where(misses > 0, misses * _LOG_1_MINUS_U, 0.0)
         odds = np.expm1((goal[..., None] - fixed) / hits) / _U  # (1 - t) / t where a single bet reaches the goal
     # The mixture reaches it no earlier. Its log is convex in log t, so that steps from there do not go beyond the root.
-    t = np.clip((1 / (1 + np.maximum(odds, 0.0))).max(axis=-1, keepdims=True), least, 1.0)
+    t = np.maximum((1 / (1 + np.maximum(odds, 0.0))).max(axis=-1, keepdims=True), least)
     for _ in range(_STEPS):
         terms = fixed + hits * np.log1p(_U * (1 - t) / t)
         top = terms.max(axis=-1, keepdims=True)
@@ -101,7 +101,7 @@ def lower_bound(n_hits: Numbers, n: Numbers, alpha: Numbers) -> NDArray[np.float
         total_share = shares.sum(axis=-1, keepdims=True)
         excess = top + np.log(total_share) - goal[..., None]
         slope = (shares * (hits * _U / (t + _U * (1 - t)))).sum(axis=-1, keepdims=True) / total_share
-        t = np.clip(t * np.exp(np.clip(excess / slope, -99.0, 99.0)), least, 1.0)
+        t = np.minimum(np.maximum(t * np.exp(np.minimum(excess / slope, 99.0)), least), 1.0)
     return np.asarray(np.minimum(np.floor(_PARTS * t[..., 0]), _PARTS - 1) / _PARTS)
 
 
