@@ -248,3 +248,28 @@ def test_requests_of_every_kind_are_answered_together_as_alone(device: torch.dev
         assert a.job.label == b.job.label
     assert {type(ask.reply) for ask in together} == {SampleCounts, EnumeratedHits, type(None)}
     assert {type(ask) for ask in together} == {Ask, AskPool, AskEvery, AskExamples, AskAnswer}
+
+
+def test_rows_of_many_jobs_are_counted_together_whatever_their_numbers_of_parts(device: torch.device) -> None:
+    """Requests of two kinds of instance take turns; the second request for an anchor adds to what its pool has."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 2, 50)
+    ledger = ledger_of(labels.tolist(), device)
+    jobs = [job_of(Strip(n_parts), label=1) for n_parts in (5, K, 5, K)]
+    asks, seen = (
+        [],
+        [(np.zeros((0, job.case.sampler.n_predicates), dtype=bool), np.zeros(0, dtype=bool)) for job in jobs],
+    )
+    expected = []
+    for i in [0, 1, 2, 3, 1, 0]:
+        n, n_parts = int(rng.integers(0, 20)), jobs[i].case.sampler.n_predicates
+        slots, keep = rng.integers(0, 50, n), rng.random((n, n_parts)) < 0.5
+        asks.append(ask_of(SampleRequest((2,), n), jobs[i], slots, torch.from_numpy(pack(keep)), n, n, 49))
+        seen[i] = (np.concatenate([seen[i][0], keep]), np.append(seen[i][1], labels[slots] == 1))
+        expected.append((n, int((labels[slots] == 1).sum()), *seen[i]))
+    count(ledger, asks).deliver()
+    for ask, (n, n_hits, keep, hits) in zip(asks, expected, strict=True):
+        assert (ask.reply.n, ask.reply.n_hits) == (n, n_hits)
+        assert (ask.reply.pool_n, ask.reply.pool_hits) == (len(hits), hits.sum())
+        assert ask.reply.child_n.tolist() == keep.sum(0).tolist()
+        assert ask.reply.child_hits.tolist() == (keep & hits[:, None]).sum(0).tolist()
