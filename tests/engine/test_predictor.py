@@ -183,7 +183,7 @@ def test_rows_are_predicted_twice_only_where_that_was_asked_for_and_only_at_firs
     predictor = Predictor(model, check_repeats=True)
     for _ in range(5):
         assert predictor(torch.eye(40)).tolist() == list(range(40))
-    assert sizes == [40, 8, 8, 4] * 4 + [40]
+    assert sizes == [40, 8, 8, 4, 8, 8, 4] * 2 + [40] * 3
     assert predictor.repeats
     sizes.clear()
     predictor = Predictor(model)
@@ -206,7 +206,7 @@ def test_a_model_whose_answers_vary_is_told_once_and_answers_as_before() -> None
     assert torch.equal(labels, answers[0])
     assert not predictor.repeats
     predictor(torch.zeros(40, 1))  # a second warning would be an error here
-    assert [len(labels) for labels in answers] == [40, 8, 8, 4, 40]
+    assert [len(labels) for labels in answers] == [40, 8, 8, 4, 8, 8, 4, 40]
 
 
 def test_autocast_is_on_only_where_it_was_asked_for(device: torch.device) -> None:

@@ -62,7 +62,7 @@ class RepeatCheck:
         *,
         same_shape: bool,
     ) -> None:
-        """Predicts every other row of a batch again, in reversed order, in small groups without the rows between.
+        """Predicts the rows of a batch again, every other one and then those between, reversed and in small groups.
 
         Args:
             rows: of the batch, as the model takes them.
@@ -71,11 +71,13 @@ class RepeatCheck:
             same_shape: whether the second batch must have as many rows as the first, because kernels or compiled code
                 are chosen by shape; the rows are then in one batch, some of them several times.
         """
-        again = torch.arange(0, len(rows), 2, device=rows.device).flip(0)[:N_COMPARED]
-        groups = [again.repeat(2 + len(rows) // len(again))[: len(rows)]] if same_shape else torch.split(again, GROUP)
-        second = torch.cat([predict(rows.index_select(0, group)) for group in groups])[: len(again)]
-        self.n_differing += int((second != labels.index_select(0, again.to(labels.device))).sum())
-        self.n_compared += len(again)
+        for first in range(min(2, len(rows))):
+            again = torch.arange(first, len(rows), 2, device=rows.device).flip(0)[: N_COMPARED // 2]
+            times = 1 + len(rows) // len(again)
+            groups = [again.repeat(times)[: len(rows)]] if same_shape else torch.split(again, GROUP)
+            second = torch.cat([predict(rows.index_select(0, group)) for group in groups])[: len(again)]
+            self.n_differing += int((second != labels.index_select(0, again.to(labels.device))).sum())
+            self.n_compared += len(again)
         if self.n_differing > TIES:
             self.repeats = False
             warnings.warn(
