@@ -31,6 +31,7 @@ FAST = (
     "engine/test_job.py",
     "engine/test_ledger.py",
     "engine/test_max_rows.py",
+    "engine/test_pool.py",
     "engine/test_replies.py",
     "engine/test_row_queue.py",
     "images/test_pixels.py",
