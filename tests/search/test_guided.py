@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tests.search.oracles import MaskOracle, brute_force_precision, drive, planted_table
 from torch_anchors.search.beam import beam_search
+from torch_anchors.search.certify import Certifier
 from torch_anchors.search.exact import sizes_of, superset_precisions
-from torch_anchors.search.guided import guided_search
+from torch_anchors.search.guided import _Guided, guided_search
 from torch_anchors.search.protocol import SearchConfig, Status
 
 K = 11
@@ -167,6 +168,18 @@ def test_nothing_is_certified_by_samples_at_a_threshold_of_1() -> None:
     oracle = planted(1)
     config = SearchConfig(threshold=1.0, max_rows_total=400)
     assert not drive(guided_search(oracle.space(), config), oracle).result.success
+
+
+def test_what_is_known_exactly_of_a_guess_that_failed_is_true() -> None:
+    """Its rows are all tried, but of the anchors that contain it only the best one is looked at."""
+    margins = MASKS.sum(1) - 9.5  # one part may be hidden, and no more
+    oracle, config = oracle_of(margins), SearchConfig(enumerate_below=256, max_anchor_size=4)
+    search = _Guided(oracle.space(), config, Certifier(config))
+    assert drive(search.try_guess((0, 1, 2)), oracle).result is None
+    assert not search.is_open((0, 1, 2))
+    assert search.exact
+    for anchor, precision in search.exact.items():
+        assert precision == pytest.approx(brute_force_precision(margins > 0, anchor))
 
 
 def test_the_path_grows_by_the_effects() -> None:

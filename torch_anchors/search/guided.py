@@ -41,9 +41,10 @@ MOST_PER_PREDICATE, MOST_ROWS = 8, 1000
 
 @dataclass(slots=True)
 class _Guided(Beam):
-    """The search itself. `attempts` counts the submitted anchors of each size that were not accepted."""
+    """The search itself. `tried` are the guesses tried; `attempts` counts those of each size that were not accepted."""
 
     model: MarginModel = field(init=False)
+    tried: set[Anchor] = field(default_factory=set)
     attempts: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -100,7 +101,8 @@ class _Guided(Beam):
 
     def is_open(self, anchor: Anchor) -> bool:
         """Whether nothing has been decided about an anchor, and few of its size were tried."""
-        return anchor not in self.tested and anchor not in self.exact and self.attempts[len(anchor)] < ATTEMPTS
+        decided = anchor in self.tried or anchor in self.tested or anchor in self.exact
+        return not decided and self.attempts[len(anchor)] < ATTEMPTS
 
     def hoped_for(self, anchor: Anchor, guess: float) -> float:
         """The precision that an anchor may have: the guess, corrected by the anchor's own rows, and optimism."""
@@ -119,10 +121,10 @@ class _Guided(Beam):
 
     def try_guess(self, anchor: Anchor) -> Asking[Anchor | None]:
         """The anchor, or one that contains it, if it is accepted."""
+        self.tried.add(anchor)
         self.order.setdefault(anchor, self.by_effect(anchor))
         if self.enumerable(anchor, self.config.enumerate_below):
             found = yield from self.finish_by_enumeration([anchor])
-            self.exact.setdefault(anchor, 0.0) if found is None else None
         else:
             found = yield from self.certify([anchor])
         if found is None:
