@@ -66,6 +66,20 @@ def test_memory_follows_the_slots_in_use_and_not_those_ever_used() -> None:
     assert ledger.labels.shape[0] <= 512
 
 
+def test_margins_follow_their_labels_when_old_slots_are_forgotten(device: torch.device) -> None:
+    ledger = Ledger(device, capacity=4)
+    assert ledger.read_margins(torch.tensor([], dtype=torch.int64, device=device)) is None
+    for step in range(20):
+        ledger.reserve(3, oldest=max(3 * step - 3, 0))
+        ledger.write(torch.full((3,), step, device=device))
+        ledger.write_margins(torch.full((3,), step / 2, device=device))
+    slots = torch.tensor([59, 56, 54], device=device)
+    margins = ledger.read_margins(slots)
+    assert margins is not None
+    assert margins.tolist() == [9.5, 9.0, 9.0]
+    assert ledger.read(slots).tolist() == [19, 18, 18]
+
+
 def test_the_ledger_grows_while_slots_are_still_unwritten() -> None:
     ledger = Ledger(torch.device("cpu"), capacity=4)
     ledger.reserve(3, oldest=0)

@@ -273,3 +273,26 @@ def test_rows_of_many_jobs_are_counted_together_whatever_their_numbers_of_parts(
         assert (ask.reply.pool_n, ask.reply.pool_hits) == (len(hits), hits.sum())
         assert ask.reply.child_n.tolist() == keep.sum(0).tolist()
         assert ask.reply.child_hits.tolist() == (keep & hits[:, None]).sum(0).tolist()
+
+
+def test_margins_of_fresh_rows_come_back_to_the_requests_that_want_them(device: torch.device) -> None:
+    """With other requests between them; rows of an enumeration have margins that nobody asks for."""
+    rng = np.random.default_rng(0)
+    ledger = ledger_of([0] * 60, device, skipped=13)
+    margins = rng.normal(size=60).astype(np.float32)
+    ledger.write_margins(torch.from_numpy(margins).to(device))
+    job, every = job_of(strip(), 0, first_slot=13), np.arange(13, 29)
+    asks = [ask_of(EnumerateRequest(tuple(range(K - 4))), job, every, None, 16, 2, 72)]
+    for n_fresh, n_pool in [(4, 3), (0, 5), (2, 0)]:
+        codes = torch.from_numpy(pack(masks(rng, n_fresh + n_pool)))
+        slots = rng.integers(13, 73, n_fresh + n_pool)
+        asks.append(ask_of(SampleRequest((), n_fresh), job, slots, codes, n_fresh, 2, 72))
+    answered(ledger, asks)
+    assert [ask.n_margins for ask in asks] == [0, 4, 0, 2]
+    assert isinstance(asks[0].reply, EnumeratedHits)
+    for ask in (asks[1], asks[3]):
+        assert isinstance(ask.reply, SampleCounts)
+        assert ask.reply.margins is not None
+        assert ask.reply.keep is not None
+        np.testing.assert_array_equal(ask.reply.margins, margins[ask.slots[: ask.n_fresh] - 13])
+        assert ask.reply.keep.shape == (ask.n_fresh, K)

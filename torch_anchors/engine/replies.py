@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 class Counts(NamedTuple):
     """What the host hears of the rows of a request: hits among the fresh ones and among all, and the own numbers.
 
-    With the rows' margins (n,) where the predictor has scores.
+    With the margins (n,) of the fresh ones where the request wants them and the predictor has scores.
     """
 
     n_hits: int
@@ -74,6 +74,11 @@ class Ask:
         return 0
 
     @property
+    def n_margins(self) -> int:
+        """Of how many of its rows, from the first, the margins are wanted."""
+        return 0
+
+    @property
     def family(self) -> Hashable:
         """What is equal for requests whose numbers are written together; every other one is a family of its own."""
         return id(self)
@@ -104,6 +109,10 @@ class AskPool(Ask):
         return self._sampler.n_predicates
 
     @property
+    def n_margins(self) -> int:
+        return self.n_fresh
+
+    @property
     def family(self) -> Hashable:
         return type(self._sampler), self._sampler.n_predicates, _codes(self).shape[1]
 
@@ -126,7 +135,7 @@ class AskPool(Ask):
             child_n=pool.child_n,
             child_hits=pool.child_hits,
             keep=None if counts.margins is None else keep[: self.n_fresh],
-            margins=None if counts.margins is None else counts.margins[: self.n_fresh],
+            margins=counts.margins,
         )
 
 
@@ -236,8 +245,8 @@ def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
 def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
     """All numbers that answer `asks`, on their way from the device, which is not waited for.
 
-    These are the hits among the fresh rows and among the others, ask by ask; the margins of all rows where there are
-    any; and what each family writes.
+    These are the hits among the fresh rows and among the others, ask by ask; the margins that are wanted, where there
+    are any; and what each family writes.
     """
     device = ledger.labels.device
     families: dict[Hashable, list[Ask]] = {}
@@ -248,7 +257,9 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
     parts = np.repeat(np.arange(lengths.size), lengths.ravel())  # two for each ask: its fresh rows, and the others
     of_rows = _to(np.array([np.concatenate([ask.slots for ask in asks]), parts, parts // 2]), device)
     slots, parts, owners = of_rows
-    labels, margins = ledger.read(slots), ledger.read_margins(slots)
+    labels = ledger.read(slots)
+    wanted = [ask.slots[: ask.n_margins] for ask in asks if ask.n_margins]
+    margins = ledger.read_margins(_to(np.concatenate(wanted), device)) if wanted else None
     targets = targets_of(ledger, [ask.job for ask in asks])
     hits = (labels == targets.index_select(0, owners)) & (labels != INVALID)
     sums = torch.zeros(lengths.size, device=device).index_add_(0, parts, hits.float())  # exact up to 2^24
@@ -307,12 +318,12 @@ class Answers:
         numbers = self._numbers.numpy()
         sums, rest = numbers[: 2 * n_asks].astype(np.int64).reshape(n_asks, 2), numbers[2 * n_asks :]
         if self._has_margins:
-            n_rows = sum(ask.slots.size for ask in self.asks)
-            margins, rest = rest[:n_rows].astype(np.float64, copy=False), rest[n_rows:]
+            n_margins = sum(ask.n_margins for ask in self.asks)
+            margins, rest = rest[:n_margins].astype(np.float64, copy=False), rest[n_margins:]
         for ask, (n_hits, n_others) in zip(self.asks, sums.tolist(), strict=True):
             own, rest = rest[: ask.n_numbers], rest[ask.n_numbers :]
             of_rows = None
-            if margins is not None:
-                of_rows, margins = margins[: ask.slots.size], margins[ask.slots.size :]
+            if margins is not None and ask.n_margins:
+                of_rows, margins = margins[: ask.n_margins], margins[ask.n_margins :]
             ask.read(Counts(n_hits, n_hits + n_others, own, of_rows))
             ask.answered = True
