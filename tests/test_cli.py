@@ -192,7 +192,7 @@ COMPLAINTS = {
 MISUSES = {
     "segmentation": (["--segments", "slick"], "invalid choice: 'slick'"),
     "method": (["--method", "best"], "invalid choice: 'best'"),
-    "fill": (["--fill", "blue"], "expected mean, blur, noise, constant or a number, got 'blue'"),
+    "fill": (["--fill", "blue"], "expected mean, blur, infill, noise, constant or a number, got 'blue'"),
     "threshold": (["--threshold", "95"], "expected a number above 0 and at most 1, got '95'"),
     "delta": (["--delta", "none"], "expected a number above 0 and at most 1, got 'none'"),
     "rows": (["--max-rows", "0"], "expected a whole number of at least 1, got '0'"),

@@ -18,7 +18,7 @@ import torch_anchors
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOW_TO = [*sorted((DOCS / "extend").glob("*.md")), DOCS / "rule_lists.md", DOCS / "migrating.md"]
+HOW_TO = [*sorted((DOCS / "extend").glob("*.md")), DOCS / "rule_lists.md", DOCS / "migrating.md", DOCS / "fills.md"]
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
 
 

@@ -108,7 +108,7 @@ def test_the_fake_device_complains_about_what_it_should(gpu: None) -> None:
     assert copies.found["_to_copy"] == 1
 
 
-@pytest.mark.parametrize("fill", ["mean", "blur", "noise", 0.5])
+@pytest.mark.parametrize("fill", ["mean", "blur", "infill", "noise", 0.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8, torch.bfloat16])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_preparing_and_rendering_stay_on_the_device(

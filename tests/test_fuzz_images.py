@@ -100,7 +100,7 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "made": {
             "dtype": np.float32 if kind == "names" else torch.float32,
             **cut,
-            "fill": draw(st.sampled_from(["mean", "blur", "constant", 0.25])),
+            "fill": draw(st.sampled_from(["mean", "blur", "infill", "constant", 0.25])),
             "seed": draw(st.sampled_from([0, 7, 10**30])),
         },
         "search": search,

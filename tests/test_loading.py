@@ -51,6 +51,7 @@ def test_saved_here_and_loaded_in_another_process(tmp_path: Path) -> None:
     made = [
         explained_picture(),
         explained_picture(fill="blur"),
+        explained_picture(fill="infill"),
         explained_picture(images_background=PICTURE[None] // 2),
         table.explain([1.5, 0.0, 0.0]),
     ]

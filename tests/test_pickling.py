@@ -54,6 +54,7 @@ def picture(size: int) -> np.ndarray:
 FILLS: dict[str, dict[str, Any]] = {
     "mean": {},
     "blur": {"fill": "blur"},
+    "infill": {"fill": "infill"},
     "noise": {"fill": "noise"},
     "value": {"fill": 3.0},
     "callable": {"fill": inverted},

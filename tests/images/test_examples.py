@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors.engine.job import Examples
+from torch_anchors.errors import ArgumentError
 from torch_anchors.images.examples import Example, ExampleRows
 from torch_anchors.images.fills import resolve_fill
 from torch_anchors.images.sampler import ImageSampler
-from torch_anchors.packing import Fields
+from torch_anchors.packing import Fields, pack_array
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import SampleRequest
 
@@ -52,8 +53,8 @@ def test_an_example_is_an_image_its_label_and_whether_it_is_a_hit() -> None:
 
 @pytest.mark.parametrize(
     ("fill", "backgrounds"),
-    [("mean", None), ("blur", None), ("noise", None), (7.5, None), ("mean", BACKGROUNDS)],
-    ids=["mean", "blur", "noise", "constant", "backgrounds"],
+    [("mean", None), ("blur", None), ("infill", None), ("noise", None), (7.5, None), ("mean", BACKGROUNDS)],
+    ids=["mean", "blur", "infill", "noise", "constant", "backgrounds"],
 )
 @pytest.mark.parametrize("in_bytes", [False, True])
 def test_examples_are_composed_as_the_model_saw_them(
@@ -99,6 +100,22 @@ def test_noise_that_each_row_has_its_own_of_is_kept_as_two_numbers() -> None:
     assert (rows.fill.shape, rows.fill.dtype) == ((2,), np.int32)
     again = ExampleRows.read(Fields(rows.to_fields()), (3, 6, 8), 12)
     np.testing.assert_array_equal(composed(again), composed(rows))
+
+
+def test_an_infill_is_kept_as_no_numbers_at_all() -> None:
+    sampler = sampler_of("infill")
+    rows = ExampleRows.of(examples_of(sampler), sampler, in_bytes=True)
+    assert (rows.fill.shape, rows.background.tolist()) == ((0,), [0] * N)
+    again = ExampleRows.read(Fields(rows.to_fields()), (3, 6, 8), 12)
+    np.testing.assert_array_equal(composed(again), composed(rows))
+
+
+@pytest.mark.parametrize("keys", [np.zeros(1, np.int32), np.zeros(3, np.int32), np.zeros(2, np.float32)])
+def test_keys_of_no_known_fill_are_refused(keys: NDArray[Any]) -> None:
+    sampler = sampler_of("noise")
+    fields = ExampleRows.of(examples_of(sampler), sampler, in_bytes=True).to_fields()
+    with pytest.raises(ArgumentError, match="fill"):
+        ExampleRows.read(Fields({**fields, "fill": pack_array(keys)}), (3, 6, 8), 12)
 
 
 def test_what_no_byte_can_hold_is_clipped() -> None:

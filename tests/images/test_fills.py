@@ -128,7 +128,7 @@ def test_what_a_callable_raises_is_wrapped(image, segments):
 
 @pytest.mark.parametrize("fill", ["gauss", float("nan"), None, {"mean": 1}, ["a", "b", "c"], [[1.0]], True])
 def test_an_unknown_fill_is_refused(fill, image, segments):
-    with pytest.raises(ArgumentError, match='fill must be "mean", "blur", "noise", "constant"'):
+    with pytest.raises(ArgumentError, match='fill must be "mean", "blur", "infill", "noise", "constant"'):
         make_fill(fill, None, image, segments, rng())
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch_anchors.models import LoadedModel
 
 SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid")
-FILLS = ("mean", "blur", "noise", "constant")
+FILLS = ("mean", "blur", "infill", "noise", "constant")
 METHODS = ("auto", "beam", "guided", "exact")
 
 ENOUGH = 4
@@ -117,8 +117,8 @@ def add_perturbation_options(group: Any) -> None:
         "--fill",
         type=value_or_word(float, *FILLS),
         metavar="NAME",
-        help="what hidden superpixels show: their mean colour (the default), blur, noise, constant (black), "
-        "or a grey value 0..255",
+        help="what hidden superpixels show: their mean colour (the default), blur, infill (from what is shown around "
+        "them), noise, constant (black), or a grey value 0..255",
     )
     group.add_argument("--background", type=Path, metavar="DIR", help="show a random picture of this folder instead")
 

@@ -49,7 +49,8 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         images_background: images of which each perturbed row shows one in place of absent superpixels.
         seed: same seed, same explanation. None draws one from the system when the explainer is made.
         fill: what stands in for an absent superpixel without `images_background`: "mean" (its mean colour), "blur",
-            "noise", "constant", a value, or a callable; see `torch_anchors.images.fills`.
+            "infill" (from what is shown around it), "noise", "constant", a value, or a callable; see
+            `torch_anchors.images.fills`.
         preprocess: from perturbed pixels to what the predictor takes, on the device, such as torchvision's
             ``weights.transforms()``. It gets rows of the image's own type: a uint8 image is perturbed in uint8.
         device: where rows are made; None for the module's device, or the CPU.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine.job import Examples
+from torch_anchors.images.infill import Infill
+from torch_anchors.images.row_fill import RowFill
 from torch_anchors.images.row_noise import RowNoise
 from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.packing import Fields, pack_array, pack_labels
@@ -32,7 +36,8 @@ class ExampleRows:
 
     Args:
         fill: what absent superpixels show, on the scale of the image: pixels (B, C, H, W) for B backgrounds; where each
-            superpixel has one colour, colours (B, C, K); where it is another noise in each row, the noise's keys (2,).
+            superpixel has one colour, colours (B, C, K); where it is made for each row, its keys: two of noise, none of
+            an infill.
         keep: shown superpixels (n, K).
         background: number of each row's background (n,).
         labels: of the rows (n,), numbers or class names.
@@ -65,12 +70,12 @@ class ExampleRows:
         codes = torch.from_numpy(examples.codes)
         keep = sampler.keep(codes).numpy()
         shown = examples.labels if labels is None else labels
-        if isinstance(sampler.fill, RowNoise):
-            keys = np.array(sampler.fill.keys, dtype=np.int32)
-            return cls(keys, keep, sampler.background(codes).numpy(), shown, examples.hits)
-        used, background = np.zeros(1, dtype=np.int64), np.zeros(len(codes), dtype=np.int64)
-        if sampler.n_backgrounds > 1 and len(codes):
-            used, background = np.unique(sampler.background(codes).numpy(), return_inverse=True)
+        background = sampler.background(codes).numpy()
+        if isinstance(sampler.fill, RowFill):
+            return cls(np.array(sampler.fill.keys, dtype=np.int32), keep, background, shown, examples.hits)
+        used = np.zeros(1, dtype=np.int64)
+        if len(codes):
+            used, background = np.unique(background, return_inverse=True)
         fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
         return cls(_compact(fill, sampler.segments, in_bytes), keep, background, shown, examples.hits)
 
@@ -90,15 +95,16 @@ class ExampleRows:
             ArgumentError: they are not rows of such an image.
         """
         fill = fields.array("fill", kinds="uif", ndim=(1, 3, 4))
-        is_noise = fill.shape == (2,) and fill.dtype == np.int32
-        fits = is_noise or (fill.ndim > 1 and len(fill) > 0 and fill.shape[1:] in (shape, (shape[0], n_superpixels)))
+        if fill.ndim == 1:  # keys
+            fits, n_fills = fill.dtype == np.int32 and len(fill) in (0, 2), MOST_BACKGROUNDS if len(fill) else 1
+        else:
+            fits, n_fills = fill.shape[1:] in (shape, (shape[0], n_superpixels)) and len(fill) > 0, len(fill)
         fields.check(fits, "fill", f"of the shape of the image, {shape}, or of its {n_superpixels} superpixels")
         keep = fields.array("keep", kinds="b", ndim=(2,))
         fields.check(keep.shape[1] == n_superpixels, "keep", f"about {n_superpixels} superpixels")
         background, hits = fields.array("background", kinds="iu", ndim=(1,)), fields.array("hits", kinds="b", ndim=(1,))
         labels = fields.labels("labels")
         fields.check(len(background) == len(labels) == len(hits) == len(keep), "labels", f"of {len(keep)} rows")
-        n_fills = MOST_BACKGROUNDS if is_noise else len(fill)
         known = bool(((background >= 0) & (background < n_fills)).all())
         fields.check(known, "background", f"numbers of {n_fills} fills")
         return cls(fill, keep, background, labels, hits)
@@ -108,12 +114,18 @@ class ExampleRows:
     ) -> Float[np.ndarray, "channels height width"]:
         """Row i of the image with these pixels and superpixels."""
         if self.fill.ndim == 1:
-            noise = RowNoise(torch.from_numpy(pixels), (int(self.fill[0]), int(self.fill[1])))
-            fill = noise[torch.from_numpy(self.background[i : i + 1])][0].numpy()
+            shown = torch.from_numpy(self.keep[i][segments][None, None]).float()
+            numbers = torch.from_numpy(self.background[i : i + 1])
+            fill = _made_again(torch.from_numpy(pixels), self.fill.tolist()).rows(shown, numbers)[0].numpy()
         else:
             fill = self.fill[self.background[i]]
         fill = fill[:, segments] if fill.ndim == 2 else fill
         return np.where(self.keep[i][segments], pixels, fill.astype(np.float32))
+
+
+def _made_again(image: Float[Tensor, "channels height width"], keys: Sequence[int]) -> RowFill:
+    """The fill that has these keys."""
+    return RowNoise(image, (keys[0], keys[1])) if keys else Infill(image)
 
 
 def _compact(fill: NDArray[np.floating], segments: NDArray[np.integer], in_bytes: bool) -> NDArray[Any]:

@@ -20,13 +20,20 @@ from torch_anchors._shapes import Float, Int
 from torch_anchors.errors import AnchorsWarning, ArgumentError, words_of
 from torch_anchors.images.gaussian import gaussian_blur
 from torch_anchors.images.group_mean import FixedPoint
+from torch_anchors.images.infill import Infill
 from torch_anchors.images.pixels import to_chw
+from torch_anchors.images.row_fill import RowFill
 from torch_anchors.images.row_noise import RowNoise
 
-FillFunction = Callable[[Tensor, Tensor, np.random.Generator], Tensor | RowNoise]
-"""``(image (C, H, W), segments (H, W), rng) -> (B, C, H, W)`` on the image's device and in its dtype."""
+FillFunction = Callable[[Tensor, Tensor, np.random.Generator], Tensor | RowFill]
+"""``(image (C, H, W), segments (H, W), rng) -> (B, C, H, W)`` on the image's device and in its dtype.
 
-_EXPECTED = 'fill must be "mean", "blur", "noise", "constant", a number, one number for each channel or a callable'
+Or, instead of images, what makes one for each row: a `RowFill`.
+"""
+
+_EXPECTED = (
+    'fill must be "mean", "blur", "infill", "noise", "constant", a number, one number for each channel or a callable'
+)
 
 MOST_SIZES = 4
 """Sizes of explained images for which resized backgrounds are kept."""
@@ -41,7 +48,7 @@ def make_fill(
     image: Float[Tensor, "channels height width"],
     segments: Int[Tensor, "height width"],
     rng: np.random.Generator,
-) -> Float[Tensor, "backgrounds channels height width"] | RowNoise:
+) -> Float[Tensor, "backgrounds channels height width"] | RowFill:
     """The images that absent superpixels of `image` show, on its device, in its dtype and on its value scale.
 
     Short for ``resolve_fill(fill, images_background)(image, segments, rng)``; resolve once for many images.
@@ -53,8 +60,9 @@ def resolve_fill(fill: Any = "mean", images_background: Any = None) -> FillFunct
     """The fill function that the user's `fill` and `images_background` stand for.
 
     Args:
-        fill: "mean" (colour of the superpixel), "blur", "noise", "constant" (0), a number or one number for
-            each channel, or a callable ``(image (C, H, W), segments (H, W)) -> (C, H, W) or (B, C, H, W)``.
+        fill: "mean" (colour of the superpixel), "blur", "infill" (from what the row shows around, smoothly), "noise",
+            "constant" (0), a number or one number for each channel, or a callable
+            ``(image (C, H, W), segments (H, W)) -> (C, H, W) or (B, C, H, W)``.
         images_background: images of which each row shows one in place of its absent superpixels: an array
             (B, H, W, C), a tensor (B, C, H, W), or a sequence of anything that `to_chw` reads. Those of another
             size than the explained image are resized, with a warning. Their values must be on its scale.
@@ -100,6 +108,15 @@ def blur(
 ) -> Float[Tensor, "1 channels height width"]:
     """The image blurred by a Gaussian whose standard deviation is `BLUR_SIGMA` times its shorter side."""
     return gaussian_blur(image[None], BLUR_SIGMA * min(image.shape[1:]))
+
+
+def infill(
+    image: Float[Tensor, "channels height width"],
+    segments: Int[Tensor, "height width"] | None = None,
+    rng: np.random.Generator | None = None,
+) -> Infill:
+    """What each row shows, continued smoothly over what it hides."""
+    return Infill(image)
 
 
 def noise(
@@ -233,4 +250,10 @@ def _described(value: Any) -> str:
     return f"{type(value).__name__} of length 0" if isinstance(value, Sequence) and not value else type(value).__name__
 
 
-_NAMED: dict[str, FillFunction] = {"mean": mean, "blur": blur, "noise": noise, "constant": Constant(0.0)}
+_NAMED: dict[str, FillFunction] = {
+    "mean": mean,
+    "blur": blur,
+    "infill": infill,
+    "noise": noise,
+    "constant": Constant(0.0),
+}

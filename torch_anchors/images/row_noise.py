@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int
+from torch_anchors.images.row_fill import RowFill
 from torch_anchors.perturb.mask_sampler import MOST_BACKGROUNDS
 
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B - (1 << 32)))
@@ -18,7 +19,7 @@ _BITS = 24
 """Of a number in [0, 1): float32 holds no more."""
 
 
-class RowNoise:
+class RowNoise(RowFill):
     """Backgrounds of uniform noise between an image's least and greatest value, made when they are shown.
 
     It is indexed like a tensor of backgrounds, but holds no more than one image: a value is a hash of its place and of
@@ -44,6 +45,12 @@ class RowNoise:
         """Noise whose keys come from a random stream."""
         places, numbers = rng.integers(-(2**31), 2**31, size=2, dtype=np.int32).tolist()
         return cls(image, (places, numbers))
+
+    def rows(
+        self, shown: Float[Tensor, "rows 1 height width"], numbers: Int[Tensor, " rows"]
+    ) -> Float[Tensor, "rows channels height width"]:
+        """As `RowFill.rows`; all of a background is noise, whatever is shown of it."""
+        return self[numbers]
 
     def __getitem__(self, numbers: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels height width"]:
         """The backgrounds of these numbers."""

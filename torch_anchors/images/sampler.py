@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torch_anchors._shapes import Float, Int, Shaped, UInt8
 from torch_anchors.images.fills import FillFunction, mean
+from torch_anchors.images.row_fill import RowFill
 from torch_anchors.perturb.mask_sampler import MaskSampler
 
 
@@ -75,18 +76,18 @@ class ImageSampler(MaskSampler):
         height, width = self._segments.shape
         keep = self.keep(codes).float()
         shown = torch.index_select(keep, 1, self._segments.flatten()).view(-1, 1, height, width)
-        fill = self._fill_of(codes)
+        fill = self._fill_of(codes, shown)
         out = self.empty(len(codes)) if out is None else out
         # Interpolating is exact at weights 0 and 1, and several times faster than torch.where on a CPU.
         if out.dtype == self.image.dtype:
             return torch.lerp(fill, self.image, shown, out=out)
         return out.copy_(torch.lerp(fill, self.image, shown))
 
-    def _fill_of(self, codes: UInt8[Tensor, "rows bytes"]) -> Tensor:
+    def _fill_of(self, codes: UInt8[Tensor, "rows bytes"], shown: Float[Tensor, "rows 1 height width"]) -> Tensor:
         """The only background, for all rows, or each row's own."""
-        if isinstance(self.fill, Tensor) and self.n_backgrounds == 1:
-            return self.fill
-        return self._in_dtype(self.fill[self.background(codes)])
+        if isinstance(self.fill, RowFill):
+            return self._in_dtype(self.fill.rows(shown, self.background(codes)))
+        return self.fill if self.n_backgrounds == 1 else self._in_dtype(self.fill[self.background(codes)])
 
     def _laid_out(self, pixels: Tensor) -> Tensor:
         return self._in_dtype(pixels).contiguous(memory_format=self._layout)

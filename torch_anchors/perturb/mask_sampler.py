@@ -130,7 +130,9 @@ class MaskSampler(ABC):
         return masks.holds(codes, anchor, self.n_predicates)
 
     def background(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[Tensor, " rows"]:
-        """The number of the background of each row."""
+        """The number of the background of each row, 0 where there is only one."""
+        if self.n_backgrounds == 1:
+            return torch.zeros(codes.shape[0], dtype=torch.int64, device=codes.device)
         low, high = codes[:, -2].long(), codes[:, -1].long()
         return low + 256 * high
 
