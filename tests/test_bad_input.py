@@ -35,6 +35,7 @@ NAN, INF, HUGE = float("nan"), float("inf"), 10**30
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 TENSOR = torch.from_numpy(PIXELS).permute(2, 0, 1)
 ROWS = np.random.default_rng(0).normal(size=(80, 3))
+ROWS_WITH_GAPS = np.where(np.arange(80)[:, None] % 4 == np.arange(3), np.nan, ROWS)
 FRAME = pd.DataFrame({"age": ROWS[:, 0], "job": ["nurse", "clerk"] * 40, "old": [True, False] * 40})
 GRID: dict[str, Any] = {"segmentation_fn": "grid", "segmentation_kwargs": {"rows": 2, "cols": 2}}
 
@@ -111,6 +112,11 @@ def explain_row(row: Any = ROWS[0], *, made: Any = None, **settings: Any) -> Any
 def fit_made(**made: Any) -> AnchorTabular:
     """A fitted explainer of some settings."""
     return fit(made=made)
+
+
+def whole_explainer(rows: Any) -> AnchorTabular:
+    """One whose model reads whole numbers."""
+    return AnchorTabular(first_column, seed=0, dtype=torch.int64).fit(rows)
 
 
 def frame_explainer() -> AnchorTabular:
@@ -471,7 +477,8 @@ TABLES = [
         fit,
         "train_data",
     ),
-    *each("train_data", [np.full((4, 3), NAN), [[1, None, 2]], FRAME.assign(age=NAN)], fit, "missing"),
+    Row("whole numbers that are missing", lambda: whole_explainer(ROWS_WITH_GAPS), "train_data", "no missing values"),
+    Row("a missing whole number", lambda: whole_explainer(ROWS).explain([NAN, 1, 2]), "X", "no missing values"),
     *each("train_data", [np.full((4, 3), INF), FRAME.assign(age=-INF)], fit, "finite"),
     *each("train_data", [[[1, 2], [1]], np.full((4, 3), "a")], fit, "train_data"),
     Row("complex numbers", lambda: fit(np.full((4, 3), 1j)), "x0", "numbers"),
@@ -522,7 +529,7 @@ TABLES = [
     *each("seed", [True, "0", -1, 1.5, NAN, [0]], fit_made, "None or a whole number"),
     *each("max_rows", [True, "many", None, 0, -1, 1.5, HUGE], fit_made, '"auto"'),
     *each("device", ["gpu", "cuda:99", 1.5], fit_made, "device"),
-    *each("unlabelled", [5, np.zeros((2, 2)), np.full((2, 3), NAN), "rows"], fit, "unlabelled"),
+    *each("unlabelled", [5, np.zeros((2, 2)), np.full((2, 3), INF), "rows"], fit, "unlabelled"),
     Row(
         "no one-hot columns",
         lambda: fit(
@@ -558,7 +565,6 @@ TABLES = [
         for n, row in enumerate([None, 5, "row", [], ROWS[0][:2], object()])
     ],
     Row("several rows", lambda: explain_row(ROWS[:2]), "X", "explain_batch"),
-    Row("a row with NaN", lambda: explain_row([NAN, 1, 2]), "X", "missing"),
     Row("a row with infinity", lambda: explain_row([INF, 1, 2]), "X", "finite"),
     Row("a row with text", lambda: explain_row(np.array(["a", 1, 2], dtype=object)), "X", "numbers"),
     Row("a frame that lacks a column", lambda: frame_explainer().explain(FRAME[["age", "job"]][:1]), "old", "Rename"),
@@ -632,7 +638,7 @@ SAMPLERS = [
         "3 columns",
     ),
     Row("training rows of text", lambda: tabular_sampler().deferred_init([["a", "b", "c"]]), "train_data", "numbers"),
-    Row("training rows with NaN", lambda: tabular_sampler().deferred_init(ROWS * NAN), "train_data", "finite"),
+    Row("training rows with infinity", lambda: tabular_sampler().deferred_init(ROWS * INF), "train_data", "finite"),
     Row("instances", lambda: tabular_sampler().deferred_init(ROWS).build_lookups(ROWS[:2]), "X", "one row"),
     Row("unknown predicates", lambda: ready_sampler()((0, (99,)), 3), "anchor", "0 to 2"),
     Row("no predicates", lambda: ready_sampler()((0, ("a",)), 3), "anchor", "0 to 2"),

@@ -85,11 +85,29 @@ def test_what_cannot_be_used(
     assert expected in " ".join(capsys.readouterr().err.split())
 
 
-def test_missing_file_and_missing_values(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table", str(tmp_path / "none.csv"), "--target", "helps"]) == CANNOT
     assert "there is no file" in capsys.readouterr().err
-    table = pd.read_csv(file)
-    table.loc[3, "pay"] = np.nan
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_empty_cells_are_a_value_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sampling: str
+) -> None:
+    """Whoever has no pay and no job helps; both columns have empty cells, and the network learns what they mean."""
+    rng = np.random.default_rng(0)
+    n = 2000
+    pay, job = rng.normal(size=n).round(3), rng.choice(["clerk", "nurse", "cook"], n).astype(object)
+    pay[rng.random(n) < 0.4], job[rng.random(n) < 0.4] = np.nan, None
+    helps = np.where(np.isnan(pay) & pd.isna(job), "yes", "no")
+    table = pd.DataFrame({"pay": pay, "job": job, "age": rng.integers(20, 80, n), "helps": helps})
     table.to_csv(tmp_path / "gaps.csv", index=False)
-    assert main(["table", str(tmp_path / "gaps.csv"), "--target", "helps"]) == CANNOT
-    assert "the columns pay have missing values" in " ".join(capsys.readouterr().err.split())
+    row = int(np.flatnonzero(helps == "yes")[0])
+    arguments = ["table", str(tmp_path / "gaps.csv"), "--target", "helps", "--row", str(row), "--sampling", sampling]
+    data = tmp_path / "rule.json"
+    assert main([*arguments, "--epochs", "5", "--json", str(data), "--out", str(tmp_path / "rule.png")]) == FOUND
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Where pay is missing and job is missing, it says so in" in out
+    assert "Of the" in out
+    (rule,) = json.loads(data.read_text())["rules"]
+    assert rule["predicates"] == [{"column": name, "operator": "is missing", "value": None} for name in ("pay", "job")]

@@ -29,7 +29,7 @@ class Net(nn.Module):
         self.drop, self.weights = nn.Dropout(0.5), nn.Parameter(torch.tensor(weights, dtype=torch.float64))
 
     def forward(self, rows: Tensor) -> Tensor:
-        return self.drop(rows.double()) @ self.weights - torch.arange(3)
+        return self.drop(rows.double().nan_to_num(-2.0)) @ self.weights - torch.arange(3)
 
 
 def model_of(kind: str, seed: int, n_columns: int) -> Any:
@@ -57,13 +57,15 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
     n_rows, n_columns = draw(st.sampled_from([1, 2, 30, 200])), draw(st.integers(1, 4))
     columns: dict[Any, Any] = {}
     for number in range(n_columns):
-        kind = draw(st.sampled_from(["number", "whole", "constant", "text", "bool"]))
+        kind = draw(st.sampled_from(["number", "whole", "constant", "text", "bool", "gaps", "no text"]))
         columns[number if kind == "number" else f"c{number}"] = {
             "number": lambda: rng.normal(size=n_rows).round(2),
             "whole": lambda: rng.integers(-3, 4, n_rows),
             "constant": lambda: np.full(n_rows, 2.5),
             "text": lambda: np.array(["a", "b", "c"], dtype=object)[rng.integers(0, 3, n_rows)],
             "bool": lambda: rng.random(n_rows) < 0.3,
+            "gaps": lambda: np.where(rng.random(n_rows) < 0.3, np.nan, rng.normal(size=n_rows).round(1)),
+            "no text": lambda: np.array(["a", "b", None], dtype=object)[rng.integers(0, 3, n_rows)],
         }[kind]()
     frame = pd.DataFrame(columns)
     kind = draw(st.sampled_from(["module", "function", "names", "floats"]))

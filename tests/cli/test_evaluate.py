@@ -166,18 +166,15 @@ def test_all_rows_of_a_table(tmp_path: Path, name: str, capsys: pytest.CaptureFi
     frame = table(tmp_path / name)
     out = tmp_path / "out"
     command = ["evaluate", str(tmp_path / name), "--out", str(out), "--target", "paid", "--ids", "key"]
-    assert main(command) == FAILED
+    assert main(command) in (FOUND, NOT_FOUND)
     captured = capsys.readouterr()
     assert "A small network, trained on 48 rows, tells paid (no or yes)" in unwrapped(captured.out)
-    assert (
-        "row k3 was not explained: rows must have no missing values, but has some in the columns ['age']"
-        in captured.err
-    )
+    assert "not explained" not in captured.err
     rows = by_id(Evaluation(out))
     assert list(frame.key) == sorted(rows, key=lambda id: int(id[1:]))
     assert [rows[id]["true_label"] for id in frame.key] == list(frame.paid)
-    assert {row["label_name"] for row in rows.values() if row["label"] is not None} == {"no", "yes"}
-    assert main([*command, "--quiet"]) == FAILED  # trained again, and the same
+    assert {row["label_name"] for row in rows.values()} == {"no", "yes"}  # of k3, whose age is missing, too
+    assert main([*command, "--quiet"]) in (FOUND, NOT_FOUND)  # trained again, and the same
 
 
 @pytest.mark.parametrize(

@@ -576,8 +576,8 @@ def test_errors_say_what_to_do():
         explainer(sampling="conditional").explain(ROWS[0], method="race")
     with pytest.raises(ArgumentError, match="X must have 6 columns"):
         made.explain(ROWS[0, :4])
-    with pytest.raises(ArgumentError, match=r"train_data must have no missing values, .*'pay'"):
-        explainer().fit(np.where(np.arange(6) == 3, np.nan, ROWS))
+    with pytest.raises(ArgumentError, match=r"train_data must hold finite numbers in the column 'pay'"):
+        explainer().fit(np.where(np.arange(6) == 3, np.inf, ROWS))
     with pytest.raises(ArgumentError, match=r"train_data must have the codes 0 to 3 in the column 'job'"):
         explainer().fit(ROWS + 1)
     with pytest.raises(ArgumentError, match=r"disc_perc must be percentiles"):
@@ -706,7 +706,7 @@ def test_a_failed_fit_leaves_the_explainer_as_it_was():
     made = AnchorTabular(lambda x: (x[:, 0] > 0).long(), seed=0, dtype=torch.float32).fit(rows)
     before, params = made.explain(rows[0]), dict(made.meta["params"])
     for bad in (
-        {"train_data": rows * np.nan},
+        {"train_data": rows * np.inf},
         {"train_data": np.full((3, 3), "a")},
         {"train_data": 3 * rows, "unlabelled": rows[:, :2]},
         {"train_data": 3 * rows, "disc_perc": (250,)},

@@ -3,11 +3,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 
 from torch_anchors.errors import ArgumentError
 from torch_anchors.tables.columns import Column
+from torch_anchors.tables.local import local
 from torch_anchors.tables.schema import TableSchema
 
 FRAME = pd.DataFrame(
@@ -126,18 +128,59 @@ def test_without_one_hot_the_model_reads_the_codes():
     assert TableSchema.infer(ORDINAL, NAMES, CATEGORIES).encoder("cpu")(codes) is codes
 
 
-def test_missing_values_are_refused_by_name():
-    schema = TableSchema.infer(FRAME)
-    holes = FRAME.assign(age=[1.0, np.nan, 2.0], job=["nurse", None, "clerk"])
-    with pytest.raises(ArgumentError, match=r"X must have no missing values, .* columns \['age', 'job'\]. Fill them"):
-        schema.encode(holes)
-    with pytest.raises(ArgumentError, match=r"train_data must have no missing .*\['x1'\]"):
-        TableSchema.infer(np.zeros((2, 2))).encode([[0, 1], [1, np.nan]], argument="train_data")
+HOLES = FRAME[["age", "job", "pay"]].assign(age=[1.0, np.nan, 2.0], job=["nurse", None, "clerk"])
 
 
-def test_infer_leaves_missing_values_to_encode():
-    schema = TableSchema.infer(FRAME.assign(job=["nurse", None, "clerk"]))
+@pytest.mark.parametrize(
+    "table",
+    [
+        HOLES,
+        HOLES.convert_dtypes(),
+        HOLES.astype({"job": "category"}),
+        HOLES.to_dict("list"),
+        pl.from_pandas(HOLES),
+        pa.Table.from_pandas(HOLES),
+    ],
+    ids=["pandas", "nullable", "categories", "mapping", "polars", "arrow"],
+)
+def test_missing_values_are_nan_in_numbers_and_in_categories(table):
+    schema = TableSchema.infer(local(table))
     assert schema.columns[1].categories == ("clerk", "nurse")
+    encoded = schema.encode(table)
+    assert np.array_equal(encoded, np.column_stack([HOLES.age, [1, np.nan, 0], HOLES.pay]), equal_nan=True)
+    decoded = schema.decode(encoded)
+    assert np.isnan(decoded["age"][1])
+    assert decoded["job"].tolist() == ["nurse", None, "clerk"]
+
+
+def test_every_missing_value_has_the_same_bits():
+    other = -np.float64(np.nan)
+    schema = TableSchema.infer(np.zeros((2, 2)))
+    bits = [schema.encode([[0, gone]]).tobytes() for gone in (np.nan, other, None, pd.NA, pd.NaT)]
+    assert np.float64(np.nan).tobytes() != other.tobytes()
+    assert len(set(bits)) == 1
+
+
+def test_missing_values_of_one_hot_arrays():
+    schema = TableSchema.infer(ONE_HOT, NAMES, CATEGORIES, ohe=True)
+    rows = ONE_HOT.astype(float).copy()
+    width = len(CATEGORIES[0])
+    rows[0, :width] = np.nan
+    rows[1, width] = np.nan
+    encoded = schema.encode(rows)
+    assert np.isnan(encoded).tolist() == [[True, False, False], [False, True, False], [False, False, False]]
+    read = schema.encoder("cpu")(torch.as_tensor(encoded))
+    assert read[0, :width].tolist() == [0] * width  # no category, as for one that is not known
+    rows[0, 0] = 1
+    with pytest.raises(ArgumentError, match="0s and at most one 1, or all of them missing"):
+        schema.encode(rows)
+
+
+def test_a_missing_code_is_known():
+    schema = TableSchema.infer(ORDINAL, NAMES, CATEGORIES)
+    holes = ORDINAL.astype(float).copy()
+    holes[0] = np.nan
+    schema.check_known(schema.encode(holes))
 
 
 def test_unknown_codes_in_training_are_refused():

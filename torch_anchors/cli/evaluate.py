@@ -205,7 +205,7 @@ def _evaluate_table(options: argparse.Namespace) -> Evaluation:
         ids = table[options.ids].tolist()
         table = table.drop(columns=[options.ids])
     features = table.drop(columns=[options.target])
-    split = split_table(table[features.notna().all(axis=1)], options)
+    split = split_table(table, options)
     explainer, _ = explainer_of(options, split)
 
     from torch_anchors.datasets.evaluate import evaluate

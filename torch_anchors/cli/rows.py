@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from torch_anchors._extras import import_extra
 from torch_anchors.cli.options import did_you_mean
 from torch_anchors.errors import ArgumentError
@@ -96,14 +94,13 @@ def split_table(table: pd.DataFrame, options: argparse.Namespace) -> Split:
     """The table cut into rows to train on and rows held back, and the rows that are asked for.
 
     Raises:
-        ArgumentError: the target has too few or too many classes, values are missing, or there is no such row.
+        ArgumentError: the target has too few or too many classes, or there is no such row.
     """
     import torch
 
     asked = _rows(options.row, len(table))
     with_target = table[options.target].notna()
     features = table.drop(columns=[options.target])
-    _check_complete(features[with_target.to_numpy() | np.isin(np.arange(len(table)), asked)])
     target, classes = _classes(table[options.target][with_target], options.target)
     n_rows = len(target)
     order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(options.seed % 2**63))
@@ -128,12 +125,6 @@ def _rows(asked: Sequence[int], n_rows: int) -> list[int]:
             f"--row must be between 0 and {n_rows - 1}, got {rows} (-1 is the last row, {-n_rows} the first)"
         )
     return [row % n_rows for row in asked]
-
-
-def _check_complete(features: pd.DataFrame) -> None:
-    incomplete = [str(column) for column in features.columns if features[column].isna().any()]
-    if incomplete:
-        raise ArgumentError(f"the columns {listed(incomplete)} have missing values; fill them in, or --drop them")
 
 
 def _classes(target: pd.Series, name: str) -> tuple[list[str], list[str]]:

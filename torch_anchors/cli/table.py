@@ -33,7 +33,7 @@ DESCRIPTION = """\
 Find an anchor of rows of a table: conditions on its columns such that, where they hold, the model says
 the same in at least the share THRESHOLD of rows. FILE is a CSV file with a header, or a Parquet file.
 Without --model, a small network is trained on the spot to tell the column TARGET from the others; a
-fifth of the rows is held back, and the rule is tried on it."""
+fifth of the rows is held back, and the rule is tried on it. A rule may also say that a value is missing."""
 
 EXAMPLES = """\
 examples:
@@ -79,7 +79,8 @@ def _add_model_options(group: Any) -> None:
         type=Path,
         metavar="FILE",
         help="TorchScript or torch.export file of a module that takes float rows (numbers, and codes of categories in "
-        "sorted order) and returns a score for each class in sorted order, or one that is positive for the second",
+        "sorted order; NaN for what is missing) and returns a score for each class in sorted order, or one that is "
+        "positive for the second",
     )
     add_trust_option(group)
     group.add_argument("--epochs", type=whole_number, default=10, metavar="N", help="of training (default: 10)")

@@ -50,8 +50,8 @@ DOCUMENTED = {
     "score": "The model's probability of the explained class for the input itself, in [0, 1]; null for labels only.",
     "features": "Numbers of the anchor's predicates, sorted.",
     "names": "The anchor in words, one for each superpixel or condition.",
-    "predicates": "The elementary conditions of a table's rule: column, operator (`==`, `<=`, `>`), value in words, "
-    "and as a number or code; null for images.",
+    "predicates": "The elementary conditions of a table's rule: column, operator (`==`, `<=`, `>`, `is missing`), "
+    "value in words, null where it is missing, and as a number or code; null for images.",
     "precision": "Estimate of the anchor's precision, in [0, 1].",
     "precision_low": "The precision is at least this, with probability 1 - `delta` (both ends together).",
     "precision_high": "The precision is at most this.",
@@ -214,6 +214,6 @@ def _plain_predicate(predicate: Any) -> Row:
     return {
         "column": predicate.name,
         "operator": predicate.operator,
-        "value": str(predicate.value),
+        "value": None if predicate.operator == "is missing" else str(predicate.value),
         "code": float(predicate.code),
     }

@@ -61,11 +61,10 @@ class FoundRule:
             settings: of the run.
             schema: of the table that was explained.
         """
-        predicates = []
-        for one in row["predicates"]:
-            number = schema.names.index(one["column"])
-            value = schema.columns[number].shown(one["code"]) if one["operator"] == "==" else one["code"]
-            predicates.append(Predicate(number, one["column"], one["operator"], value, one["code"]))
+        predicates = [
+            Predicate.on(schema, schema.names.index(one["column"]), one["operator"], one["code"])
+            for one in row["predicates"]
+        ]
         return cls(
             rule=Rule(tuple(predicates), schema),
             label=row["label_name"] if row["label"] is None else row["label"],

@@ -215,12 +215,29 @@ def _called(name: str, function: Callable[[Any], Made], rows: Any, remedy: str =
         where = f", on {rows.device}" if isinstance(rows, Tensor) else ""
         raise PredictorCallError(
             f"The {name} raised {words_of(error)} (called with rows of shape {tuple(rows.shape)}, "
-            f"{rows.dtype}{where}).{remedy}"
+            f"{rows.dtype}{where}).{remedy}{_hint_at_missing(rows)}"
         ) from error
 
 
+def _hint_at_missing(rows: Any) -> str:
+    """What may be the matter where rows of a table have missing values."""
+    if rows.ndim != 2 or not (rows != rows).any():
+        return ""
+    return (
+        " Some of the rows have missing values, which are NaN: fill them in before fit, or explain a pipeline that "
+        "does, such as one with scikit-learn's SimpleImputer."
+    )
+
+
 def require_in_range(values: Tensor, dtype: torch.dtype, argument: str) -> None:
-    """Raises an ArgumentError where a cast of finite values would make infinities, or other numbers, of them."""
+    """Raises an ArgumentError where a cast would make infinities, or other numbers, of finite values or of NaN."""
+    gone = values.isnan()
+    if not dtype.is_floating_point and bool(gone.any()):
+        raise ArgumentError(
+            f"{argument} must have no missing values, that {dtype} cannot hold, got some. Pass dtype=torch.float32, or "
+            "fill them in."
+        )
+    values = values[~gone]
     if not values.numel() or dtype is torch.bool:
         return
     range_ = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)

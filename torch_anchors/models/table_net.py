@@ -20,12 +20,14 @@ class TableNet(nn.Module):
     """Logits (rows, classes) of encoded rows (rows, columns): numbers, and category codes.
 
     Categories are embedded, numbers standardised by `mean` and `std`; then come two hidden layers. An unknown
-    category, whose code is one past the last, has an embedding of its own. Weights are drawn from `generator`, so that
-    making a network leaves the global random state as it is.
+    category, whose code is one past the last, and a missing one (NaN) have an embedding of their own. A missing number
+    counts as the mean, and for the columns of numbers whose places are `gaps` the network is told that it is missing.
+    Weights are drawn from `generator`, so that making a network leaves the global random state as it is.
     """
 
     categorical: Tensor
     numeric: Tensor
+    gaps: Tensor
     mean: Tensor
     std: Tensor
 
@@ -34,6 +36,7 @@ class TableNet(nn.Module):
         n_categories: tuple[int | None, ...],
         mean: Float[Tensor, " numbers"],
         std: Float[Tensor, " numbers"],
+        gaps: Int[Tensor, " gaps"],
         n_classes: int,
         generator: torch.Generator,
     ) -> None:
@@ -44,9 +47,11 @@ class TableNet(nn.Module):
         self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.int64))
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
+        self.register_buffer("gaps", gaps)
         sizes = [n for n in n_categories if n is not None]
+        self._unknown = sizes
         self.embeddings = nn.ModuleList(_bare(nn.Embedding, n + 1, min(8, n)) for n in sizes)
-        width = len(numeric) + sum(min(8, n) for n in sizes)
+        width = len(numeric) + len(gaps) + sum(min(8, n) for n in sizes)
         hidden = [_bare(nn.Linear, width, _WIDTH), nn.ReLU(), _bare(nn.Linear, _WIDTH, _WIDTH), nn.ReLU()]
         self.layers = nn.Sequential(*hidden, _bare(nn.Linear, _WIDTH, n_classes))
         for module in self.modules():
@@ -58,9 +63,10 @@ class TableNet(nn.Module):
 
     def forward(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows classes"]:
         """Logits of the rows."""
-        codes = rows[:, self.categorical].long()
-        parts = [(rows[:, self.numeric] - self.mean) / self.std]
-        parts += [embedding(codes[:, i]) for i, embedding in enumerate(self.embeddings)]
+        codes, numbers = rows[:, self.categorical], (rows[:, self.numeric] - self.mean) / self.std
+        parts = [numbers.masked_fill(numbers.isnan(), 0.0), numbers[:, self.gaps].isnan().to(numbers.dtype)]
+        for code, unknown, embedding in zip(codes.unbind(1), self._unknown, self.embeddings, strict=True):
+            parts.append(embedding(code.masked_fill(code.isnan(), unknown).long()))
         return self.layers(torch.cat(parts, dim=1))
 
 
@@ -78,7 +84,7 @@ def train_table_net(
 
     Args:
         n_categories: number of categories of each column; None for a column of numbers.
-        rows: numbers and category codes.
+        rows: numbers and category codes, NaN where a value is missing.
         targets: class of each row, 0 .. n_classes - 1.
         n_classes: number of classes.
         seed: of the weights and of the order of the rows.
@@ -86,9 +92,9 @@ def train_table_net(
         batch_size: rows of a step.
     """
     generator = torch.Generator().manual_seed(seed)
-    numeric = [i for i, n in enumerate(n_categories) if n is None]
-    std, mean = torch.std_mean(rows[:, numeric], dim=0)
-    net = TableNet(n_categories, mean, std.clamp_min(1e-6), n_classes, generator).to(rows.device)
+    numbers = rows[:, [i for i, n in enumerate(n_categories) if n is None]]
+    gaps = numbers.isnan().any(dim=0).nonzero()[:, 0]
+    net = TableNet(n_categories, *_mean_and_std(numbers, gaps), gaps, n_classes, generator).to(rows.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     n_steps = epochs * -(-len(rows) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
@@ -101,3 +107,17 @@ def train_table_net(
             optimizer.step()
             schedule.step()
     return net.eval()
+
+
+def _mean_and_std(
+    numbers: Float[Tensor, "rows numbers"], gaps: Int[Tensor, " gaps"]
+) -> tuple[Float[Tensor, " numbers"], Float[Tensor, " numbers"]]:
+    """Of each column, those numbered `gaps` by the values that are not missing; 0 and 1 where these are none."""
+    std, mean = torch.std_mean(numbers, dim=0)
+    if len(gaps):
+        present = ~numbers[:, gaps].isnan()
+        n, known = present.sum(dim=0), numbers[:, gaps].masked_fill(~present, 0.0)
+        mean[gaps] = known.sum(dim=0) / n.clamp(min=1)
+        squares = ((known - mean[gaps]) * present).square().sum(dim=0)
+        std[gaps] = torch.where(n > 1, (squares / (n - 1).clamp(min=1)).sqrt(), 1.0)
+    return mean, std.clamp_min(1e-6)

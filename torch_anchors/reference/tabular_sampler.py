@@ -39,7 +39,7 @@ class TabularSampler:
     part in it can be called by themselves. Rows are NumPy arrays of numbers and category codes.
 
     An *encoded feature* is a predicate of the instance: a cut point of a numeric column, which the instance is at or
-    below or above, or a categorical column's category.
+    below or above, or a categorical column's category; where a value is missing (NaN), that it is.
 
     Args:
         predictor: a module, a function of arrays (n, features), or a `torch_anchors.Predictor`, whose own dtype says
@@ -170,9 +170,11 @@ class TabularSampler:
         self._draws = draws = RowSampler(self._fitted(), rows, **self._options)
         column, low, high = self._predicates().tolist()
         categorical = draws.training.discretizer.categorical
-        self.cat_lookup = {p: rows[0, c] for p, c in enumerate(column) if categorical[c]}
-        self.ord_lookup = {p: set(range(low[p], high[p] + 1)) for p, c in enumerate(column) if not categorical[c]}
-        self.enc2feat_idx = dict(enumerate(column))
+        self.enc2feat_idx = {p: column[p] for p in draws.ids(0)}
+        self.cat_lookup = {p: rows[0, c] for p, c in self.enc2feat_idx.items() if categorical[c]}
+        self.ord_lookup = {
+            p: set(range(low[p], high[p] + 1)) for p, c in self.enc2feat_idx.items() if not categorical[c]
+        }
         return [self.cat_lookup, self.ord_lookup, self.enc2feat_idx]
 
     def __call__(self, anchor: tuple[int, Anchor], num_samples: int, compute_labels: bool = True) -> list[Any]:
@@ -191,7 +193,8 @@ class TabularSampler:
         position, members = anchor
         samples, d_samples, coverage = self.perturbation(members, num_samples)
         column, low, high = torch.from_numpy(self._predicates())
-        data = within(torch.from_numpy(d_samples).T[column], low, high).T.numpy().astype(np.int64)
+        held = within(torch.from_numpy(d_samples).T[column], low, high) & (column >= 0)[:, None]
+        data = held.T.numpy().astype(np.int64)
         if not compute_labels:
             return [data]
         labels = self.compare_labels(samples)
@@ -204,7 +207,7 @@ class TabularSampler:
         """`num_samples` rows on which the anchor holds, their bins, and the anchor's coverage of the training rows."""
         draws = self._ready()
         given = anchor if isinstance(anchor, Iterable) else [anchor]
-        if not all(is_whole(p) and 0 <= p < draws.n_predicates for p in given):
+        if not all(is_whole(p) and p in draws.ids(0) for p in given):
             raise ArgumentError(f"anchor must have encoded features 0 to {draws.n_predicates - 1}, got {said(anchor)}.")
         anchor = tuple(sorted(set(given)))
         whole("num_samples", num_samples, most=MOST)
@@ -285,7 +288,7 @@ class TabularSampler:
     ) -> None:
         """Replaces, in `samples`, the columns for whose condition there is no training row.
 
-        A category is set to the instance's; a number is drawn uniformly from the bins allowed.
+        A category or a missing value is set to the instance's; a number is drawn uniformly from the bins allowed.
 
         Args:
             allowed_bins: bins allowed in each numeric column.
@@ -340,8 +343,11 @@ class TabularSampler:
             rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"{argument} must be numbers and category codes, got {said(rows)}.") from error
-        if not np.isfinite(rows).all():
-            raise ArgumentError(f"{argument} must be finite numbers and category codes, got NaN or infinity.")
+        if np.isinf(rows).any():
+            raise ArgumentError(
+                f"{argument} must be finite numbers and category codes, or NaN where they are missing, got infinity."
+            )
+        rows = np.where(np.isnan(rows), np.nan, rows)  # one NaN, of the many that there are
         if rows.ndim != 2 or rows.shape[1] != len(self.feature_names):
             raise ArgumentError(
                 f"{argument} must have the {len(self.feature_names)} columns of feature_names, got shape {rows.shape}."

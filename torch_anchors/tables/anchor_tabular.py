@@ -49,8 +49,10 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
     """Explains a classifier of table rows: conditions on a row's columns that keep its answer.
 
     Ribeiro, Singh and Guestrin, "Anchors: High-Precision Model-Agnostic Explanations" (AAAI 2018). A condition is
-    "this category", or "at most" or "above" a cut point of a numeric column. An anchor's precision is the share of
-    rows with the explained label among rows on which the anchor holds, and `sampling` says which rows these are:
+    "this category", or "at most" or "above" a cut point of a numeric column; where a value is missing (NaN, None), it
+    is that: "Age is missing". The model gets NaN for it, as the code of a missing category, too, or 0s in one-hot
+    columns. An anchor's precision is the share of rows with the explained label among rows on which the anchor holds,
+    and `sampling` says which rows these are:
 
     - "interventional" (the reference's): a random training row whose values in the anchor's columns are replaced by
       those of a training row on which the anchor holds. The other columns are independent of the anchor, so the
@@ -151,8 +153,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             unknown: what other implementations take besides; a warning names it, and it is ignored.
 
         Raises:
-            ArgumentError: rows that cannot be used, missing values among them; the message names the columns. The
-                explainer is then as it was.
+            ArgumentError: rows that cannot be used, with infinities, or with missing values where `dtype` cannot hold
+                them; the message names the columns. The explainer is then as it was.
         """
         drop_unknown(unknown, "fit", ["train_data", "disc_perc", "unlabelled"])
         percentiles = checked_percentiles(disc_perc)
@@ -232,7 +234,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
         Raises:
             NotFittedError: `fit` was not called, so that the columns are not known.
-            ArgumentError: other columns than the training rows', or missing values.
+            ArgumentError: other columns than the training rows', or infinities.
             PredictorCallError, PredictorReturnTypeError: the predictor failed, or returned no labels.
         """
         return self._fitted.model.labels_of_table(X)
@@ -271,7 +273,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             )
         instance = schema.encode(explanation["instance"], argument="explanation")
         sampler, anchor = RowSampler(training, instance), tuple(explanation["predicates"])
-        if not all(is_whole(p) and 0 <= p < sampler.n_predicates for p in anchor):
+        if not all(is_whole(p) and p in sampler.ids(0) for p in anchor):
             raise ArgumentError(
                 f"explanation must have ids of predicates, 0 to {sampler.n_predicates - 1}, as its entry predicates, "
                 f"got {said(anchor)}."

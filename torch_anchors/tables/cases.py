@@ -73,7 +73,9 @@ class RowSpaces:
 
         def compatible(anchor: Anchor, predicate: int) -> bool:
             column, low, high = bins()[predicate]
-            return not any(bins()[p][0] == column and (bins()[p][1] == low or bins()[p][2] == high) for p in anchor)
+            return column >= 0 and not any(
+                bins()[p][0] == column and (bins()[p][1] == low or bins()[p][2] == high) for p in anchor
+            )
 
         return SearchSpace(
             n_predicates,

@@ -20,7 +20,8 @@ from torch_anchors.packing import Fields
 class Column:
     """A column of a table; make one from its values with `Column.infer`.
 
-    Values are anything that `np.asarray` turns into one array: a pandas or Polars Series, an array, a list.
+    Values are anything that `np.asarray` turns into one array: a pandas or Polars Series, an array, a list. A value
+    that is `missing` is NaN in its encoded form, in columns of numbers and of categories alike.
 
     Args:
         name: what the user calls it.
@@ -36,7 +37,8 @@ class Column:
     def infer(cls, name: str, values: Any, categories: Sequence[Any] | None = None) -> Column:
         """The column that holds `values`.
 
-        Text, booleans and pandas categories make a categorical column, its categories in pandas' order or sorted.
+        Text, booleans and pandas categories make a categorical column, its categories in pandas' order or sorted. A
+        column whose values are all missing is one of numbers.
 
         Args:
             name: what the user calls it.
@@ -46,9 +48,9 @@ class Column:
         Raises:
             ArgumentError: the values are neither numbers, text, booleans nor categories.
         """
-        array = np.asarray(values)
+        array = _as_array(values)
         if categories is not None:
-            return cls(name, tuple(categories), coded=_are_numbers(array))
+            return cls(name, tuple(categories), coded=_are_numbers(array[~missing(values)]))
         known = getattr(getattr(values, "dtype", None), "categories", None)
         if known is not None and hasattr(known, "tolist"):  # pandas
             return cls(name, tuple(known.tolist()))
@@ -65,6 +67,8 @@ class Column:
                 f"the column {name!r} must hold numbers, text, booleans or categories, got "
                 f"{said(next(value for value in present if not isinstance(value, Hashable)))}."
             )
+        if array.size and not present:
+            return cls(name)
         present = set(present)
         if present <= {False, True} and all(isinstance(v, bool) for v in present):
             return cls(name, (False, True))
@@ -80,21 +84,25 @@ class Column:
     def encode(self, values: Any, *, argument: str = "X") -> Float[np.ndarray, " rows"]:
         """The numbers, or the codes of the categories; a category not known has the code `n_categories`.
 
+        What is missing is NaN, the same one always, whatever the user's tables have for it.
+
         Numbers in a column whose categories are text are taken for codes, and kept as they are.
 
         Raises:
             ArgumentError: something else than numbers in a column of numbers, or infinity.
         """
-        array = np.asarray(values)
-        if self.categories is None or (_are_numbers(array) and self._holds_codes()):
-            return self._as_numbers(array, argument)
-        code_of = {category: code for code, category in enumerate(self.categories)}
-        unknown = len(code_of)
-        codes = (code_of.get(v, unknown) if isinstance(v, Hashable) else unknown for v in array.tolist())
-        return np.fromiter(codes, dtype=np.float64, count=len(array))
+        array, gone = _as_array(values), missing(values)
+        encoded = np.full(len(array), np.nan)
+        present = array[~gone]
+        if self.categories is None or (_are_numbers(present) and self._holds_codes()):
+            encoded[~gone] = self._as_numbers(present, argument)
+        else:
+            encoded[~gone] = self._as_codes(present, self.categories)
+        encoded[np.isnan(encoded)] = np.nan  # one NaN of many: digests tell their bits apart
+        return encoded
 
     def decode(self, numbers: Float[np.ndarray, " rows"]) -> NDArray[Any]:
-        """The values as the user's tables have them; None for a category not known."""
+        """The values as the user's tables have them; None for a category that is missing or not known."""
         if self.categories is None or self.coded:
             return numbers
         shown = np.empty(len(numbers), dtype=object)
@@ -141,6 +149,12 @@ class Column:
     def _holds_codes(self) -> bool:
         return self.coded or not any(isinstance(category, Number) for category in self.categories or ())
 
+    def _as_codes(self, array: NDArray[Any], categories: Sequence[Any]) -> NDArray[np.float64]:
+        code_of = {category: code for code, category in enumerate(categories)}
+        unknown = len(code_of)
+        codes = (code_of.get(v, unknown) if isinstance(v, Hashable) else unknown for v in array.tolist())
+        return np.fromiter(codes, dtype=np.float64, count=len(array))
+
     def _as_numbers(self, array: NDArray[Any], argument: str) -> NDArray[np.float64]:
         try:
             if array.dtype.kind not in "biufOU":
@@ -151,7 +165,7 @@ class Column:
                 f"{argument} must hold numbers in the column {self.name!r}, got {array[:3].tolist()}. Text is read as "
                 "categories when train_data holds text there or categorical_names names the categories."
             ) from error
-        if not np.isfinite(numbers).all():
+        if np.isinf(numbers).any():
             raise ArgumentError(
                 f"{argument} must hold finite numbers in the column {self.name!r}, got infinity. Replace it first."
             )
@@ -165,7 +179,7 @@ def is_plain(value: Any) -> bool:
 
 def missing(values: Any) -> Bool[np.ndarray, " rows"]:
     """Which of a column's values are missing: NaN, None, or what pandas or Polars take for missing."""
-    array = np.asarray(values)
+    array = _as_array(values)
     for ask in ("isna", "is_null"):  # pandas, Polars
         if hasattr(values, ask):
             gone = np.asarray(getattr(values, ask)(), dtype=bool)
@@ -173,8 +187,20 @@ def missing(values: Any) -> Bool[np.ndarray, " rows"]:
     if array.dtype.kind == "f":
         return np.isnan(array)
     if array.dtype.kind == "O":
-        return np.array([value is None or value != value for value in array.tolist()], dtype=bool)
+        return np.array([_is_missing(value) for value in array.tolist()], dtype=bool)
     return np.zeros(len(array), dtype=bool)
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    """The values of a column; those of a list as they are, where NumPy would turn NaN beside text into "nan"."""
+    array = np.asarray(values)
+    return np.asarray(values, dtype=object) if array.dtype.kind == "U" and isinstance(values, (list, tuple)) else array
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a single value is None, NaN or NaT, which are not equal to themselves, or pandas' NA."""
+    same = value is not None and value == value
+    return not same if isinstance(same, (bool, np.bool_)) else type(same).__name__ == "NAType"
 
 
 def _are_numbers(array: NDArray[Any]) -> bool:

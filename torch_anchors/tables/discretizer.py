@@ -21,7 +21,8 @@ class Predicates:
     """The elementary conditions that hold on each of some instances; a predicate's id is its place in the row.
 
     Predicate p of instance i holds on the rows whose bin in column `column[i, p]` is at least `low[i, p]` and at most
-    `high[i, p]`. Where an instance has fewer predicates than another its rows end in column -1.
+    `high[i, p]`. A place in column -1 has no predicate: where a number is missing, the only condition is that it is,
+    in place of one for each cut point.
     """
 
     column: Int[Tensor, "instances predicates"]
@@ -38,20 +39,23 @@ class Discretizer:
     """Bins of the columns of a table; make one with `Discretizer.fit`.
 
     A numeric column with the cut points c_1 < ... < c_m has the bins 0 to m, and bin i is (c_i, c_(i+1)]: a value's
-    bin is the number of cut points below it. A categorical column's bin is its category's code, 0 to
-    `n_bins` - 1, and any other value (a category that was never declared) falls in the bin `n_bins`, where no
-    training row is.
+    bin is the number of cut points below it. A categorical column's bin is its category's code. A missing value (NaN)
+    has a bin of its own, `n_values`, above all of these, so that it is neither "at most" nor "above" anything. Any
+    other value (a category that was never declared) falls in the bin `n_bins`, where no training row is; so does a
+    missing one where none was missing in training.
 
     Args:
         cuts: cut points of each column, ascending; none for a categorical column.
-        n_bins: number of bins of each column, not counting the one for unknown categories.
+        n_values: number of bins of each column for values that are not missing.
+        has_missing: which columns have missing values in training.
         categorical: which columns are categorical.
-        varies: which columns have two or more different values in training.
-        minimum, maximum: range of each column in training.
+        varies: which columns have two or more different values in training; a missing one is different from all.
+        minimum, maximum: range of each column in training, where it is not missing.
     """
 
     cuts: tuple[NDArray[np.float64], ...]
-    n_bins: NDArray[np.int64]
+    n_values: NDArray[np.int64]
+    has_missing: NDArray[np.bool_]
     categorical: NDArray[np.bool_]
     varies: NDArray[np.bool_]
     minimum: NDArray[np.float64]
@@ -70,7 +74,7 @@ class Discretizer:
         above it.
 
         Args:
-            rows: training rows, finite; categorical columns hold codes.
+            rows: training rows, finite or NaN where a value is missing; categorical columns hold codes.
             n_categories: number of categories of each column, or None for a numeric column.
             percentiles: in [0, 100].
 
@@ -85,13 +89,22 @@ class Discretizer:
             raise ArgumentError("train_data must have at least one row, got none.")
         percentiles = checked_percentiles(percentiles)
         categorical = np.array([n is not None for n in n_categories], dtype=bool)
-        minimum, maximum = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+        gone = np.isnan(rows)
+        minimum = np.where(gone, np.inf, rows).min(axis=0).astype(np.float64)
+        maximum = np.where(gone, -np.inf, rows).max(axis=0).astype(np.float64)
         cuts = tuple(
-            np.empty(0) if is_category else _cut_points(rows[:, column], maximum[column], percentiles)
-            for column, is_category in enumerate(categorical)
+            np.empty(0) if is_category else _cut_points(rows[~gone[:, i], i], maximum[i], percentiles)
+            for i, is_category in enumerate(categorical)
         )
-        n_bins = [len(c) + 1 if n is None else n for c, n in zip(cuts, n_categories, strict=True)]
-        return cls(cuts, np.array(n_bins, dtype=np.int64), categorical, minimum < maximum, minimum, maximum)
+        n_values = [len(c) + 1 if n is None else n for c, n in zip(cuts, n_categories, strict=True)]
+        has_missing = gone.any(axis=0)
+        varies = (minimum < maximum) | (has_missing & ~gone.all(axis=0))
+        return cls(cuts, np.array(n_values, dtype=np.int64), has_missing, categorical, varies, minimum, maximum)
+
+    @property
+    def n_bins(self) -> NDArray[np.int64]:
+        """Number of bins of each column, not counting the one where no training row is."""
+        return self.n_values + self.has_missing
 
     def bin(self, rows: Float[Tensor, "rows columns"]) -> Int[Tensor, "rows columns"]:
         """The bin of every value, on the device of `rows`; int16 where that is enough, otherwise int32."""
@@ -99,30 +112,34 @@ class Discretizer:
         # Column by column in memory: everything that reads bins reads whole columns.
         binned = torch.empty(rows.shape[1], len(rows), dtype=dtype, device=rows.device)
         for column, values in enumerate(rows.unbind(1)):
+            n, n_bins = int(self.n_values[column]), int(self.n_bins[column])
             if self.categorical[column]:
-                n = int(self.n_bins[column])
                 known = (values >= 0) & (values < n) & (values == values.floor())
-                binned[column] = torch.where(known, values, n).to(dtype)
+                bins = torch.where(known, values, n_bins)
             else:
                 cuts = torch.as_tensor(self.cuts[column], dtype=rows.dtype, device=rows.device)
-                binned[column] = torch.bucketize(values.contiguous(), cuts, out_int32=True).to(dtype)
+                bins = torch.bucketize(values.contiguous(), cuts, out_int32=True)
+            binned[column] = torch.where(values.isnan(), n, bins).to(dtype)
         return binned.T
 
     def predicates(self, binned: Int[Tensor, "instances columns"]) -> Predicates:
         """The predicates of instances with these bins, column by column and from the lowest cut point up.
 
         A categorical column gives "is this category"; each cut point of a numeric one gives "at most" or "above",
-        whichever holds on the instance; a constant column gives none.
+        whichever holds on the instance; a missing value gives "is missing"; a constant column gives none.
         """
         column = torch.as_tensor(self._predicate_columns(), device=binned.device)
         cut = torch.as_tensor(self._predicate_cuts(), device=binned.device)
-        top = torch.as_tensor(self.n_bins - 1, device=binned.device)[column]
+        top = torch.as_tensor(self.n_values - 1, device=binned.device)[column]
+        n_cuts = torch.as_tensor([len(cuts) for cuts in self.cuts], device=binned.device)[column]
         code = binned.long()[:, column]  # instances, predicates
-        is_category = cut < 0
+        gone = (code > top) & (cut >= 0)  # a number that is missing; of a category that is, the bin says all
+        is_one = (cut < 0) | gone
         below = code <= cut
-        low = torch.where(is_category, code, torch.where(below, 0, cut + 1))
-        high = torch.where(is_category, code, torch.where(below, cut, top))
-        return Predicates(column.expand_as(code), low, high)
+        low = torch.where(is_one, code, torch.where(below, 0, cut + 1))
+        high = torch.where(is_one, code, torch.where(below, cut, top))
+        there = (cut < 0) | torch.where(gone, cut == 0, cut < n_cuts)
+        return Predicates(torch.where(there, column, -1), low, high)
 
     def bounds(
         self, column: Int[np.ndarray, " n"], low: Int[np.ndarray, " n"], high: Int[np.ndarray, " n"]
@@ -148,9 +165,9 @@ class Discretizer:
         """Least and greatest value in the bins `low` to `high` of each column.
 
         An unbounded side ends at the training rows' extreme or at `own`, the instance's value, where that is beyond.
-        A category's range is `own` alone.
+        A category's range is `own` alone, and so is NaN for a missing value.
         """
-        numeric = ~self.categorical[column]
+        numeric = ~self.categorical[column] & ~np.isnan(own)
         lower, upper = np.full(len(column), -np.inf), own.copy()
         lower[numeric], upper[numeric] = self.bounds(column[numeric], low[numeric], high[numeric])
         unbounded = np.isinf(lower)
@@ -164,12 +181,13 @@ class Discretizer:
 
     @property
     def n_predicates(self) -> int:
-        """Number of predicates of each instance."""
+        """Number of places for predicates of each instance."""
         return len(self._predicate_columns())
 
     def _predicate_columns(self) -> NDArray[np.int64]:
-        n = np.where(self.categorical, 1, self.n_bins - 1) * self.varies
-        return np.repeat(np.arange(len(self.n_bins)), n)
+        of_numbers = np.maximum(self.n_values - 1, self.has_missing)
+        n = np.where(self.categorical, 1, of_numbers) * self.varies
+        return np.repeat(np.arange(len(self.cuts)), n)
 
     def _predicate_cuts(self) -> NDArray[np.int64]:
         """Number of each predicate's cut point in its column; -1 for categorical ones."""
@@ -202,5 +220,6 @@ def within(
 def _cut_points(
     values: Float[np.ndarray, " rows"], maximum: float, percentiles: Sequence[float | int]
 ) -> NDArray[np.float64]:
-    cuts = np.unique(np.percentile(values, percentiles)) if len(percentiles) else np.empty(0)
+    """The percentiles of the values of a column that are not missing, without those at or above the maximum."""
+    cuts = np.unique(np.percentile(values, percentiles)) if len(percentiles) and len(values) else np.empty(0)
     return cuts[cuts < maximum]

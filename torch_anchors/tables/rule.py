@@ -17,7 +17,7 @@ from torch_anchors.tables.columns import Column
 from torch_anchors.tables.discretizer import Discretizer
 from torch_anchors.tables.schema import TableSchema
 
-Operator = Literal["==", "<=", ">"]
+Operator = Literal["==", "<=", ">", "is missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Predicate:
     Args:
         column: number of the column.
         name: name of the column.
-        operator: "==" for a category, "<=" or ">" for a number.
-        value: the category in the user's words, or the number, unrounded.
-        code: the same in an encoded table: the category's code, or the number.
+        operator: "==" for a category, "<=" or ">" for a number, "is missing" where there is neither.
+        value: the category in the user's words, or the number, unrounded; None where it is missing.
+        code: the same in an encoded table: the category's code, or the number; 0 where nothing is compared.
     """
 
     column: int
@@ -38,15 +38,25 @@ class Predicate:
     value: Any
     code: float
 
+    @classmethod
+    def on(cls, schema: TableSchema, column: int, operator: Operator, code: float = 0.0) -> Predicate:
+        """The condition on a column of that number, with the value in the words of the schema."""
+        of, compared = schema.columns[column], operator != "is missing"
+        value = of.shown(code) if operator == "==" else code
+        return cls(column, of.name, operator, value if compared else None, float(code) if compared else 0.0)
+
     def __str__(self) -> str:
         return _describe(self.name, [self])
 
     def applies(self, rows: Float[np.ndarray, "rows columns"]) -> Bool[np.ndarray, " rows"]:
-        """On which rows of an encoded table the condition holds."""
+        """On which rows of an encoded table the condition holds; of a missing value, only that it is missing."""
         values = rows[:, self.column]
+        gone = np.isnan(values)
+        if self.operator == "is missing":
+            return gone
         if self.operator == "==":
-            return values == self.code
-        return values <= self.code if self.operator == "<=" else values > self.code
+            return ~gone & (values == self.code)
+        return ~gone & (values <= self.code if self.operator == "<=" else values > self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +87,17 @@ class Rule:
         """The rule whose predicates are the bins (column, low, high) that hold on the encoded `instance`."""
         predicates = []
         for column, low, high in bins:
-            name, cuts = schema.names[column], discretizer.cuts[column]
+            cuts, own = discretizer.cuts[column], float(instance[column])
+            if math.isnan(own):
+                predicates.append(Predicate.on(schema, column, "is missing"))
+                continue
             if discretizer.categorical[column]:
-                code = float(instance[column])
-                predicates.append(Predicate(column, name, "==", schema.columns[column].shown(code), code))
+                predicates.append(Predicate.on(schema, column, "==", own))
                 continue
             if low > 0:
-                predicates.append(Predicate(column, name, ">", float(cuts[low - 1]), float(cuts[low - 1])))
+                predicates.append(Predicate.on(schema, column, ">", float(cuts[low - 1])))
             if high < len(cuts):
-                predicates.append(Predicate(column, name, "<=", float(cuts[high]), float(cuts[high])))
+                predicates.append(Predicate.on(schema, column, "<=", float(cuts[high])))
         return cls(tuple(predicates), schema)
 
     def to_fields(self) -> dict[str, Any]:
@@ -138,9 +150,7 @@ def _read_predicate(fields: Fields, schema: TableSchema) -> Predicate:
     number, code = fields.whole("column", 0), fields.number("code")
     fields.check(number < len(schema.columns), "column", f"below {len(schema.columns)}")
     operator = fields.word("operator", get_args(Operator))
-    column = schema.columns[number]
-    value = column.shown(code) if operator == "==" else code
-    return Predicate(number, column.name, cast(Operator, operator), value, code)
+    return Predicate.on(schema, number, cast(Operator, operator), code)
 
 
 def format_number(number: float) -> str:
@@ -167,6 +177,8 @@ _IS_CONDITION = r"^({name}\s*[<>=]|\S+\s*[<>]=?\s*{name}(\s*[<>]|$))"
 def _describe(name: str, predicates: Sequence[Predicate]) -> str:
     """Predicates on one column in words."""
     for predicate in predicates:
+        if predicate.operator == "is missing":
+            return f"{name} is missing"
         if predicate.operator == "==":
             told = _IS_CONDITION.format(name=re.escape(name))
             return str(predicate.value) if re.search(told, str(predicate.value)) else f"{name} = {predicate.value}"

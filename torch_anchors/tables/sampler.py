@@ -37,12 +37,13 @@ class RowSampler:
 
     Where no training row satisfies the anchor, its columns, taken from left to right, are replaced together as far as
     there is a row that satisfies them together, and each of the others by itself from a row that satisfies its own
-    condition. Where there is no such row either, a category is set to the instance's and a number is drawn uniformly
-    from its bins, and a warning says so. Every row drawn satisfies its anchor.
+    condition. Where there is no such row either, a category or a missing value is set to the instance's and a number is
+    drawn uniformly from its bins, and a warning says so. Every row drawn satisfies its anchor.
 
     Args:
         training: the rows to draw from; drawing is done on their device.
-        instances: the explained rows, numbers and category codes; an order names one by its number.
+        instances: the explained rows, numbers and category codes, NaN where a value is missing; an order names one by
+            its number.
         sampling: one of the two distributions above.
         to_model: turns drawn rows into what the model reads, such as one-hot columns; None leaves them as they are.
         dtype: of the model's rows.
@@ -82,7 +83,7 @@ class RowSampler:
 
     @property
     def n_predicates(self) -> int:
-        """Number of predicates, the same for every instance."""
+        """Number of places for predicates, the same for every instance; see `Predicates`."""
         return self.predicates.column.shape[1]
 
     def draw(self, orders: Sequence[Order]) -> list[Float[Tensor, "n columns"]]:
@@ -99,8 +100,12 @@ class RowSampler:
             drawn += self._draw(orders[part], instances[part], conditions[part])
         return drawn
 
+    def ids(self, instance: int) -> list[int]:
+        """Ids of an instance's predicates; the places that have none are left out."""
+        return np.flatnonzero(self._host_predicates[0, instance] >= 0).tolist()
+
     def bins(self, instance: int, anchor: Anchor) -> list[tuple[int, int, int]]:
-        """Column, lowest and highest bin of each predicate of an anchor."""
+        """Column, lowest and highest bin of each predicate of an anchor; column -1 where there is none."""
         return [tuple(line) for line in self._host_predicates[:, instance, list(anchor)].T.tolist()]
 
     def instance_code(self, instance: Any) -> Float[Tensor, "1 columns"]:
@@ -172,7 +177,7 @@ class RowSampler:
         warnings.warn(
             f"No training row has the instance's category, or a number in its bins, in columns "
             f"{sorted(set(column.tolist()))}; drawn rows get the instance's category or a number drawn uniformly from "
-            "the bins. Explain rows that look like train_data, or fit on more rows.",
+            "the bins, and a missing value stays missing. Explain rows that look like train_data, or fit on more rows.",
             AnchorsWarning,
             stacklevel=4,
         )

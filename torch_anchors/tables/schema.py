@@ -26,7 +26,8 @@ class TableSchema:
     A table is a pandas or Polars DataFrame, a mapping from names to columns, a pandas Series (one row), a NumPy
     array, a tensor, nested lists, or what `local` makes one of; a single row may be one-dimensional. Its *encoded*
     form is a float64 matrix with one column for each feature: a number, or the code of a category. A category that the
-    schema does not know has the code `n_categories`.
+    schema does not know has the code `n_categories`. What is missing (NaN, None, or what pandas or Polars take for
+    missing) is NaN in either.
 
     Args:
         columns: one for each feature.
@@ -110,7 +111,7 @@ class TableSchema:
 
         Raises:
             ArgumentError: other columns than the schema's, values that are no numbers where numbers are expected,
-                missing or infinite values, or one-hot blocks that are not one-hot.
+                infinite values, or one-hot blocks that are not one-hot.
 
         Example:
             >>> schema = TableSchema((Column("Age"), Column("Job", ("Clerk", "Nurse"))))
@@ -126,19 +127,13 @@ class TableSchema:
             rows = _as_matrix(table, argument)
             _require_width(rows, self.width, argument)
             values = self._collapse(rows, argument) if self.ohe else list(rows.T)
-        incomplete = [c.name for c, v in zip(self.columns, values, strict=True) if missing(v).any()]
-        if incomplete:
-            raise ArgumentError(
-                f"{argument} must have no missing values, but has some in the columns {incomplete!r}. Fill them in, "
-                "or drop those rows."
-            )
         columns = [c.encode(v, argument=argument) for c, v in zip(self.columns, values, strict=True)]
         return np.column_stack(columns)
 
     def decode(self, rows: Float[np.ndarray, "rows columns"]) -> dict[str, NDArray[Any]]:
         """The values of each column as the user's tables have them; `pandas.DataFrame` makes a table of the result.
 
-        Categories that the schema does not know are None.
+        Categories that are missing, or that the schema does not know, are None; missing numbers are NaN.
         """
         return {c.name: c.decode(values) for c, values in zip(self.columns, rows.T, strict=True)}
 
@@ -147,7 +142,7 @@ class TableSchema:
         for column, values in zip(self.columns, rows.T, strict=True):
             if column.categories is None:
                 continue
-            unknown = np.setdiff1d(values, np.arange(len(column.categories)))
+            unknown = np.setdiff1d(values[~np.isnan(values)], np.arange(len(column.categories)))
             if len(unknown):
                 raise ArgumentError(
                     f"{argument} must have the codes 0 to {len(column.categories) - 1} in the column {column.name!r}, "
@@ -157,7 +152,8 @@ class TableSchema:
     def encoder(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
         """A function from encoded rows (n, columns) on `device` to the rows (n, width) that the model reads.
 
-        A category that the schema does not know is all 0s in one-hot columns.
+        A category that is missing, or that the schema does not know, is all 0s in one-hot columns; a missing number is
+        NaN, and so is a missing category where its code is read.
         """
         if not self.ohe:
             return _as_they_are
@@ -173,13 +169,8 @@ class TableSchema:
             block = rows[:, first:last]
             if column.categories is None:
                 columns.append(block[:, 0])
-            elif np.isin(block, (0, 1)).all() and (block.sum(axis=1) <= 1).all():
-                columns.append(np.where(block.any(axis=1), block.argmax(axis=1), last - first))
             else:
-                raise ArgumentError(
-                    f"{argument} must be one-hot in its columns {first} to {last - 1}, for {column.name!r}: "
-                    "0s and at most one 1. With codes or categories there, leave ohe at False."
-                )
+                columns.append(_codes_of_one_hot(block, f"{argument} must be one-hot in its columns", first, column))
             first = last
         return columns
 
@@ -198,6 +189,24 @@ class _OneHot:
 
 def _as_they_are(rows: Tensor) -> Tensor:
     return rows
+
+
+def _codes_of_one_hot(
+    block: Shaped[np.ndarray, "rows categories"], must: str, first: int, column: Column
+) -> NDArray[np.float64]:
+    """Codes of the categories of a one-hot block: NaN where all of it is missing, `n_categories` where all is 0."""
+    n = block.shape[1]
+    gone = np.stack([missing(values) for values in block.T], axis=1)
+    absent = gone.all(axis=1)
+    present = block[~absent]
+    if (gone.any(axis=1) != absent).any() or not np.isin(present, (0, 1)).all() or (present.sum(axis=1) > 1).any():
+        raise ArgumentError(
+            f"{must} {first} to {first + n - 1}, for {column.name!r}: 0s and at most one 1, or all of them missing. "
+            "With codes or categories there, leave ohe at False."
+        )
+    codes = np.full(len(block), np.nan)
+    codes[~absent] = np.where(present.any(axis=1), present.argmax(axis=1), n)
+    return codes
 
 
 def _labels(table: Any) -> list[Any] | None:
