@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 HOW_TO = [*sorted((DOCS / "extend").glob("*.md")), DOCS / "rule_lists.md", DOCS / "migrating.md", DOCS / "fills.md"]
+HOW_TO += sorted((DOCS / "recipes").glob("*.md"))
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
 
 

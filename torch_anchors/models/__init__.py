@@ -11,7 +11,7 @@ import torch
 from torch_anchors._checks import flag, said
 from torch_anchors._devices import named_device, require_present
 from torch_anchors.errors import ArgumentError
-from torch_anchors.models import efficientnet_lite0, files, zoos
+from torch_anchors.models import efficientnet_lite0, files, huggingface, zoos
 from torch_anchors.models.loaded import IMAGENET_MEAN, IMAGENET_STD, LoadedModel, Preprocess
 
 __all__ = ["DEFAULT_MODEL", "IMAGENET_MEAN", "IMAGENET_STD", "LoadedModel", "Preprocess", "load_image_model"]
@@ -27,9 +27,11 @@ def load_image_model(
     Args:
         name: ``"efficientnet-lite0"`` (ImageNet; its weights come in a package, nothing is downloaded),
             ``"timm:NAME"`` or ``"torchvision:NAME"`` (weights from their own cache, or downloaded into it),
-            or the path of a TorchScript file or of a ``torch.export`` file (``.pt2``). A file says nothing
-            about its preprocessing: ImageNet's mean and deviation are assumed, at 224 x 224 where the file
-            does not fix a size. Where that is wrong, replace the `preprocess` of the result.
+            ``"hf:DIR"`` (a folder in which a model of transformers and its processor were saved) or
+            ``"hf:OWNER/NAME"`` (the same on Hugging Face's hub), or the path of a TorchScript file or of a
+            ``torch.export`` file (``.pt2``). A file says nothing about its preprocessing: ImageNet's mean and deviation
+            are assumed, at 224 x 224 where the file does not fix a size. Where that is wrong, replace the `preprocess`
+            of the result.
         device: where the network's weights are put.
         trust: load a file although it can run code: both kinds of files hold a program, and reading one may already
             run what somebody put in. Only for files of people whom you trust.
@@ -55,6 +57,8 @@ def load_image_model(
         return zoos.load_timm(name_in_zoo, device)
     if zoo == "torchvision":
         return zoos.load_torchvision(name_in_zoo, device)
+    if zoo == "hf":
+        return huggingface.load_huggingface(name_in_zoo, device)
     path = Path(name).expanduser()
     if not path.is_file():
         raise _unknown(name)
@@ -67,13 +71,13 @@ def _unknown(name: str) -> ArgumentError:
     names = {known: f"torchvision:{known}" for known in models.list_models(module=models)}
     names[DEFAULT_MODEL] = DEFAULT_MODEL
     if ":" in name:
-        names = {known: known for known in (f"{zoo}:{name.partition(':')[2]}" for zoo in ("timm", "torchvision"))}
+        names = {known: known for known in (f"{zoo}:{name.partition(':')[2]}" for zoo in ("timm", "torchvision", "hf"))}
     names.update((found, found) for found in _files_beside(name))
     close = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
     hint = f" Did you mean {names[close[0]]}?" if close else ""
     return ArgumentError(
         f"There is no model and no file called {name!r}.{hint} Expected {DEFAULT_MODEL}, timm:NAME, "
-        "torchvision:NAME, or the path of a TorchScript or torch.export file."
+        "torchvision:NAME, hf:DIR, or the path of a TorchScript or torch.export file."
     )
 
 
