@@ -61,7 +61,7 @@ class SeriesSampler(MaskSampler):
         return tuple(self.series.shape)
 
     def render(self, codes: Tensor, out: Tensor | None = None) -> Tensor:
-        shown = self.keep(codes.to(self.device))[:, self.segments]
+        shown = self.shown(codes.to(self.device))[:, self.segments]
         rows = torch.where(shown, self.series, self.flat)
         return rows if out is None else out.copy_(rows)
 

@@ -130,10 +130,11 @@ def test_what_is_no_setting_is_not_in_the_metadata() -> None:
 # ------------------------------------------------------------------------------------------ the explainers' methods
 
 ONE, SEVERAL = {"progress": False}, {"progress": False, "n_workers": None, "on_error": "raise"}
+CONTRAST = {"question": "sufficient", "fixed": None, "exclude": None}
 METHODS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
-    "image": (AnchorImage.explain, {"image": REQUIRED, "p_sample": 0.5}, ONE),
-    "images": (AnchorImage.explain_batch, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL),
-    "stream of images": (AnchorImage.explain_iter, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL),
+    "image": (AnchorImage.explain, {"image": REQUIRED, "p_sample": 0.5}, ONE | CONTRAST),
+    "images": (AnchorImage.explain_batch, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL | CONTRAST),
+    "stream of images": (AnchorImage.explain_iter, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL | CONTRAST),
     "row": (AnchorTabular.explain, {"X": REQUIRED}, ONE),
     "rows": (AnchorTabular.explain_batch, {"rows": REQUIRED}, SEVERAL),
     "stream of rows": (AnchorTabular.explain_iter, {"rows": REQUIRED}, SEVERAL),

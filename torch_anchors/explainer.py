@@ -35,7 +35,7 @@ from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorRet
 from torch_anchors.explanation import Explanation
 from torch_anchors.search.choose import choose, no_search
 from torch_anchors.search.narrate import narrated
-from torch_anchors.search.protocol import Search, SearchConfig, SearchSpace
+from torch_anchors.search.protocol import NECESSARY, SUFFICIENT, Search, SearchConfig, SearchSpace
 from torch_anchors.seeds import checked_seed
 from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
 
@@ -224,7 +224,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
 
     def common(self, found: Finished[SomeCase], settings: ExplainSettings) -> dict[str, Any]:
         """The fields that explanations of all kinds have, but for the words."""
-        result, label = found.found.result, found.found.label
+        result, label, answer = found.found.result, found.found.label, found.found.answer
         return {
             "features": result.anchor,
             "precision": result.precision,
@@ -233,6 +233,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "status": result.status,
             "label": self._predictor.outputs.shown(label),
             "label_name": self._predictor.outputs.name_of(label),
+            "answer": None if answer == INVALID else self._predictor.outputs.shown(answer),
+            "question": NECESSARY if found.case.changes else SUFFICIENT,
             "threshold": settings.threshold,
             "delta": settings.delta,
             "n_rows": found.found.n_rows,
@@ -302,7 +304,9 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         runner = Runner[SomeCase](
             self._predictor,
             self._max_rows,
-            partial(self._searches, settings=question, configs=_configs(question, self._predictor.device)),
+            partial(
+                self._searches, settings=question, config=replace(question.config(self._predictor.device), n_spent=1)
+            ),
             answers_first=self.answers_first,
             n_examples=question.n_covered_ex,
         )
@@ -349,12 +353,11 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         labels: Sequence[int | None],
         *,
         settings: ExplainSettings,
-        configs: tuple[SearchConfig, SearchConfig],
+        config: SearchConfig,
     ) -> Iterator[Search]:
-        for case, label, space in zip(cases, labels, self.spaces(cases, labels, settings), strict=True):
-            config = configs[case.label is None]
+        for label, space in zip(labels, self.spaces(cases, labels, settings), strict=True):
             search = no_search() if label == INVALID else choose(settings.method, space, config)
-            yield narrated(search, say, settings.verbose_every) if settings.verbose else search
+            yield narrated(search, say, settings.verbose_every, space.numbers) if settings.verbose else search
 
     def _explain_wave(
         self, wave: Sequence[Finished[SomeCase] | Failed], settings: ExplainSettings
@@ -385,12 +388,6 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         named = type(error)(f"{error} (It was {self.unit} number {number} of those given, from 0.)")
         named.__cause__ = error.__cause__
         return named
-
-
-def _configs(settings: ExplainSettings, device: torch.device) -> tuple[SearchConfig, SearchConfig]:
-    """For a search whose label is given, and for one that begins when the instance's own row has been sent."""
-    config = settings.config(device)
-    return config, replace(config, n_spent=1)
 
 
 def version() -> str:

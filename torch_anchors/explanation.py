@@ -13,7 +13,7 @@ import numpy as np
 
 from torch_anchors.errors import ArgumentError
 from torch_anchors.packing import Fields, pack_number
-from torch_anchors.search.protocol import Status, Step
+from torch_anchors.search.protocol import QUESTIONS, SUFFICIENT, Status, Step
 from torch_anchors.store import Document
 from torch_anchors.words import LabelNames, at_least, at_most, label_name, plural
 
@@ -47,6 +47,12 @@ class Explanation:
         status: how the search ended.
         label: the explained label: its number, or its name where the predictor returns class names.
         label_name: the name alone, where the predictor returns class names.
+        answer: what the model answers for the instance itself, as `label`; it is the label unless another one was given
+            to explain. None where the model returned NaN for it, and in explanations saved by earlier versions.
+        question: "sufficient", or "necessary" for an anchor that changes the label while its parts are hidden; then
+            precisions are shares of rows with another label.
+        fixed: ids of the parts (superpixels, or columns) that always stayed as they are.
+        excluded: ids of the parts that no anchor was allowed to have.
         threshold: the precision that was asked for.
         delta: 1 - confidence.
         n_rows: rows that were sent to the model for this explanation.
@@ -67,6 +73,10 @@ class Explanation:
     status: Status
     label: int | str
     label_name: str | None = None
+    answer: int | str | None = None
+    question: str = SUFFICIENT
+    fixed: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
     threshold: float
     delta: float
     n_rows: int
@@ -108,6 +118,13 @@ class Explanation:
             return f"precision at least {at_least(low)} with {confidence} ({estimate})"
         return f"precision between {at_least(low)} and {at_most(high)} with {confidence} ({estimate})"
 
+    def _answer_words(self) -> str:
+        """What the model answers for the instance itself, where that is not the explained label; otherwise ""."""
+        if self.answer is None or self.answer == self.label:
+            return ""
+        answer = self.answer if isinstance(self.answer, str) else f"label {self.answer}"
+        return f"For the instance itself the model answers {answer}, not {self.label_words}."
+
     def _cost_words(self) -> str:
         rows, calls = plural(self.n_rows, "model row"), plural(self.n_calls, "call")
         return f"It took {rows} in {calls} and {self.seconds:.2f} s."
@@ -130,6 +147,10 @@ class Explanation:
             "remark": self.remark,
             "label": self.label,
             "label_name": self.label_name,
+            "answer": self.answer,
+            "question": self.question,
+            "fixed": list(self.fixed),
+            "excluded": list(self.excluded),
             "threshold": self.threshold,
             "delta": self.delta,
             "n_rows": self.n_rows,
@@ -202,6 +223,10 @@ class Explanation:
             "status": self.status.value,
             "label": self.label if isinstance(self.label, str) else int(self.label),
             "label_name": self.label_name,
+            "answer": self.answer if self.answer is None or isinstance(self.answer, str) else int(self.answer),
+            "question": self.question,
+            "fixed": list(map(int, self.fixed)),
+            "excluded": list(map(int, self.excluded)),
             "threshold": pack_number(self.threshold),
             "delta": pack_number(self.delta),
             "n_rows": int(self.n_rows),
@@ -226,6 +251,7 @@ class Explanation:
             "status": Status(fields.word("status", [status.value for status in Status])),
             "label": fields.label("label"),
             "label_name": fields.text_or_none("label_name"),
+            **_read_contrast(fields),
             "threshold": fields.number("threshold"),
             "delta": fields.number("delta"),
             "n_rows": fields.whole("n_rows", 0),
@@ -332,6 +358,18 @@ def reference_examples(hits: Any, misses: Any) -> dict[str, Any]:
     Rows on which it does not hold are never drawn for it, so that there are none.
     """
     return {"covered_true": hits, "covered_false": misses, "uncovered_true": [], "uncovered_false": []}
+
+
+def _read_contrast(fields: Fields) -> dict[str, Any]:
+    """What was asked, and the answer; files of earlier versions say nothing of it."""
+    if "question" not in fields:
+        return {}
+    return {
+        "answer": None if fields.get("answer") is None else fields.label("answer"),
+        "question": fields.word("question", QUESTIONS),
+        "fixed": fields.wholes("fixed"),
+        "excluded": fields.wholes("excluded"),
+    }
 
 
 def packed_step(step: Step) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch_anchors._checks import MOST, flag, is_whole, one_of, said, whole
 from torch_anchors.delivery import ON_ERROR
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.search.choose import checked_method
-from torch_anchors.search.protocol import SearchConfig
+from torch_anchors.search.protocol import NECESSARY, QUESTIONS, SUFFICIENT, SearchConfig
 
 MOST_WORKERS = 1000
 """Most threads that make instances ready."""
@@ -142,6 +142,40 @@ class ManyQuestion(OneQuestion):
         super().__post_init__()
         one_of("on_error", self.on_error, ON_ERROR)
         whole("n_workers", self.n_workers, most=MOST_WORKERS, or_none=True)
+
+
+@dataclass(frozen=True)
+class Contrast(ExplainSettings):
+    """What a wing's question may offer besides, by inheriting from this as well.
+
+    Args:
+        question: "sufficient" asks for the fewest parts (superpixels, columns) that keep the label while they are
+            shown, whatever the others show. "necessary" asks for the fewest that change it while they are hidden,
+            whatever the others show.
+        fixed: parts that are always shown, and so are in no anchor.
+        exclude: parts that are shown or hidden like all others, but are in no anchor.
+    """
+
+    _: KW_ONLY
+    question: str = SUFFICIENT
+    fixed: Any = None
+    exclude: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("question", self.question, QUESTIONS)
+
+    def params(self) -> dict[str, Any]:
+        """As of all settings; of these here only what is not as usual, so that older metadata says the same."""
+        params = super().params()
+        contrast = {name: params.pop(name) for name in ("question", "fixed", "exclude")}
+        if contrast.pop("question") == NECESSARY:
+            params["question"] = NECESSARY
+        return params | {name: self.parts_in_words(parts) for name, parts in contrast.items() if parts is not None}
+
+    def parts_in_words(self, parts: Any) -> Any:
+        """What metadata says of the parts that were given."""
+        return parts
 
 
 Parameters = ParamSpec("Parameters")

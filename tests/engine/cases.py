@@ -141,10 +141,16 @@ def case_of(search: Search, sampler: Sampler | None = None, *, number: int = 0, 
 
 
 def job_of(
-    sampler: Sampler | None = None, label: int | None = None, first_slot: int = 0, n_examples: int = 3, number: int = 0
+    sampler: Sampler | None = None,
+    label: int | None = None,
+    first_slot: int = 0,
+    n_examples: int = 3,
+    number: int = 0,
+    **settings: Any,
 ) -> Job:
     """The state of a case that has nothing to search."""
-    return Job(number, case_of(scripted([], []), sampler, number=number, label=label), n_examples, first_slot)
+    case = case_of(scripted([], []), sampler, number=number, label=label, **settings)
+    return Job(number, case, n_examples, first_slot)
 
 
 def brought(cases: Sequence[SearchCase], labels: Sequence[int | None]) -> list[Search]:

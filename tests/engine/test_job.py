@@ -65,7 +65,6 @@ def test_a_job_begins_with_the_label_of_its_case_and_without_rows(label: int | N
     job = job_of(Strip(), label, first_slot=12)
     assert job.label == label
     assert job.first_slot == 12
-    assert not job.instance_is_first
     assert job.memory.known(())[0].size == 0
     assert (job.n_rows, job.n_calls, job.asks) == (0, 0, [])
     assert (job.result, job.examples, job.error) == (None, None, None)
@@ -146,21 +145,21 @@ def test_what_is_found_is_what_the_search_returned_and_the_engine_counted() -> N
     started = time.perf_counter()
     job = job_of(label=3)
     job.begin(scripted([], [], anchor=(1,)))
-    job.examples, job.n_rows, job.n_calls = EXAMPLES, 40, 6
+    job.answer, job.examples, job.n_rows, job.n_calls = 5, EXAMPLES, 40, 6
     time.sleep(0.01)
     found = job.found()
     assert found.result is job.result
     assert found.result.anchor == (1,)
-    assert (found.label, found.n_rows, found.n_calls) == (3, 40, 6)
+    assert (found.label, found.answer, found.n_rows, found.n_calls) == (3, 5, 40, 6)
     assert found.examples is EXAMPLES
     assert 0.01 <= found.seconds <= time.perf_counter() - started
 
 
-@pytest.mark.parametrize("missing", ["result", "label", "examples"])
+@pytest.mark.parametrize("missing", ["result", "label", "answer", "examples"])
 def test_nothing_is_found_before_everything_is_known(missing: str) -> None:
     job = job_of(label=3)
     job.begin(scripted([], []))
-    job.examples = EXAMPLES
+    job.answer, job.examples = 3, EXAMPLES
     setattr(job, missing, None)
     with pytest.raises(AssertionError):
         job.found()

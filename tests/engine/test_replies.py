@@ -104,6 +104,33 @@ def test_fresh_rows_pool_and_extensions_are_counted(label: int | None, device: t
         assert reply.child_hits.dtype == reply.child_n.dtype == np.int64
 
 
+@pytest.mark.parametrize("label", [None, 2])
+def test_hits_of_a_change_are_rows_of_other_labels_beside_jobs_of_the_other_kind(
+    label: int | None, device: torch.device
+) -> None:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 3, 60)
+    labels[[7, 30]] = INVALID
+    ledger, asks, expected = ledger_of(labels.tolist(), device), [], []
+    for i in range(6):
+        job = job_of(strip(), label, first_slot=i, changes=i % 2 == 1)
+        slots, keep = rng.integers(0, 60, 20), masks(rng, 20)
+        asks.append(ask_of(SampleRequest((), 12), job, slots, torch.from_numpy(pack(keep)), 12, 12, 59))
+        agrees = labels[slots] == (labels[i] if label is None else label)
+        expected.append(((agrees != bool(i % 2)) & (labels[slots] != INVALID), keep))
+    for reply, (hits, keep) in zip(answered(ledger, asks), expected, strict=True):
+        assert (reply.n_hits, reply.pool_hits) == (hits[:12].sum(), hits.sum())
+        assert reply.child_hits.tolist() == (keep & hits[:, None]).sum(0).tolist()
+    asks = [
+        ask_of(ExamplesRequest(()), job_of(FreshRows(), 2, changes=changes), np.arange(60), None, 0, 0, 59)
+        for changes in (False, True)
+    ]
+    answered(ledger, asks)
+    kept, changed = (ask.job.examples for ask in asks)
+    assert kept.labels[kept.hits].tolist() == changed.labels[~changed.hits][: kept.hits.sum()].tolist() == [2, 2, 2]
+    assert INVALID not in changed.labels[changed.hits]
+
+
 @pytest.mark.parametrize("label", [None, 1])
 def test_a_row_without_a_label_is_no_hit_of_an_instance_without_one(label: int | None, device: torch.device) -> None:
     ledger = ledger_of([INVALID, INVALID, 1, 1], device)
@@ -164,11 +191,11 @@ def test_examples_are_the_first_hits_and_the_first_misses(sampler: Any, n_exampl
 
 
 def test_only_rows_that_the_host_does_not_have_are_copied_to_it(device: torch.device) -> None:
-    """Beyond the label: a position and a label of each example, and of rows drawn on the device their values."""
+    """Beyond two labels: a position and a label of each example, and of rows drawn on the device their values."""
     codes = torch.rand(9, 3, device=device)
     for sampler, width in [(strip(), 0), (not_repeatable(), 0), (not_independent(), 0), (FreshRows(), 3)]:
         ask = ask_of(ExamplesRequest(()), job_of(sampler), np.arange(9), codes, 0, 0, 8)
-        assert ask.n_numbers == 1 + 2 * 3 * (2 + width)
+        assert ask.n_numbers == 2 + 2 * 3 * (2 + width)
 
 
 @pytest.mark.parametrize("value", [1 / 3, 2.0**40 + 1, -1e-200, 16_777_217.0])

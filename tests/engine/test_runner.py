@@ -143,10 +143,9 @@ def test_replies_are_what_a_loop_over_all_rows_counts(
     sampler, replies, model = sampler_of_kind(independent, repeatable, n_backgrounds), [], Recorder()
     (finished,) = run(runner_of(model, max_rows), [case_of(scripted(ROUNDS, replies), sampler, number=7, label=label)])
 
-    rng, target, n_sent = np.random.default_rng(7), label, 0 if label is not None else 1
-    if label is None:
-        target = int(parity(sampler.render(sampler.instance_code())))
-    seen = set() if label is not None else {sampler.instance_code().numpy().tobytes()}
+    answer = int(parity(sampler.render(sampler.instance_code())))
+    rng, target, n_sent = np.random.default_rng(7), answer if label is None else label, 1
+    seen = {sampler.instance_code().numpy().tobytes()}
     pool: list[tuple[set[int], np.ndarray, bool]] = []
     expected = iter(replies)
     for requests in ROUNDS:
@@ -176,7 +175,7 @@ def test_replies_are_what_a_loop_over_all_rows_counts(
     assert next(expected, None) is None
     assert finished.found.n_rows == len(model.rows) == n_sent
     assert not repeatable or n_sent == len(seen) == len(set(model.rows))
-    assert finished.found.label == target
+    assert (finished.found.label, finished.found.answer) == (target, answer)
 
 
 @pytest.mark.parametrize("label", [None, 1])
@@ -198,7 +197,7 @@ def test_rows_that_are_drawn_anew_each_time_are_counted_for_their_own_anchor_alo
     assert 0 < hits[0] < 20
     expected = [SampleCounts(len(rows), n_hits, len(rows)) for n_hits, (_, rows) in zip(hits, drawn, strict=True)]
     assert replies == expected
-    assert finished.found.n_rows == 65 + (label is None)
+    assert finished.found.n_rows == 65 + 1
     own = torch.cat([rows for request, rows in drawn if request.anchor == (1,)]).tolist()
     examples = finished.found.examples
     assert examples.codes[examples.hits].tolist() == [row for row in own if sum(row) > 1.5][:10]
@@ -265,8 +264,8 @@ def test_examples_of_every_kind_of_rows_are_the_first_hits_and_misses_of_a_loop(
         for request, codes in zip(requests, sampler.draw([Order(r, rng) for r in requests]), strict=True):
             if independent or request.anchor == (2,):
                 rows += [row.tolist() for row in codes[sampler.keep(codes)[:, 2]]]
-    if independent and repeatable:  # each distinct row once, but for the instance where it was asked for its label
-        shown = [] if label is not None else sampler.instance_code().tolist()
+    if independent and repeatable:  # each distinct row once, but for the instance
+        shown = sampler.instance_code().tolist()
         rows = [row for row in dict.fromkeys(map(tuple, rows)) if list(row) not in shown]
     labels = [int(parity(sampler.render(torch.tensor([row], dtype=torch.uint8)))) for row in rows]
     hits = [list(row) for row, own in zip(rows, labels, strict=True) if own == target][:5]
@@ -277,24 +276,25 @@ def test_examples_of_every_kind_of_rows_are_the_first_hits_and_misses_of_a_loop(
     assert examples.hits.tolist() == [True] * 5 + [False] * 5
 
 
-@pytest.mark.parametrize(("label", "n_asked"), [(None, 1), (1, 0)])
-def test_the_instance_is_no_example_unless_it_was_drawn(label: int | None, n_asked: int) -> None:
-    """With a given label nobody asks for the instance: a row that is equal to it was drawn, and counts like any."""
+@pytest.mark.parametrize("label", [None, 1])
+def test_the_instance_is_no_example_even_where_it_was_drawn(label: int | None) -> None:
     everything = tuple(range(K - 2))
     rounds: list[tuple[Request, ...]] = [(SampleRequest(everything, 40),)]
     (finished,) = run(runner_of(parity), [case_of(scripted(rounds, [], everything), label=label)])
     codes, instance = finished.found.examples.codes, Strip().instance_code().numpy()
-    assert len(codes) == 4 - n_asked
+    assert len(codes) == 3
     assert finished.found.n_rows == 4
-    assert (codes == instance).all(1).sum() == 1 - n_asked
+    assert not (codes == instance).all(1).any()
 
 
-def test_the_first_drawn_row_of_a_case_with_a_given_label_is_an_example() -> None:
+def test_all_drawn_rows_but_the_instance_are_examples_where_many_are_wanted() -> None:
     sampler = Strip()
     case = case_of(scripted([(SampleRequest((), 30),)], []), sampler, label=0)
     (finished,) = run(runner_of(parity, n_examples=100), [case])
     (codes,) = sampler.draw([Order(SampleRequest((), 30), np.random.default_rng(0))])
-    assert sorted(finished.found.examples.codes.tolist()) == sorted(codes.unique(dim=0).tolist())
+    instance = sampler.instance_code().tolist()
+    drawn = [code for code in codes.unique(dim=0).tolist() if code not in instance]
+    assert sorted(finished.found.examples.codes.tolist()) == sorted(drawn)
 
 
 def test_an_instance_without_a_label_never_agrees() -> None:
@@ -307,31 +307,31 @@ def test_an_instance_without_a_label_never_agrees() -> None:
     assert not finished.found.examples.hits.any()
 
 
-def test_a_given_label_needs_no_row_of_the_instance() -> None:
+def test_beside_a_given_label_the_instance_is_asked_for_once_and_its_answer_is_told() -> None:
     model, replies = Recorder(first_three), []
-    run(runner_of(model), [case_of(scripted([(SampleRequest((0,), 20),)], replies), number=1, label=0)])
+    cases = [case_of(scripted([(SampleRequest((0,), 20),)], replies), number=1, label=0)]
+    (finished,) = run(runner_of(model), cases)
     (codes,) = Strip().draw([Order(SampleRequest((0,), 20), np.random.default_rng(1))])
     keep = unpack(codes, K)
     assert replies[0].n_hits == 20 - int(keep[:, :3].all(1).sum())
-    assert len(model.rows) == replies[0].n_new == len(codes.unique(dim=0))
+    assert len(model.rows) == 1 + replies[0].n_new == 1 + len(codes.unique(dim=0))
+    assert (finished.found.label, finished.found.answer) == (0, 1)
 
 
 @pytest.mark.parametrize("answers_first", [False, True])
-@pytest.mark.parametrize(("label", "n_rows"), [(None, 1), (2, 0)])
-def test_a_search_that_needs_no_row_asks_for_nothing_but_the_label(
-    label: int | None, n_rows: int, answers_first: bool
-) -> None:
+@pytest.mark.parametrize("label", [None, 2])
+def test_a_search_that_needs_no_row_asks_for_nothing_but_the_answer(label: int | None, answers_first: bool) -> None:
     model = Recorder()
     cases = [case_of(scripted([], [], (1,)), number=number, label=label) for number in range(3)]
     finished = run(runner_of(model, answers_first=answers_first), cases)
     assert [one.case.number for one in finished] == [0, 1, 2]
-    assert len(model.rows) == 3 * n_rows
+    assert len(model.rows) == 3
     target = int(parity(Strip().render(Strip().instance_code())))
     for one in finished:
         assert one.found.result.anchor == (1,)
-        assert one.found.label == (target if label is None else label)
-        assert one.found.n_rows == one.found.n_calls == n_rows
-        assert len(one.found.examples.codes) == n_rows  # better the instance itself than none
+        assert (one.found.label, one.found.answer) == (target if label is None else label, target)
+        assert one.found.n_rows == one.found.n_calls == 1
+        assert len(one.found.examples.codes) == 1  # better the instance itself than none
 
 
 def test_a_search_may_find_that_it_has_nothing_to_ask() -> None:
@@ -386,12 +386,12 @@ def test_searches_that_need_the_labels_are_told_them_when_they_start() -> None:
     assert [found[i].label for i in range(5)] == [5, 99, 7, 5, 8]
 
 
-def test_a_given_label_is_not_asked_for_even_where_labels_come_first() -> None:
+def test_no_search_waits_for_the_answer_where_its_label_is_given() -> None:
     model, searches = Recorder(), Asked()
     cases = [case_of(scripted([], []), number=number, label=2) for number in range(3)]
     list(runner_of(model, searches=searches, answers_first=True).waves([cases]))
     assert searches.calls == [([0, 1, 2], [2, 2, 2])]
-    assert model.rows == []
+    assert model.rows == 3 * [(1.0,) * K]
 
 
 def test_a_search_is_told_that_its_instance_has_no_label() -> None:
@@ -871,7 +871,7 @@ def test_answers_that_were_taken_for_granted_and_vary_end_the_run() -> None:
     case = case_of(scripted(rounds, replies), Strip(3, repeatable=False), label=0)
     (finished,) = run(runner_of(predictor), [case])
     assert [reply.n_new for reply in replies] == [30, 30]
-    assert finished.found.n_rows == 60
+    assert finished.found.n_rows == 61
 
 
 class Mode(nn.Module):
@@ -972,7 +972,7 @@ def test_masks_of_a_case_are_those_of_its_own_stream() -> None:
     model = Recorder()
     run(runner_of(model), [case_of(scripted([(SampleRequest((2,), 30),)], []), number=3, label=0)])
     (codes,) = Strip().draw([Order(SampleRequest((2,), 30), np.random.default_rng(3))])
-    assert set(model.rows) == {tuple(row) for row in unpack(codes, K).float().tolist()}
+    assert set(model.rows) == {(1.0,) * K} | {tuple(row) for row in unpack(codes, K).float().tolist()}
 
 
 def test_requests_of_one_sampler_are_drawn_in_one_call() -> None:
@@ -995,3 +995,28 @@ def test_requests_of_one_sampler_are_drawn_in_one_call() -> None:
         [("a", 4), ("b", 4), ("c", 4)],
         [("d", 4)],
     ]
+
+
+# ------------------------------------------------------------------------------------------------------- margins
+
+
+@pytest.mark.parametrize("label", [None, 1])
+def test_margins_are_those_of_a_hit_whatever_makes_one(label: int | None) -> None:
+    """Positive where the row is a hit: jobs that ask for the label, and for another one, share their batches."""
+
+    def scores(rows: Tensor) -> Tensor:
+        of_one = rows.flatten(1)[:, :4].sum(1) - 1.7
+        return torch.stack([torch.zeros_like(of_one), of_one], dim=1)
+
+    replies: list[list[Reply]] = [[] for _ in range(4)]
+    cases = [
+        case_of(scripted([(SampleRequest((), 30),)], own), number=i, label=label, changes=i % 2 == 1)
+        for i, own in enumerate(replies)
+    ]
+    run(runner_of(scores, 16), cases)
+    for i, ((reply,), case) in enumerate(zip(replies, cases, strict=True)):
+        (codes,) = case.sampler.draw([Order(SampleRequest((), 30), np.random.default_rng(i))])
+        margins = scores(case.sampler.render(codes))[:, 1] * (-1 if case.changes else 1)
+        assert reply.margins == pytest.approx(margins.numpy())
+        assert reply.n_hits == int((margins > 0).sum())
+        assert 0 < reply.n_hits < 30

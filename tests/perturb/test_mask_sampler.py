@@ -46,6 +46,66 @@ def test_masks_are_drawn_independently_with_chance_one_minus_p(p_sample: float, 
     assert chisquare(observed[expected > 0], expected[expected > 0]).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("p_sample", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("anchor", [(), (1, 2)])
+def test_what_is_necessary_is_hidden_and_the_rest_with_chance_p(p_sample: float, anchor: tuple[int, ...]) -> None:
+    n, sampler = 20_000, Strip(5, p_sample=p_sample, hides=True)
+    codes = drawn(sampler, SampleRequest(anchor, n), seed=5)
+    shown, holds = sampler.shown(codes), sampler.keep(codes)
+    assert torch.equal(shown, ~holds)
+    assert not shown[:, list(anchor)].any()
+    free = [k for k in range(5) if k not in anchor]
+    assert holds[:, free].double().mean(0).numpy() == pytest.approx([p_sample] * len(free), abs=0.02)
+    space = sampler.space()
+    assert (space.p_keep, space.coverage(anchor)) == (p_sample, p_sample ** len(anchor))
+    assert sampler.shown(sampler.instance_code()).all()
+    assert not sampler.keep(sampler.instance_code()).any()
+
+
+def test_both_questions_draw_the_same_rows_of_the_empty_anchor() -> None:
+    for fixed in ((), (0, 3)):
+        samplers = [Strip(K, 3, hides=hides, fixed=fixed) for hides in (False, True)]
+        codes = [drawn(sampler, SampleRequest((), 500)) for sampler in samplers]
+        shown = [sampler.shown(own) for sampler, own in zip(samplers, codes, strict=True)]
+        assert torch.equal(*shown)
+        assert torch.equal(*(sampler.background(own) for sampler, own in zip(samplers, codes, strict=True)))
+        of_instance = shown[0].all(1)
+        assert of_instance.any()
+        assert all(
+            (sampler.background(own)[of_instance] == 0).all() for sampler, own in zip(samplers, codes, strict=True)
+        )
+
+
+@pytest.mark.parametrize("hides", [False, True])
+@pytest.mark.parametrize("fixed", [(0,), (2, 5, 6), (0, 1, 2, 3, 4, 5)])
+def test_fixed_parts_are_shown_in_every_row_and_are_no_predicates(fixed: tuple[int, ...], hides: bool) -> None:
+    sampler = Strip(K, fixed=fixed, hides=hides)
+    varying = [k for k in range(K) if k not in fixed]
+    assert (sampler.n_parts, sampler.n_predicates, sampler.numbers) == (K, len(varying), varying)
+    assert sampler.space().n_rows(()) == 2 ** len(varying)
+    codes = drawn(sampler, EnumerateRequest(()))
+    shown = sampler.shown(codes)
+    assert len(codes.unique(dim=0)) == len(shown.unique(dim=0)) == 2 ** len(varying)
+    assert shown[:, list(fixed)].all()
+    assert torch.equal(shown[:, varying], sampler.keep(codes) ^ hides)
+    assert sampler.shown(sampler.instance_code()).all()
+
+
+def test_excluded_parts_are_predicates_that_no_anchor_may_have() -> None:
+    sampler = Strip(K, fixed=(1, 3), exclude=(3, 4, 6))
+    space = sampler.space()
+    assert sampler.numbers == [0, 2, 4, 5, 6]
+    assert space.excluded == {2, 4}
+    assert [space.allows((0,), k) for k in range(5)] == [True, True, False, True, False]
+    assert Strip(K).space().excluded == frozenset()
+    assert Strip(K).numbers is None
+
+
+def test_something_must_vary() -> None:
+    with pytest.raises(ArgumentError, match="fixed must leave at least one part that varies, got all 7"):
+        Strip(K, fixed=range(K))
+
+
 def test_backgrounds_are_equally_likely_and_independent_of_the_mask() -> None:
     sampler = Strip(K, n_backgrounds=4)
     codes = drawn(sampler, SampleRequest((), 20_000), seed=2)

@@ -43,6 +43,28 @@ def test_precision_of_every_anchor(n_predicates, p_keep, n_backgrounds, seed):
 
 
 @settings(deadline=None, max_examples=60)
+@given(st.integers(1, 6), st.sets(st.integers(0, 5)), st.sampled_from([None, 1, 3]), st.integers(0, 10**6))
+def test_the_optimum_without_excluded_predicates(n_predicates, excluded, largest, seed):
+    excluded = {k for k in excluded if k < n_predicates}
+    oracle = MaskOracle.of_table(shares(n_predicates, 1, seed))
+    space, config = oracle.space().without(excluded), SearchConfig(threshold=0.9, max_anchor_size=largest)
+    found = drive(exact_search(space, config), oracle).result
+    truth = {
+        anchor: brute_force_precision(shares(n_predicates, 1, seed)[:, 0], anchor)
+        for anchor in every_anchor(n_predicates)
+        if not excluded & set(anchor) and len(anchor) <= (largest or n_predicates)
+    }
+    reaching = {anchor: precision for anchor, precision in truth.items() if precision >= 0.9 - 1e-12}
+    assert not excluded & set(found.anchor)
+    assert found.success is bool(reaching)
+    assert found.precision == pytest.approx(truth[found.anchor])
+    if reaching:
+        assert len(found.anchor) == min(map(len, reaching))
+    else:
+        assert found.precision == pytest.approx(max(truth.values()))
+
+
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(1, 6),
     st.sampled_from([0.5, 0.25, 0.8]),

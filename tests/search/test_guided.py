@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch_anchors.search.beam import beam_search
 from torch_anchors.search.certify import Certifier
 from torch_anchors.search.exact import sizes_of, superset_precisions
 from torch_anchors.search.guided import _Guided, guided_search
-from torch_anchors.search.protocol import SearchConfig, Status
+from torch_anchors.search.protocol import Search, SearchConfig, Status
 
 K = 11
 MASKS = (np.arange(1 << K)[:, None] >> np.arange(K)) & 1 == 1
@@ -63,6 +63,25 @@ def planted(seed: int) -> MaskOracle:
     oracle = MaskOracle(700, lambda keep, _: keep[:, 40:52].all(1), seed)
     oracle.margin = lambda keep: keep[:, 40:52].sum(1) - 11.5
     return oracle
+
+
+@pytest.mark.parametrize("search", [beam_search, guided_search])
+def test_excluded_predicates_are_in_no_anchor_that_is_tested_or_returned(search: Callable[..., Search]) -> None:
+    for seed, margins in enumerate(soft_tables(15)):
+        excluded = set(np.random.default_rng(seed).choice(K, 4, replace=False).tolist())
+        oracle = oracle_of(margins, seed)
+        run = drive(search(oracle.space().without(excluded), SearchConfig(max_anchor_size=3)), oracle)
+        assert not any(excluded & set(request.anchor) for request in run.samples if request.n)
+        assert not excluded & set(run.result.anchor)
+        assert all(not excluded & set(step.anchor) for step in run.result.path)
+
+
+@pytest.mark.parametrize("search", [beam_search, guided_search])
+def test_where_all_predicates_are_excluded_the_empty_anchor_is_judged(search: Callable[..., Search]) -> None:
+    for margins, status in ((MASKS[:, 2] - 0.5, Status.NOT_FOUND), (np.ones(1 << K), Status.EMPTY_HOLDS)):
+        oracle = oracle_of(margins.astype(float))
+        found = drive(search(oracle.space().without(range(K)), SearchConfig()), oracle).result
+        assert (found.anchor, found.status) == ((), status)
 
 
 def test_it_takes_half_the_rows_of_the_beam_search_and_finds_anchors_as_short() -> None:

@@ -222,7 +222,8 @@ def test_the_methods_that_auto_takes_have_names():
 def test_another_label_can_be_explained():
     holds = PLANTED["categorical"][0]
     explanation = explainer(holds, sampling="conditional").explain(hits(holds, 1), label=0)
-    assert (explanation.label, explanation.n_rows, explanation.success) == (0, 0, False)
+    assert (explanation.label, explanation.answer, explanation.success) == (0, 1, False)
+    assert explanation.n_rows == 1  # the row itself, whose answer is told
 
 
 def test_the_size_of_an_anchor_is_bounded():

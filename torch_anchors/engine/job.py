@@ -26,6 +26,7 @@ class Case:
         rng: its own random stream, so that it does not depend on what else is in a batch.
         instance: what the sampler calls the instance.
         label: the label to explain; None for the one that the predictor gives the instance.
+        changes: whether a row is a hit when its label differs from the explained one, not when it is the same.
         as_array: whether a function that may be given either is given this instance's rows as arrays, not tensors.
     """
 
@@ -33,6 +34,7 @@ class Case:
     rng: np.random.Generator
     instance: Any = None
     label: int | None = None
+    changes: bool = False
     as_array: bool = False
 
 
@@ -52,6 +54,7 @@ class Found:
     Attributes:
         result: what the search returned.
         label: the label that was explained; `INVALID` where the predictor returned NaN for the instance itself.
+        answer: what the model answers for the instance itself; it is the label unless another one was given.
         examples: a few rows on which the anchor holds, hits first.
         n_rows: rows of this case that were sent to the model, the instance itself included.
         n_calls: forward passes in which they were; rows of other cases may have shared them.
@@ -60,6 +63,7 @@ class Found:
 
     result: SearchResult
     label: int
+    answer: int
     examples: Examples
     n_rows: int
     n_calls: int
@@ -73,7 +77,7 @@ class AnswerRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExamplesRequest:
-    """The engine's own question at the end of a search: examples of hits and misses, and the explained label."""
+    """The engine's own question at the end of a search: examples of hits and misses, the label, and the answer."""
 
     anchor: Anchor
 
@@ -89,11 +93,11 @@ class Job:
         number: the case's place among all that were admitted.
         case: what is explained.
         n_examples: how many hits and how many misses to report.
-        first_slot: of the job's rows in the ledger, or an earlier one.
-        instance_is_first: whether that slot is the instance's own row, because the model is asked for its label.
+        first_slot: of the job's rows in the ledger, that of the instance itself; an earlier one before it has any.
 
     Attributes:
         label: the label to explain; None as long as only the device knows it.
+        answer: the label of the instance itself, likewise.
         memory: the rows drawn so far.
         asks: requests that are not all answered yet.
         error: of the model on this job's rows alone.
@@ -103,8 +107,8 @@ class Job:
     case: Case
     n_examples: int
     first_slot: int
-    instance_is_first: bool = False
     label: int | None = field(init=False)
+    answer: int | None = None
     memory: Memory = field(init=False)
     search: Search | None = None
     asks: list[Ask] = field(default_factory=list)
@@ -150,6 +154,7 @@ class Job:
         """What came out of a finished job."""
         assert self.result is not None
         assert self.label is not None
+        assert self.answer is not None
         assert self.examples is not None
         seconds = time.perf_counter() - self.started
-        return Found(self.result, self.label, self.examples, self.n_rows, self.n_calls, seconds)
+        return Found(self.result, self.label, self.answer, self.examples, self.n_rows, self.n_calls, seconds)

@@ -24,14 +24,30 @@ from torch_anchors.perturb.protocol import IndependentSampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts, SampleRequest
 
 
+class Asked(NamedTuple):
+    """What is asked in some jobs, as the device knows it.
+
+    The explained label of each, whether its hits are the rows with another one, and the label of its first row, the
+    instance itself.
+    """
+
+    targets: Int[Tensor, " jobs"]
+    changes: Bool[Tensor, " jobs"]
+    answers: Int[Tensor, " jobs"]
+
+    def part(self, first: int, last: int) -> Asked:
+        """Of the jobs from number `first` to before `last`."""
+        return Asked(*(of_jobs[first:last] for of_jobs in self))
+
+
 class Rows(NamedTuple):
     """What the device knows of the rows of a family of requests, one request after the other.
 
-    The label of each request's job (asks,), the number of the request that each row is of (n,), the rows' labels (n,),
-    and which are hits (n,).
+    What is asked in each request's job (asks,), the number of the request that each row is of (n,), the rows' labels
+    (n,), and which are hits (n,).
     """
 
-    targets: Int[Tensor, " asks"]
+    asked: Asked
     owners: Int[Tensor, " rows"]
     labels: Int[Tensor, " rows"]
     hits: Bool[Tensor, " rows"]
@@ -175,15 +191,16 @@ class AskAnswer(Ask):
         return 1
 
     def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """The explained label."""
-        return rows.targets
+        """The instance's label."""
+        return rows.asked.answers
 
     def read(self, counts: Counts) -> None:
-        self.job.label = int(counts.numbers[0])
+        self.job.answer = int(counts.numbers[0])
+        self.job.label = self.job.answer if self.job.label is None else self.job.label
 
 
 class AskExamples(Ask):
-    """A few hits and misses of the found anchor, and the explained label.
+    """A few hits and misses of the found anchor, the explained label, and the instance's own.
 
     Which rows these are is decided on the device: a stable sort brings hits to the front in their order. Rows that are
     drawn on the device come back with them.
@@ -204,21 +221,21 @@ class AskExamples(Ask):
 
     @property
     def n_numbers(self) -> int:
-        return 1 + 2 * self._n * (2 + self._row_width)
+        return 2 + 2 * self._n * (2 + self._row_width)
 
     def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """The explained label; then positions and labels of the first few hits, of the first few misses; then rows."""
+        """Both labels; then positions and labels of the first few hits, of the first few misses; then rows."""
         hits_first = torch.sort(~rows.hits, stable=True).indices[: self._n]
         misses_first = torch.sort(rows.hits, stable=True).indices[: self._n]
         positions = torch.cat([hits_first, misses_first])
-        parts = [rows.targets, positions, rows.labels[positions]]
+        parts = [rows.asked.targets, rows.asked.answers, positions, rows.labels[positions]]
         if self._row_width and self.codes is not None:
             parts.append(self.codes[positions].flatten())
         return torch.cat([_exact(part) for part in parts])
 
     def read(self, counts: Counts) -> None:
         n, n_hits = self._n, counts.all_hits
-        label, positions, labels, rows = np.split(counts.numbers, [1, 1 + 2 * n, 1 + 4 * n])
+        asked, positions, labels, rows = np.split(counts.numbers, [2, 2 + 2 * n, 2 + 4 * n])
         real = np.concatenate(
             [np.arange(n) < n_hits, np.arange(n) < self.slots.size - n_hits]
         )  # beyond: the other kind
@@ -227,7 +244,7 @@ class AskExamples(Ask):
             codes = rows.reshape(2 * n, self._row_width)
         elif self.codes is not None:
             codes = self.codes.numpy()[positions.astype(np.int64)]
-        self.job.label = int(label[0])
+        self.job.label, self.job.answer = map(int, asked)
         self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], (np.arange(2 * n) < n)[real])
 
 
@@ -260,15 +277,16 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
     labels = ledger.read(slots)
     wanted = [ask.slots[: ask.n_margins] for ask in asks if ask.n_margins]
     margins = ledger.read_margins(_to(np.concatenate(wanted), device)) if wanted else None
-    targets = targets_of(ledger, [ask.job for ask in asks])
-    hits = (labels == targets.index_select(0, owners)) & (labels != INVALID)
+    asked = asked_of(ledger, [ask.job for ask in asks])
+    agrees = labels == asked.targets.index_select(0, owners)
+    hits = (agrees != asked.changes.index_select(0, owners)) & (labels != INVALID)
     sums = torch.zeros(lengths.size, device=device).index_add_(0, parts, hits.float())  # exact up to 2^24
     numbers = [sums] if margins is None else [sums, margins]
     first = start = 0
     for family in families.values():
         last, end = first + len(family), start + sum(ask.slots.size for ask in family)
         if family[0].n_numbers:
-            rows = Rows(targets[first:last], owners[start:end] - first, labels[start:end], hits[start:end])
+            rows = Rows(asked.part(first, last), owners[start:end] - first, labels[start:end], hits[start:end])
             numbers.append(family[0].write(family, rows))
         first, start = last, end
     return Answers(torch.cat([_exact(part) for part in numbers]), asks, has_margins=margins is not None)
@@ -279,12 +297,13 @@ def _exact(numbers: Shaped[Tensor, " numbers"]) -> Float[Tensor, " numbers"]:
     return numbers.float() if numbers.device.type == "mps" else numbers.double()
 
 
-def targets_of(ledger: Ledger, jobs: Sequence[Job]) -> Int[Tensor, " jobs"]:
-    """The explained label of each job: known, or the label of the job's first row, the instance."""
-    # A job with a known label may have no row for the instance; any slot will do where the value is not used.
-    of_jobs = [(0, job.first_slot, 0) if job.label is None else (1, ledger.base, job.label) for job in jobs]
-    is_known, slots, labels = _to(np.array(of_jobs, dtype=np.int64).T, ledger.labels.device)
-    return torch.where(is_known > 0, labels, ledger.read(slots))
+def asked_of(ledger: Ledger, jobs: Sequence[Job]) -> Asked:
+    """What is asked in each job; its label is known, or it is that of the instance."""
+    known = [(0, 0) if job.label is None else (1, job.label) for job in jobs]
+    of_jobs = [(*label, job.first_slot, job.case.changes) for label, job in zip(known, jobs, strict=True)]
+    is_known, labels, slots, changes = _to(np.array(of_jobs, dtype=np.int64).T, ledger.labels.device)
+    answers = ledger.read(slots)
+    return Asked(torch.where(is_known > 0, labels, answers), changes > 0, answers)
 
 
 def _to(array: NDArray, device: torch.device) -> Tensor:

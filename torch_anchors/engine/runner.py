@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
 import numpy as np
@@ -29,7 +29,7 @@ from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.repeats import NotRepeatable
-from torch_anchors.engine.replies import Answers, Ask, Counts, count, kind_of, targets_of
+from torch_anchors.engine.replies import Answers, Ask, Counts, asked_of, count, kind_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
 from torch_anchors.perturb.protocol import IndependentSampler, Order
@@ -68,6 +68,10 @@ class Finished(Generic[SomeCase]):
     place: int
     case: SomeCase
     found: Found
+
+    def renumbered(self, numbers: Sequence[int] | None) -> Finished[SomeCase]:
+        """The same with the numbers of predicates that users know; see `SearchResult.renumbered`."""
+        return replace(self, found=replace(self.found, result=self.found.result.renumbered(numbers)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +220,14 @@ class Runner(Generic[SomeCase]):
             codes = sampler.draw([Order(request, job.case.rng, job.case.instance) for job, _, request in group])
             drawn.update({(job, i): rows for (job, i, _), rows in zip(group, codes, strict=True)})
         for job, requests in orders:
-            if job.label is None and not job.asks:
+            if not job.asks:
                 self._enter_instance(job)
             job.asks = [self._enter(job, request, drawn.get((job, i))) for i, request in enumerate(requests)]
             self._open += job.asks
 
     def _enter_instance(self, job: Job) -> None:
-        """Gives the job its first slot: the instance itself, whose label is explained."""
-        job.first_slot, job.instance_is_first = self._ledger.n_reserved, True
+        """Gives the job its first slot: the instance itself, whose label is explained or compared with that one."""
+        job.first_slot = self._ledger.n_reserved
         codes = job.case.sampler.instance_code(job.case.instance)
         job.memory.split(codes, job.first_slot)
         self._enqueue(job, codes)
@@ -252,11 +256,11 @@ class Runner(Generic[SomeCase]):
     def _enter_examples(self, job: Job, request: ExamplesRequest) -> Ask:
         """Looks the examples up among the rows that were predicted; where there are none, nothing is asked."""
         slots, rows = job.memory.known(request.anchor)
-        if job.instance_is_first and rows is not None and slots.size > 1 and slots[0] == job.first_slot:
+        if rows is not None and slots.size > 1 and slots[0] == job.first_slot:
             slots, rows = slots[1:], rows[1:]  # the instance itself is no example
-        ask = kind_of(job, request)(job, request, slots, rows, 0, 0, self._last(job, slots))
-        if job.label is not None and not slots.size:
-            ask.read(Counts(0, 0, np.array([job.label], dtype=np.float64)))
+        ask = kind_of(job, request)(job, request, slots, rows, 0, 0, max(self._last(job, slots), job.first_slot))
+        if job.label is not None and job.answer is not None and not slots.size:
+            ask.read(Counts(0, 0, np.array([job.label, job.answer], dtype=np.float64)))
             ask.answered = True
         return ask
 
@@ -316,14 +320,16 @@ class Runner(Generic[SomeCase]):
             job.n_calls += 1
 
     def _write(self, reading: Reading, pieces: Sequence[Piece]) -> None:
-        """Takes down the labels of the next rows and, where there are scores, the margins of the explained labels."""
+        """Takes down the labels of the next rows and, where there are scores, by what margin they are hits."""
         self._ledger.write(reading.labels)
         if reading.scores is None or not any(piece.job.case.sampler.independent for piece in pieces):
             return
         lengths = torch.tensor([piece.codes.shape[0] for piece in pieces]).to(self.predictor.device, non_blocking=True)
-        targets = targets_of(self._ledger, [piece.job for piece in pieces])
-        rows = targets.repeat_interleave(lengths, output_size=reading.labels.shape[0])
-        self._ledger.write_margins(margins_of(reading.scores, rows))
+        n_rows = reading.labels.shape[0]
+        asked = asked_of(self._ledger, [piece.job for piece in pieces])
+        margins = margins_of(reading.scores, asked.targets.repeat_interleave(lengths, output_size=n_rows))
+        against = asked.changes.repeat_interleave(lengths, output_size=n_rows)
+        self._ledger.write_margins(torch.where(against, -margins, margins))
 
     def _predicted(self, pieces: Sequence[Piece]) -> Reading:
         """What the predictor says of the pieces' rows; rows of a case that failed have no label.

@@ -196,7 +196,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
 
     def cases(self, instances: Sequence[Any], question: ImageQuestion | ImagesQuestion) -> list[ImageCase]:
         """The images, checked, segmented and filled."""
-        return self._preparer()(instances, question.p_sample)
+        return self._preparer()(instances, question.p_sample, question)
 
     def spaces(
         self, cases: Sequence[ImageCase], labels: Sequence[int | None], settings: ExplainSettings
@@ -209,11 +209,14 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
     ) -> Iterator[ImageExplanation]:
         """What was found for each image."""
         for one in finished:
-            case, features = one.case, one.found.result.anchor
+            one, case = one.renumbered(one.case.sampler.numbers), one.case
+            features = one.found.result.anchor
             segments = case.sampler.segments
             yield ImageExplanation(
                 **self.common(one, settings),
                 names=tuple(f"superpixel {k}" for k in features),
+                fixed=case.fixed,
+                excluded=case.excluded,
                 image=case.image,
                 label_map=segments.astype(np.min_scalar_type(int(segments.max()))),
                 layout=case.layout,

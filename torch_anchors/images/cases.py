@@ -18,9 +18,12 @@ from torch_anchors.engine.predictor import Predictor, require_in_range
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.images.fills import FillFunction
 from torch_anchors.images.pixels import Layout, copied, hwc, to_chw
+from torch_anchors.images.question import ImageContrast
+from torch_anchors.images.regions import superpixels_of
 from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.images.segmentation import in_colour, segment, segment_batch, unit_range
 from torch_anchors.perturb.mask_sampler import check_p_sample
+from torch_anchors.search.protocol import NECESSARY
 from torch_anchors.seeds import stream
 
 SEGMENTED_TOGETHER = 16
@@ -33,11 +36,13 @@ LARGE = 4_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageCase(Case):
-    """An image with its superpixels, its fill and its random stream."""
+    """An image with its superpixels, its fill and its random stream; and the superpixels that are fixed or excluded."""
 
     sampler: ImageSampler
     image: Any
     layout: Layout
+    fixed: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -80,15 +85,18 @@ class ImagePreparer:
     def _segments_together(self) -> bool:
         return isinstance(self.segmentation_fn, str) and self.segmentation_fn == "slic_torch"
 
-    def __call__(self, images: Sequence[Any], p_sample: float) -> list[ImageCase]:
+    def __call__(
+        self, images: Sequence[Any], p_sample: float, contrast: ImageContrast | None = None
+    ) -> list[ImageCase]:
         """The images, ready to be explained; each is what it would be alone."""
         check_p_sample(p_sample)
+        contrast = ImageContrast() if contrast is None else contrast
         pixels = [to_chw(image) for image in images]
         for own in pixels:
             self._check_shape(*own.shape)
             self.size_hint.tell_of(*own.shape[1:])
         segmented = self._segmented(images, pixels)
-        return [self._case(*one, p_sample) for one in zip(images, pixels, segmented, strict=True)]
+        return [self._case(*one, p_sample, contrast) for one in zip(images, pixels, segmented, strict=True)]
 
     def segment(self, image: Any) -> NDArray[np.int64]:
         """Label map (H, W) of one image."""
@@ -126,12 +134,20 @@ class ImagePreparer:
             labels.update(zip(members, found, strict=True))
         return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
 
-    def _case(self, image: Any, pixels: Tensor, segments: NDArray[np.int64], p_sample: float) -> ImageCase:
+    def _case(
+        self, image: Any, pixels: Tensor, segments: NDArray[np.int64], p_sample: float, contrast: ImageContrast
+    ) -> ImageCase:
         layout = Layout.of(image)
         predictor = self.predictor
         row_dtype = self.row_dtype(layout)
         if row_dtype.is_floating_point:  # pixels are clipped to the range of integers
             require_in_range(pixels, row_dtype, "image")
+        fixed, excluded = (
+            superpixels_of(region, hwc(image), segments, name=name)
+            for name, region in (("fixed", contrast.fixed), ("exclude", contrast.exclude))
+        )
+        if len(fixed) > segments.max():
+            raise ArgumentError(f"fixed must leave a superpixel that may be hidden, got all {len(fixed)} of them.")
         rng = stream(self.seed, pixels.numpy().tobytes(), segments.tobytes())
         sampler = ImageSampler(
             pixels,
@@ -139,6 +155,9 @@ class ImagePreparer:
             self.fill,
             rng=rng,
             p_sample=float(p_sample),
+            fixed=fixed,
+            exclude=excluded,
+            hides=contrast.question == NECESSARY,
             repeatable=predictor.repeats,
             device=predictor.device,
             dtype=row_dtype,
@@ -147,7 +166,16 @@ class ImagePreparer:
         if row_dtype is torch.float16 and isinstance(sampler.fill, Tensor):  # no other type has less range than pixels
             require_in_range(sampler.fill, row_dtype, "fill or images_background")
         as_array = not layout.is_tensor
-        return ImageCase(sampler=sampler, rng=rng, image=copied(image), layout=layout, as_array=as_array)
+        return ImageCase(
+            sampler=sampler,
+            rng=rng,
+            changes=sampler.hides,
+            as_array=as_array,
+            image=copied(image),
+            layout=layout,
+            fixed=fixed,
+            excluded=excluded,
+        )
 
     def row_dtype(self, layout: Layout) -> torch.dtype:
         """Type of perturbed rows: what the predictor takes or, before `preprocess`, the image's own."""

@@ -68,7 +68,7 @@ class ExampleRows:
             labels: of the examples as users know them; None for the examples' own numbers.
         """
         codes = torch.from_numpy(examples.codes)
-        keep = sampler.keep(codes).numpy()
+        keep = sampler.shown(codes).numpy()
         shown = examples.labels if labels is None else labels
         background = sampler.background(codes).numpy()
         if isinstance(sampler.fill, RowFill):

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Int, UInt
 from torch_anchors.explanation import Explanation, reference_examples
+from torch_anchors.images import sentences
 from torch_anchors.images.examples import Example, ExampleRows
 from torch_anchors.images.picture import draw_image
 from torch_anchors.images.pixels import Layout, as_picture, hwc, pack_image, read_image, to_chw
 from torch_anchors.packing import Fields, pack_array, runs_of
-from torch_anchors.search.protocol import Status
-from torch_anchors.words import LabelNames, listed
+from torch_anchors.search.protocol import NECESSARY
+from torch_anchors.words import LabelNames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ImageExplanation(Explanation):
     """Superpixels that, while they are shown, keep the model's label whatever the others show.
+
+    Or, of the question "necessary", superpixels that, while they are hidden, change the label whatever the others show.
 
     Attributes:
         image: the explained image as it was given, copied.
@@ -70,7 +73,7 @@ class ImageExplanation(Explanation):
 
     @property
     def examples(self) -> tuple[Example, ...]:
-        """Perturbed images that show the anchor, hits first, with the model's labels; composed when asked for."""
+        """Perturbed images on which the anchor holds, hits first, with the model's labels; composed when asked for."""
         rows, pixels, segments = self.rows, to_chw(self.image).numpy(), self.segments
         images = (self.restore(rows.compose(i, pixels, segments)) for i in range(len(rows)))
         labelled = zip(images, rows.labels.tolist(), rows.hits.tolist(), strict=True)
@@ -142,23 +145,18 @@ class ImageExplanation(Explanation):
             self.segments,
             self.features,
             self.examples,
+            hides=self.question == NECESSARY,
+            fixed=self.fixed,
+            excluded=self.excluded,
             headline=self._headline(label_names),
             figures=self._figures(),
+            notes=" ".join(part for part in (sentences.constraints(self), self._answer_words()) if part),
             label_names=label_names,
             path=path,
         )
 
     def _headline(self, label_names: LabelNames) -> str:
-        label = textwrap.shorten(self.called(label_names), 48, placeholder="…")
-        n_kept, n_superpixels = len(self.features), self.n_superpixels
-        if self.success and n_kept == 0:
-            return f"{label}, whatever is hidden"
-        if self.success:
-            these, stay = ("this one", "stays") if n_kept == 1 else (f"these {n_kept}", "stay")
-            return f"{label}, as long as {these} of {n_superpixels} superpixels {stay} visible"
-        if self.status is Status.ROW_BUDGET:
-            return f"{label}: the row budget was spent before an anchor was certified"
-        return f"{label}: no anchor reached the threshold of {self.threshold:g}"
+        return sentences.headline(self, textwrap.shorten(self.called(label_names), 48, placeholder="…"))
 
     def _figures(self) -> str:
         precision = self._precision_words()
@@ -168,34 +166,9 @@ class ImageExplanation(Explanation):
     @property
     def remark(self) -> str:
         """Says so where every superpixel is needed: that is the picture itself."""
-        if not self.success or len(self.features) < self.n_superpixels:
-            return ""
-        return (
-            "That is all of them, which says no more than that the model answers so for the picture itself. Other "
-            "superpixels (segmentation_fn, fewer n_segments) or another fill may tell more."
-        )
+        return sentences.remark(self)
 
     def __str__(self) -> str:
-        what, n = self.label_words, self.n_superpixels
-        if self.status is Status.EMPTY_HOLDS:
-            first = (
-                f"The model answers {what} whichever of the {n} superpixels are shown: no superpixel is needed, with "
-                f"{self._precision_words()}."
-            )
-            advice = (
-                "Fills of the image's own colours may give it away; images_background with other pictures ask a "
-                "harder question."
-            )
-            asked = self.meta.get("params", {}).get("images_background", False)
-            return " ".join([first, *([] if asked else [advice]), self._cost_words()])
-        if not self.features:
-            first = f"No superpixels were found that keep {what}: without any, it has {self._precision_words()}."
-            return f"{first} {self._remedy('segments')} {self._cost_words()}"
-        numbers = listed(self.features)
-        one = len(self.features) == 1
-        shown = f"superpixel {numbers} of {n} is shown" if one else f"superpixels {numbers} of {n} are shown"
-        first = (
-            f"While {shown}, the model answers {what} with {self._precision_words()}, "
-            f"whatever the other superpixels show; that covers {100 * self.coverage:.3g} % of all perturbed images."
-        )
-        return " ".join(part for part in (first, self.remark, self._remedy("segments"), self._cost_words()) if part)
+        first = sentences.first_sentence(self, self._precision_words())
+        said = [first, self.remark, sentences.constraints(self), self._answer_words(), self._remedy("segments")]
+        return " ".join(part for part in (*said, self._cost_words()) if part)

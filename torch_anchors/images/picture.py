@@ -29,8 +29,12 @@ def draw_image(
     anchor: Sequence[int],
     examples: Sequence[Example],
     *,
+    hides: bool = False,
+    fixed: Sequence[int] = (),
+    excluded: Sequence[int] = (),
     headline: str = "",
     figures: str = "",
+    notes: str = "",
     label_names: LabelNames = None,
     path: str | Path | None = None,
 ) -> Figure:
@@ -39,10 +43,14 @@ def draw_image(
     Args:
         photograph: what is explained.
         segments: superpixel of each pixel.
-        anchor: the superpixels that must stay visible.
+        anchor: the superpixels that must stay visible, or hidden if `hides`.
         examples: perturbed copies, of which a few are shown.
+        hides: whether the anchor changes the label while it is hidden.
+        fixed: superpixels that always stayed visible; they have a dashed outline.
+        excluded: superpixels that no anchor may have; they are hatched.
         headline: what was found, in one line.
         figures: how sure that is, in a smaller one.
+        notes: what else must be known, in another one.
         label_names: what each label is called, by its number.
         path: where the figure is also saved; the suffix chooses the format (``.png``, ``.pdf``, ``.svg``).
 
@@ -55,12 +63,15 @@ def draw_image(
     hits, misses = _chosen_examples(examples)
     page = _Page.for_images(shown.shape[0] / shown.shape[1], with_examples=bool(hits or misses))
 
-    page.write_headline(headline, figures)
+    page.write_headline(headline, figures, notes)
     page.panel(0, "Photograph").imshow(shown)
-    _draw_superpixels(page.panel(1, "Superpixels"), shown, segments, mask)
-    _draw_anchor(page.panel(2, "Anchor alone"), shown, mask)
+    superpixels = page.panel(1, "Superpixels")
+    _draw_superpixels(superpixels, shown, segments, mask)
+    _draw_constraints(superpixels, np.isin(segments, fixed), np.isin(segments, excluded))
+    _draw_anchor(page.panel(2, "Anchor hidden" if hides else "Anchor alone"), shown, mask, hides)
+    of_hits, of_misses = ("Label changed", "Label kept") if hides else ("Label kept", "Label changed")
     for place, example in enumerate([*hits, *misses]):
-        title = {0: "Label kept" if hits else "Label changed", len(hits): "Label changed"}.get(place, "")
+        title = {0: of_hits if hits else of_misses, len(hits): of_misses}.get(place, "")
         axes = page.thumbnail(place, title, style.HIT if example.hit else style.MISS)
         axes.imshow(shades(hwc(example.image)))
         name = textwrap.shorten(label_name(example.label, label_names), 20, placeholder="…")
@@ -114,12 +125,14 @@ class _Page:
         height = thumbnail_top + thumbnail_height + 0.4 if with_examples else panel_bottom + style.MARGIN
         return cls(style.new_figure(height), height, panel_height, thumbnail_top, thumbnail_height)
 
-    def write_headline(self, headline: str, figures: str) -> None:
+    def write_headline(self, headline: str, figures: str, notes: str) -> None:
         left = style.MARGIN / style.WIDTH
-        size = 9.5 * min(1, 130 / max(1, len(figures)))  # so many letters fill the line
-        small = {"fontsize": size, "color": style.FAINT_INK, "va": "top"}
         self.figure.text(left, 1 - 0.25 / self.height, headline, **style.headline_looks(headline, 15))
-        self.figure.text(left, 1 - 0.61 / self.height, figures, **small)
+        for top, line in ((0.61, figures), (0.79, notes)):
+            size = 9.5 * min(1, 130 / max(1, len(line)))  # so many letters fill the line
+            small = {"fontsize": size, "color": style.FAINT_INK, "va": "top"}
+            if line:
+                self.figure.text(left, 1 - top / self.height, line, **small)
 
     def panel(self, column: int, title: str) -> Axes:
         left = style.MARGIN + column * (self.PANEL_WIDTH + style.GAP)
@@ -165,6 +178,20 @@ def _draw_superpixels(
     _draw_borders(axes, outline, offset=-1, color=style.ANCHOR, linewidth=2.4)
 
 
+def _draw_constraints(
+    axes: Axes, fixed: Bool[np.ndarray, "height width"], excluded: Bool[np.ndarray, "height width"]
+) -> None:
+    """A dashed outline around what always stayed visible, and stripes over what no anchor may have."""
+    if fixed.any():
+        _draw_borders(axes, np.pad(fixed, 1), offset=-1, color=style.INK, linewidth=1.6, linestyle=(0, (3, 2)))
+    if excluded.any():
+        height, width = excluded.shape
+        stripes = np.add.outer(np.arange(height), np.arange(width)) * 24 // max(height, width) % 2 == 0
+        veil = np.zeros((height, width, 4))
+        veil[excluded & stripes] = (0.3, 0.3, 0.3, 0.45)
+        axes.imshow(veil)
+
+
 def _draw_borders(axes: Axes, labels: NDArray[Any], *, offset: int = 0, **looks: Any) -> None:
     """Lines along the edges of the pixels where the label changes; sharp at every size."""
     y, x = np.nonzero(labels[:, 1:] != labels[:, :-1])
@@ -177,10 +204,10 @@ def _draw_borders(axes: Axes, labels: NDArray[Any], *, offset: int = 0, **looks:
 
 
 def _draw_anchor(
-    axes: Axes, shown: Float[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
+    axes: Axes, shown: Float[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"], hides: bool
 ) -> None:
-    axes.imshow(np.where(mask[..., None], shown, style.PAPER))
+    axes.imshow(np.where((mask ^ hides)[..., None], shown, style.PAPER))
     if not mask.any():
-        words = "empty: no superpixel\nneeds to stay visible"
+        words = f"empty: no superpixel\nneeds to {'be hidden' if hides else 'stay visible'}"
         middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
         axes.text(0.5, 0.5, words, color=style.FAINT_INK, **middle)

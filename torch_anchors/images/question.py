@@ -5,8 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch_anchors.images.regions import region_words
 from torch_anchors.perturb.mask_sampler import check_p_sample
-from torch_anchors.settings import NO_SETTING, ManyQuestion, OneQuestion
+from torch_anchors.settings import NO_SETTING, Contrast, ManyQuestion, OneQuestion
+
+
+@dataclass(frozen=True)
+class ImageContrast(Contrast):
+    """What else may be asked of an image.
+
+    Args:
+        question: "sufficient" asks for the fewest superpixels that keep the label while they are shown, whatever the
+            others show. "necessary" asks for the fewest that change it while they are hidden, each other one being
+            hidden with probability `p_sample`.
+        fixed: superpixels that are always shown, and so are in no anchor: their numbers; a region as a boolean mask
+            (H, W), which means the superpixels of which more than half is in it; or a callable from an image (H, W, C)
+            and its label map (H, W) to one of these, as images of several sizes need it.
+        exclude: superpixels, in the same ways, that are shown or hidden like all others, but are in no anchor.
+    """
+
+    def parts_in_words(self, parts: Any) -> Any:
+        """Numbers as they are; what tells a mask or a callable from others."""
+        return region_words(parts)
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,7 @@ class _ManyImages:
 
 
 @dataclass(frozen=True)
-class ImageQuestion(OneQuestion, _OneImage):
+class ImageQuestion(ImageContrast, OneQuestion, _OneImage):
     """The parameters of `AnchorImage.explain`."""
 
     def __post_init__(self) -> None:
@@ -46,7 +66,7 @@ class ImageQuestion(OneQuestion, _OneImage):
 
 
 @dataclass(frozen=True)
-class ImagesQuestion(ManyQuestion, _ManyImages):
+class ImagesQuestion(ImageContrast, ManyQuestion, _ManyImages):
     """The parameters of `AnchorImage.explain_batch` and `AnchorImage.explain_iter`."""
 
     def __post_init__(self) -> None:

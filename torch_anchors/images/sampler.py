@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch_anchors.perturb.mask_sampler import MaskSampler
 
 
 class ImageSampler(MaskSampler):
-    """Draws perturbed copies of one image; a predicate is "this superpixel is shown".
+    """Draws perturbed copies of one image, whose parts are its superpixels.
 
     Args:
         image: pixels, on any scale.
@@ -21,6 +23,9 @@ class ImageSampler(MaskSampler):
         fill: what stands in for an absent superpixel; see `torch_anchors.images.fills`.
         rng: source of the fill's randomness; not looked at by most fills.
         p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
+        fixed: superpixels that are always shown.
+        exclude: superpixels that are in no anchor.
+        hides: whether a predicate says that its superpixel is hidden, not that it is shown.
         repeatable: whether equal codes have equal answers.
         device: where rows are made.
         dtype: what rows are made of. Values are rounded, and clipped to its range, when it is an integer type.
@@ -35,6 +40,9 @@ class ImageSampler(MaskSampler):
         *,
         rng: np.random.Generator | None = None,
         p_sample: float = 0.5,
+        fixed: Sequence[int] = (),
+        exclude: Sequence[int] = (),
+        hides: bool = False,
         repeatable: bool = True,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -46,6 +54,9 @@ class ImageSampler(MaskSampler):
         super().__init__(
             int(segments.max()) + 1,
             p_sample=p_sample,
+            fixed=fixed,
+            exclude=exclude,
+            hides=hides,
             n_backgrounds=filled.shape[0],
             repeatable=repeatable,
             device=device,
@@ -71,11 +82,10 @@ class ImageSampler(MaskSampler):
         codes: UInt8[Tensor, "rows bytes"],
         out: Shaped[Tensor, "rows channels height width"] | None = None,
     ) -> Shaped[Tensor, "rows channels height width"]:
-        """Rows (n, C, H, W) on the device: the image where the superpixel is kept, the fill elsewhere."""
+        """Rows (n, C, H, W) on the device: the image where the superpixel is shown, the fill elsewhere."""
         codes = codes.to(self.device, non_blocking=True)
         height, width = self._segments.shape
-        keep = self.keep(codes).float()
-        shown = torch.index_select(keep, 1, self._segments.flatten()).view(-1, 1, height, width)
+        shown = torch.index_select(self.shown(codes).float(), 1, self._segments.flatten()).view(-1, 1, height, width)
         fill = self._fill_of(codes, shown)
         out = self.empty(len(codes)) if out is None else out
         # Interpolating is exact at weights 0 and 1, and several times faster than torch.where on a CPU.

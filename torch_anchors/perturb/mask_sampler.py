@@ -1,7 +1,7 @@
-"""Perturbed copies by keep-masks: each part of an instance is shown, or replaced by what stands in for an absent one.
+"""Perturbed copies by masks: each part of an instance is shown, or replaced by what stands in for an absent one.
 
-The parts are superpixels of an image, segments of a series, words of a text. What is drawn, coded, enumerated and
-counted is the same for all of them; a modality adds how its rows are rendered.
+The parts are superpixels of an image, segments of a series, columns of a table's row. What is drawn, coded, enumerated
+and counted is the same for all of them; a modality adds how its rows are rendered.
 """
 
 from __future__ import annotations
@@ -30,30 +30,41 @@ class MaskSampler(ABC):
     """Draws perturbed copies of one instance, as D(. | anchor) of the anchors paper (its section 4 for images).
 
     A part of the anchor is always shown; each other one is shown with probability ``1 - p_sample``, independently, and
-    replaced otherwise. Where there are several backgrounds to replace it by, one is drawn for each row.
+    replaced otherwise. Where there are several backgrounds to replace it by, one is drawn for each row. To ask what is
+    necessary, it is the other way round: a part of the anchor is always hidden, and each other one with probability
+    `p_sample`.
 
-    A row's code is its packed mask (`torch_anchors.perturb.masks`), followed by the number of its background, two
-    bytes, where there are several.
+    *Parts* are what the instance consists of. *Predicates* say of the parts that vary that they are shown (or, where
+    `hides`, that they are hidden), and are numbered from 0 in the order of these parts.
+
+    A row's code is the packed mask of the predicates that hold (`torch_anchors.perturb.masks`), followed by the number
+    of its background, two bytes, where there are several.
 
     Args:
-        n_predicates: number of parts, K.
+        n_parts: number of parts.
         p_sample: probability that a part outside the anchor is absent, in (0, 1].
+        fixed: parts that are always shown, and so are no predicates.
+        exclude: parts that vary like others, but are in no anchor.
+        hides: whether a predicate says that its part is hidden.
         n_backgrounds: how many different things can stand in for the absent parts of a row, all equally likely.
         repeatable: whether equal codes have equal answers; False for a model that does not repeat itself.
         device: where rows are made.
         dtype: what rows are made of.
 
     Raises:
-        ArgumentError: `p_sample` is no such probability, or there are too many backgrounds.
+        ArgumentError: `p_sample` is no such probability, there are too many backgrounds, or all parts are fixed.
     """
 
     independent = True
 
     def __init__(
         self,
-        n_predicates: int,
+        n_parts: int,
         *,
         p_sample: float = 0.5,
+        fixed: Sequence[int] = (),
+        exclude: Sequence[int] = (),
+        hides: bool = False,
         n_backgrounds: int = 1,
         repeatable: bool = True,
         device: torch.device | str = "cpu",
@@ -62,11 +73,20 @@ class MaskSampler(ABC):
         check_p_sample(p_sample)
         if n_backgrounds > MOST_BACKGROUNDS:
             raise ArgumentError(f"images_background must have at most {MOST_BACKGROUNDS} images, got {n_backgrounds}.")
-        self.n_predicates = n_predicates
+        varying = np.setdiff1d(np.arange(n_parts), fixed)
+        if not varying.size:
+            raise ArgumentError(f"fixed must leave at least one part that varies, got all {n_parts}.")
+        self.n_parts, self.n_predicates = n_parts, varying.size
+        self.hides = hides
         self.p_sample = p_sample
         self.n_backgrounds = n_backgrounds
         self.repeatable = repeatable
         self.device, self.dtype = torch.device(device), dtype
+        self._excluded = frozenset(np.flatnonzero(np.isin(varying, list(exclude))).tolist())
+        self._varying: NDArray[np.intp] | None = None if varying.size == n_parts else varying
+        place = np.full(n_parts, varying.size)
+        place[varying] = np.arange(varying.size)
+        self._place = torch.from_numpy(place).to(self.device)  # of each part among the predicates; one beyond if fixed
 
     # ----------------------------------------------------------------------------------- what a modality adds
 
@@ -78,7 +98,7 @@ class MaskSampler(ABC):
     def render(
         self, codes: UInt8[Tensor, "rows bytes"], out: Shaped[Tensor, "rows ..."] | None = None
     ) -> Shaped[Tensor, "rows ..."]:
-        """Rows on the device: the instance where a part is kept (`keep`), a background elsewhere (`background`)."""
+        """Rows on the device: the instance where a part is `shown`, a background elsewhere (`background`)."""
 
     def empty(self, n: int) -> Shaped[Tensor, "rows ..."]:
         """Room for `n` rows."""
@@ -87,14 +107,26 @@ class MaskSampler(ABC):
     # -------------------------------------------------------------------------------------------- masks and codes
 
     def space(self) -> SearchSpace:
-        """The anchors of this instance: coverage (1 - p)^size is exact, and so is the number of distinct rows."""
+        """The anchors of this instance: their coverage is exact, and so is the number of distinct rows."""
         return SearchSpace(
             n_predicates=self.n_predicates,
-            coverage=lambda anchor: (1 - self.p_sample) ** len(anchor),
+            coverage=lambda anchor: self.p_holds ** len(anchor),
             n_rows=self._n_rows,
             independent=True,
-            p_keep=1 - self.p_sample,
+            p_keep=self.p_holds,
+            excluded=self._excluded,
+            numbers=self.numbers,
         )
+
+    @property
+    def p_holds(self) -> float:
+        """Probability that a predicate outside the anchor holds."""
+        return self.p_sample if self.hides else 1 - self.p_sample
+
+    @property
+    def numbers(self) -> list[int] | None:
+        """The part that each predicate is about; None where part k is predicate k."""
+        return None if self._varying is None else self._varying.tolist()
 
     def _n_rows(self, anchor: Anchor) -> int | None:
         """Distinct rows on which `anchor` holds; None where each of them may have several answers."""
@@ -102,7 +134,7 @@ class MaskSampler(ABC):
 
     def instance_code(self, instance: Any = None) -> UInt8[Tensor, "1 bytes"]:
         """The code of the instance itself: every part shown."""
-        return self._codes(np.ones((1, self.n_predicates), dtype=bool), np.zeros(1, dtype=np.uint16))
+        return self._codes(np.full((1, self.n_predicates), not self.hides), np.zeros(1, dtype=np.uint16))
 
     def draw(self, orders: Sequence[Order]) -> list[Tensor]:
         """Codes (n, bytes) uint8 on the CPU of the masks of each order, from the order's own random stream.
@@ -118,15 +150,24 @@ class MaskSampler(ABC):
         ]
 
     def keep(self, codes: UInt8[Tensor, "rows bytes"]) -> Bool[Tensor, "rows predicates"]:
-        """Which parts are shown in each row."""
+        """Which predicates hold in each row."""
         return masks.unpack(codes, self.n_predicates)
+
+    def shown(self, codes: UInt8[Tensor, "rows bytes"]) -> Bool[Tensor, "rows parts"]:
+        """Which parts are shown in each row, on the device of `codes`: what rows are rendered by."""
+        keep = self.keep(codes)
+        keep = ~keep if self.hides else keep
+        if self._varying is None:
+            return keep
+        place = self._place.to(codes.device)
+        return torch.nn.functional.pad(keep, (0, 1), value=True).index_select(1, place)
 
     def kept(self, codes: UInt8[np.ndarray, "rows bytes"]) -> Bool[np.ndarray, "rows predicates"]:
         """As `keep`, on the host."""
         return masks.unpack_on_host(codes, self.n_predicates)
 
     def holds(self, codes: UInt8[np.ndarray, "rows bytes"], anchor: Anchor) -> Bool[np.ndarray, " rows"]:
-        """Which of the rows show every part of `anchor`."""
+        """In which of the rows every predicate of `anchor` holds."""
         return masks.holds(codes, anchor, self.n_predicates)
 
     def background(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[Tensor, " rows"]:
@@ -142,7 +183,8 @@ class MaskSampler(ABC):
         return self._codes(np.repeat(keep, self.n_backgrounds, axis=0), numbers)
 
     def _draw(self, request: SampleRequest, rng: np.random.Generator) -> UInt8[Tensor, "rows bytes"]:
-        keep = rng.random((request.n, self.n_predicates), dtype=np.float32) >= self.p_sample
+        shown = rng.random((request.n, self.n_predicates), dtype=np.float32) >= self.p_sample
+        keep = ~shown if self.hides else shown
         keep[:, list(request.anchor)] = True
         if self.n_backgrounds == 1:
             return self._codes(keep, None)
@@ -153,7 +195,7 @@ class MaskSampler(ABC):
         packed = masks.pack(keep)
         if self.n_backgrounds == 1 or background is None:
             return torch.from_numpy(packed)
-        background = np.where(keep.all(axis=1), 0, background).astype("<u2")
+        background = np.where((keep ^ self.hides).all(axis=1), 0, background).astype("<u2")
         return torch.from_numpy(np.hstack([packed, background[:, None].view(np.uint8)]))
 
 

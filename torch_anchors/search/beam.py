@@ -83,7 +83,7 @@ class Beam(Tallies):
         for parent in parents:
             members = set(parent)
             for k in range(self.space.n_predicates):
-                if k not in members and self.space.compatible(parent, k):
+                if k not in members and self.space.allows(parent, k):
                     child = extend(parent, k)
                     found[child] = None
                     self.order.setdefault(child, (*self.order.get(parent, parent), k))
@@ -219,7 +219,8 @@ class Beam(Tallies):
     def fallback(self) -> Anchor:
         """The anchor to show when none was accepted: the one with the highest lower bound on its precision."""
         largest = self.config.max_anchor_size or self.space.n_predicates
-        anchors = [anchor for anchor in {**self.tallies, **self.exact} if len(anchor) <= largest]
+        known = {**self.tallies, **self.exact}
+        anchors = [anchor for anchor in known if len(anchor) <= largest and self.space.has(anchor)]
         hits, n = np.array([self.counts(anchor) for anchor in anchors]).T
         return anchors[int(np.argmax(lower_bound(hits, n, self.config.delta)))]
 

@@ -48,13 +48,15 @@ def best_superset(
 ) -> tuple[Anchor, float]:
     """The best anchor that contains `base`, and its exact precision, given the hits of every mask that does.
 
-    Best is: reaches the threshold; then fewest predicates; then highest precision. If none within
-    `max_anchor_size` reaches the threshold, the one of highest precision.
+    Of those without excluded predicates the best is: reaches the threshold; then fewest predicates; then highest
+    precision. If none within `max_anchor_size` reaches the threshold, the one of highest precision.
     """
     free = np.setdiff1d(np.arange(space.n_predicates), base)
     precisions = superset_precisions(hits, space.p_keep)
     sizes = sizes_of(free.size) + len(base)
     allowed = sizes <= (config.max_anchor_size or space.n_predicates)
+    excluded = np.flatnonzero(np.isin(free, list(space.excluded)))
+    allowed &= (np.arange(sizes.size) & (1 << excluded).sum()) == 0
     valid = allowed & (precisions >= config.threshold - TOLERANCE)
     if valid.any():
         candidates = np.flatnonzero(valid & (sizes == sizes[valid].min()))

@@ -93,8 +93,8 @@ class _Guided(Beam):
         """Anchors of at most `largest` predicates that look certifiable, the shortest first."""
         if self.model.explained < LEAST_EXPLAINED:
             return
-        order, guesses = self.model.ranked()
-        for size in range(1, largest + 1):
+        order, guesses = self.model.ranked(sorted(self.space.excluded))
+        for size in range(1, min(largest, len(order)) + 1):
             anchor = tuple(sorted(order[:size].tolist()))
             if self.is_open(anchor) and self.is_affordable(self.hoped_for(anchor, guesses[size])):
                 yield anchor

@@ -9,6 +9,7 @@ sample next.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,15 +78,21 @@ class MarginModel:
         mean = self._base + self.effects[inside].sum() + self._p_keep * self.effects[~inside].sum()
         return float(ndtr(mean / math.sqrt(self._variance(self.effects[~inside]) + 1e-12)))
 
-    def ranked(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The predicates by their effects, the largest first, and the guesses (K + 1,) for the first 0, 1, .. K."""
+    def ranked(self, excluded: Sequence[int] = ()) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The predicates by their effects, the largest first, and the guesses (K + 1,) for the first 0, 1, .. K.
+
+        Those that are `excluded` come last: they are not among the predicates (K - excluded,) that are given, but they
+        have guesses as if they were.
+        """
         order = np.argsort(-self.effects, kind="stable")
+        banned = np.isin(order, list(excluded))
+        order, n_ranked = np.concatenate([order[~banned], order[banned]]), order.size - int(banned.sum())
         effects = self.effects[order]
         inside = np.concatenate([[0.0], np.cumsum(effects)])
         mean = self._base + self._p_keep * effects.sum() + (1 - self._p_keep) * inside
         squares = np.concatenate([[0.0], np.cumsum(effects**2)])
         spread = self._p_keep * (1 - self._p_keep) * np.maximum(squares[-1] - squares, 0.0) + self._error
-        return order, ndtr(mean / np.sqrt(spread + 1e-12))
+        return order[:n_ranked], ndtr(mean / np.sqrt(spread + 1e-12))
 
     def _variance(self, outside: NDArray[np.float64]) -> float:
         return float(self._p_keep * (1 - self._p_keep) * (outside**2).sum() + self._error)

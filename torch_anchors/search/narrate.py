@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch_anchors.search.protocol import SampleCounts, SampleRequest, Search, SearchResult
+from torch_anchors.search.protocol import SampleCounts, SampleRequest, Search, SearchResult, numbered
 
 
-def narrated(search: Search, tell: Callable[[str], None], every: int = 1) -> Search:
-    """`search`, with a line about each `every`-th exchange and one about its result handed to `tell`."""
+def narrated(
+    search: Search, tell: Callable[[str], None], every: int = 1, numbers: Sequence[int] | None = None
+) -> Search:
+    """`search`, with a line about each `every`-th exchange and one about its result handed to `tell`.
+
+    Predicates are called by their `numbers`; see `SearchSpace`.
+    """
     n_rounds, n_rows = 0, 0
     try:
         requests = next(search)
@@ -18,14 +23,15 @@ def narrated(search: Search, tell: Callable[[str], None], every: int = 1) -> Sea
             n_rows += sum(reply.n_new for reply in replies)
             if n_rounds % every == 0:
                 said = [
-                    f"{request.anchor}: {reply.n_hits} of {reply.n} hits"
+                    f"{numbered(request.anchor, numbers)}: {reply.n_hits} of {reply.n} hits"
                     if isinstance(request, SampleRequest) and isinstance(reply, SampleCounts)
-                    else f"{request.anchor}: enumerated"
+                    else f"{numbered(request.anchor, numbers)}: enumerated"
                     for request, reply in zip(requests, replies, strict=True)
                 ]
                 tell(f"round {n_rounds}, {n_rows} new rows so far; {'; '.join(said)}")
             requests = search.send(replies)
     except StopIteration as stop:
         result: SearchResult = stop.value
-        tell(f"anchor {result.anchor}: {result.status.value}, precision {result.precision:.3f}")
+        anchor = numbered(result.anchor, numbers)
+        tell(f"anchor {anchor}: {result.status.value}, precision {result.precision:.3f}")
         return result

@@ -6,8 +6,8 @@ A search is a generator. It yields a tuple of requests, is sent one reply for ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TypeVar
 
@@ -18,6 +18,9 @@ from torch_anchors._checks import MOST, between, flag, whole
 
 BY_SAMPLING = ("beam", "guided")
 """Methods that draw rows of anchors which they form themselves, where others would count or take proposals."""
+
+SUFFICIENT, NECESSARY = QUESTIONS = ("sufficient", "necessary")
+"""What an anchor does: it keeps the label while its parts are shown, or changes it while they are hidden."""
 
 Anchor = tuple[int, ...]
 """Ids of the predicates that must hold, sorted and without repetition; ``()`` is the empty anchor."""
@@ -119,6 +122,9 @@ class SearchSpace:
     `independent` says that a row drawn for an anchor is also a draw of every larger anchor that it satisfies; `p_keep`
     is then the chance that a predicate outside the anchor holds in a row, for the weights of enumerated masks.
 
+    `excluded` are predicates that vary like all others, and that no anchor may have. `numbers[k]` is what users call
+    predicate k, in ascending order, where that is not k; a search has no use for it.
+
     What only some spaces have: `proposals()` gives anchors to begin with, and `counted()` the result itself where it
     can be counted without drawing a row.
     """
@@ -131,6 +137,20 @@ class SearchSpace:
     p_keep: float = 0.5
     proposals: Callable[[], Proposals] | None = None
     counted: Callable[[], SearchResult] | None = None
+    excluded: frozenset[int] = frozenset()
+    numbers: Sequence[int] | None = None
+
+    def without(self, predicates: Iterable[int]) -> SearchSpace:
+        """The anchors that have none of these predicates, which vary as before."""
+        return replace(self, excluded=self.excluded.union(predicates))
+
+    def allows(self, anchor: Anchor, predicate: int) -> bool:
+        """Whether the predicate may be added to an anchor."""
+        return predicate not in self.excluded and self.compatible(anchor, predicate)
+
+    def has(self, anchor: Anchor) -> bool:
+        """Whether none of the anchor's predicates is excluded."""
+        return self.excluded.isdisjoint(anchor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +234,18 @@ class SearchResult:
     def success(self) -> bool:
         """Whether the anchor's precision reaches the threshold with the promised confidence."""
         return self.status in (Status.CERTIFIED, Status.EXACT, Status.EMPTY_HOLDS)
+
+    def renumbered(self, numbers: Sequence[int] | None) -> SearchResult:
+        """The same with the numbers that users know: `numbers[k]` for predicate k; None where they are the same."""
+        if numbers is None:
+            return self
+        path = tuple(replace(step, anchor=numbered(step.anchor, numbers)) for step in self.path)
+        return replace(self, anchor=numbered(self.anchor, numbers), path=path)
+
+
+def numbered(anchor: Anchor, numbers: Sequence[int] | None) -> Anchor:
+    """The anchor with the numbers that users know; see `SearchSpace`."""
+    return anchor if numbers is None else tuple(int(numbers[k]) for k in anchor)
 
 
 Search = Generator[tuple[Request, ...], tuple[Reply, ...], SearchResult]

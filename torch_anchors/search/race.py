@@ -90,7 +90,7 @@ def _certify(proposals: Proposals, space: SearchSpace, config: SearchConfig) -> 
         return SearchResult((), empty_precision, interval, 1.0, Status.EMPTY_HOLDS, 0, 0, (empty,))
     limit = config.max_anchor_size
     runs = (anchor for anchor in guesses if anchor or not proposals.empty_is_exact)
-    anchors = [anchor for anchor in runs if limit is None or len(anchor) <= limit]
+    anchors = [anchor for anchor in runs if (limit is None or len(anchor) <= limit) and space.has(anchor)]
     if not anchors:
         return SearchResult((), empty_precision, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0, (empty,))
 
