@@ -110,16 +110,16 @@ class MaskSampler(ABC):
         """The anchors of this instance: their coverage is exact, and so is the number of distinct rows."""
         return SearchSpace(
             n_predicates=self.n_predicates,
-            coverage=lambda anchor: self.p_holds ** len(anchor),
+            coverage=lambda anchor: self.p_keep ** len(anchor),
             n_rows=self._n_rows,
             independent=True,
-            p_keep=self.p_holds,
+            p_keep=self.p_keep,
             excluded=self._excluded,
             numbers=self.numbers,
         )
 
     @property
-    def p_holds(self) -> float:
+    def p_keep(self) -> float:
         """Probability that a predicate outside the anchor holds."""
         return self.p_sample if self.hides else 1 - self.p_sample
 
