@@ -25,7 +25,8 @@ NAMES = {0: "cat", 1: "cup", 2: "dog"}
 def tiny_vit(**settings: Any) -> Any:
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    config = transformers.ViTConfig(**sizes, image_size=32, patch_size=8, **{"id2label": NAMES, **settings})
+    settings = {"image_size": 32, "patch_size": 8, "initializer_range": 0.5, "id2label": NAMES, **settings}
+    config = transformers.ViTConfig(**sizes, **settings)
     return transformers.ViTForImageClassification(config)
 
 

@@ -31,6 +31,24 @@ class OneColumn(nn.Module):
         return output.unsqueeze(1) if is_score else output
 
 
+class ScoresInOrder(nn.Module):
+    """A network that names its classes, with its scores in the order of the table's.
+
+    Args:
+        network: which returns scores (rows, classes).
+        places: where the score of each class of the table is among them.
+    """
+
+    def __init__(self, network: nn.Module, places: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+
+    def forward(self, rows: Tensor) -> Any:
+        """The network's scores, in order."""
+        return self.network(rows)[:, self.places]
+
+
 def given_net(path: Path, rows: Tensor, columns: Sequence[str], classes: Sequence[str], *, trust: bool) -> nn.Module:
     """The network of a file, tried on a few rows of the table.
 
@@ -44,7 +62,10 @@ def given_net(path: Path, rows: Tensor, columns: Sequence[str], classes: Sequenc
     Raises:
         ArgumentError: the file holds no network, or one that takes other rows or tells other classes.
     """
-    network = OneColumn(load_file(path, torch.device("cpu"), trust=trust).module)
+    loaded = load_file(path, torch.device("cpu"), trust=trust)
+    network: nn.Module = OneColumn(loaded.module)
+    if loaded.class_names is not None:
+        network = ScoresInOrder(network, _places(path, loaded.class_names, classes))
     tried = rows[:_TRIED]
     try:
         with torch.no_grad():
@@ -56,6 +77,17 @@ def given_net(path: Path, rows: Tensor, columns: Sequence[str], classes: Sequenc
         ) from error
     _check_output(path, output, len(tried), classes)
     return network
+
+
+def _places(path: Path, named: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Where the classes of the table are among those that the network names; as they are where it numbers them."""
+    if list(named) == [str(i) for i in range(len(classes))]:
+        return list(range(len(classes)))
+    if sorted(named) != sorted(classes):
+        raise ArgumentError(
+            f"--model {path} tells the classes {listed(named)}, and --target has others in the table: {listed(classes)}"
+        )
+    return [named.index(name) for name in classes]
 
 
 def _check_output(path: Path, output: Any, n_rows: int, classes: Sequence[str]) -> None:

@@ -85,7 +85,7 @@ def add_model_options(group: Any) -> None:
         default="efficientnet-lite0",
         metavar="NAME",
         help="efficientnet-lite0 (the default, which needs no download), timm:NAME, torchvision:NAME, "
-        "hf:DIR (a folder of transformers), or a TorchScript or torch.export file",
+        "hf:DIR (a folder of transformers), or an ONNX, TorchScript or torch.export file",
     )
     add_trust_option(group)
     group.add_argument("--input-size", type=whole_number, metavar="N", help="height and width that it takes")

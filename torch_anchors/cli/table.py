@@ -78,9 +78,9 @@ def _add_model_options(group: Any) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="TorchScript or torch.export file of a module that takes float rows (numbers, and codes of categories in "
-        "sorted order; NaN for what is missing) and returns a score for each class in sorted order, or one that is "
-        "positive for the second",
+        help="ONNX, TorchScript or torch.export file of a model that takes rows of floats (numbers, and codes of "
+        "categories in sorted order; NaN for what is missing) and returns a score for each class in sorted order, or "
+        "one that is positive for the second",
     )
     add_trust_option(group)
     group.add_argument("--epochs", type=whole_number, default=10, metavar="N", help="of training (default: 10)")

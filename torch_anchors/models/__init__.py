@@ -28,13 +28,13 @@ def load_image_model(
         name: ``"efficientnet-lite0"`` (ImageNet; its weights come in a package, nothing is downloaded),
             ``"timm:NAME"`` or ``"torchvision:NAME"`` (weights from their own cache, or downloaded into it),
             ``"hf:DIR"`` (a folder in which a model of transformers and its processor were saved) or
-            ``"hf:OWNER/NAME"`` (the same on Hugging Face's hub), or the path of a TorchScript file or of a
-            ``torch.export`` file (``.pt2``). A file says nothing about its preprocessing: ImageNet's mean and deviation
-            are assumed, at 224 x 224 where the file does not fix a size. Where that is wrong, replace the `preprocess`
-            of the result.
+            ``"hf:OWNER/NAME"`` (the same on Hugging Face's hub), or the path of an ONNX file (``.onnx``), a TorchScript
+            file or a ``torch.export`` file (``.pt2``). A file says nothing about its preprocessing: ImageNet's mean and
+            deviation are assumed, at 224 x 224 where the file does not fix a size. Where that is wrong, replace the
+            `preprocess` of the result.
         device: where the network's weights are put.
-        trust: load a file although it can run code: both kinds of files hold a program, and reading one may already
-            run what somebody put in. Only for files of people whom you trust.
+        trust: load a file although it can run code: those of PyTorch hold a program, and reading one may already run
+            what somebody put in. Only for files of people whom you trust.
 
     Raises:
         ArgumentError: there is no such model or file, its weights cannot be had, or it needs trust.
@@ -77,7 +77,7 @@ def _unknown(name: str) -> ArgumentError:
     hint = f" Did you mean {names[close[0]]}?" if close else ""
     return ArgumentError(
         f"There is no model and no file called {name!r}.{hint} Expected {DEFAULT_MODEL}, timm:NAME, "
-        "torchvision:NAME, hf:DIR, or the path of a TorchScript or torch.export file."
+        "torchvision:NAME, hf:DIR, or the path of an ONNX, TorchScript or torch.export file."
     )
 
 

@@ -1,4 +1,4 @@
-"""Classifiers saved whole in a file: TorchScript and ``torch.export``."""
+"""Classifiers saved whole in a file: TorchScript, ``torch.export`` and ONNX."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import torch
 from torch.export.passes import move_to_device_pass
 
 from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.models import onnx_network
 from torch_anchors.models.loaded import LoadedModel, Preprocess
 
-SUFFIXES = (".pt", ".pt2", ".pth", ".ts")
+SUFFIXES = (".pt", ".pt2", ".pth", ".ts", onnx_network.SUFFIX)
 """What the names of such files usually end in."""
 
 _ASSUMED_SIZE = (224, 224)
@@ -26,7 +27,7 @@ _ASSUMED_SIZE = (224, 224)
 def load_file(path: Path, device: torch.device, *, trust: bool = False) -> LoadedModel:
     """The network saved in a file; a file says nothing of its preprocessing, so ImageNet's is assumed.
 
-    Both kinds of files hold a program, and reading one may run code: ``torch.export.load`` unpickles objects and
+    Both kinds of PyTorch's hold a program, and reading one may run code: ``torch.export.load`` unpickles objects and
     evaluates expressions, and TorchScript can read and write files. Nothing but the list of members is read before
     somebody said that the file is to be trusted.
 
@@ -34,6 +35,8 @@ def load_file(path: Path, device: torch.device, *, trust: bool = False) -> Loade
         ArgumentError: the file holds no network, or one that takes batches of one size only; it is damaged; or it is
             not trusted.
     """
+    if path.suffix.lower() == onnx_network.SUFFIX:  # data for known operations, and no program
+        return onnx_network.load_onnx(path, device)
     members = _archive_members(path)
     if members & {"archive_format", "serialized_exported_program.json"}:  # of torch >= 2.6, and older
         kind, load = "torch.export", _load_exported
@@ -76,8 +79,8 @@ def _no_network(path: Path) -> str:
             "Save it again, or copy it again."
         )
     return (
-        f"{path} is neither a TorchScript nor a torch.export file. If it holds weights alone, build their "
-        "network in Python and give it to AnchorImage, or save it whole with torch.export.save."
+        f"{path} is neither a TorchScript nor a torch.export file, and does not end in .onnx. If it holds weights "
+        "alone, build their network in Python and give it to AnchorImage, or save it whole with torch.export.save."
     )
 
 
