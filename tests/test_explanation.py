@@ -137,6 +137,7 @@ def test_the_dictionary_survives_json() -> None:
             {"anchor": [2], "precision": 0.8, "coverage": 0.5, "n": 60},
             {"anchor": [0, 2], "precision": 0.98, "coverage": 0.25, "n": 80},
         ],
+        "effects": None,
         "meta": {"name": "AnchorImage", "params": {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}},
     }
 
@@ -220,6 +221,37 @@ def test_raw_has_one_entry_for_each_partial_anchor() -> None:
     assert raw["names"] == ["that", "this"]  # as in feature
     assert raw["prediction"].tolist() == [5]
     assert math.isnan(explanation_of(path=())._raw_numbers()["all_precision"])
+
+
+EFFECTS = np.array([0.5, -0.125, 0.25, 0.0625])
+
+
+def test_an_attribution_has_a_number_for_each_feature() -> None:
+    explanation = explanation_of(effects=EFFECTS)
+    assert explanation.attribution().tolist() == [0.75, 0.25, 1.0, 0.5]  # 2 was added before 0
+    assert explanation.attribution("marginal").tolist() == EFFECTS.tolist()
+    assert explanation.attribution("member").tolist() == [1, 0, 1, 0]
+    with pytest.raises(ArgumentError, match="kind must be one of 'order', 'marginal', 'member', got 'size'"):
+        explanation.attribution("size")
+
+
+def test_effects_are_kept_in_files_and_older_files_have_none() -> None:
+    explanation = explanation_of(effects=EFFECTS)
+    assert explanation.to_dict()["effects"] == EFFECTS.tolist()
+    again = Explanation.from_json(explanation.to_json())
+    assert again.attribution().tolist() == explanation.attribution().tolist()
+    document = explanation._document()
+    del document.data["explanation"]["effects"]
+    older = Explanation.from_json(document.to_text())
+    assert older.effects is None
+    with pytest.raises(ArgumentError, match="saved by an older version"):
+        older.attribution()
+
+
+def test_effects_of_a_file_are_finite() -> None:
+    text = explanation_of(effects=np.array([np.nan, 1.0])).to_json()
+    with pytest.raises(ArgumentError, match="effects must be finite numbers"):
+        Explanation.from_json(text)
 
 
 def test_steps_that_lead_nowhere_are_left_out_of_the_partial_anchors() -> None:

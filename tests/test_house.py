@@ -34,7 +34,8 @@ BELOW: dict[str, set[str]] = {
     "whole_files": {"interrupts"},
     "packing": set(),
     "store": {"packing", "whole_files"},
-    "explanation": {"search.protocol", "packing", "store"},
+    "attribution": set(),
+    "explanation": {"search.protocol", "packing", "store", "attribution"},
     "plot_style": set(),
     "explainer": {"delivery", "engine", "search", "seeds", "settings", "explanation"},
     "images": {

@@ -241,6 +241,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "n_calls": found.found.n_calls,
             "seconds": found.found.seconds,
             "path": result.path,
+            "effects": found.found.effects,
             "meta": {**self.meta, "params": {**self.meta["params"], **settings.params()}},
         }
 

@@ -11,8 +11,10 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from torch_anchors._shapes import Float
+from torch_anchors.attribution import attribution
 from torch_anchors.errors import ArgumentError
-from torch_anchors.packing import Fields, pack_number
+from torch_anchors.packing import Fields, pack_array, pack_number
 from torch_anchors.search.protocol import QUESTIONS, SUFFICIENT, Status, Step
 from torch_anchors.store import Document
 from torch_anchors.words import LabelNames, at_least, at_most, label_name, plural
@@ -59,6 +61,10 @@ class Explanation:
         n_calls: forward passes in which they were; other explanations of a batch may have shared them.
         seconds: from the first row drawn to the end of the search, shared with the other explanations of a batch.
         path: partial anchors from the empty one to this, each with its precision and coverage.
+        effects: how much each feature (superpixel, or column) adds to the chance of the explained label, (features,),
+            from rows that were predicted anyway; an estimate, which no certificate is about. Of the question
+            "necessary" it is how much hiding it adds to the chance of another label, which is the same. None in
+            explanations that were saved before there were any. See `attribution`.
         meta: name and parameters of the explainer, as in the reference.
     """
 
@@ -83,6 +89,7 @@ class Explanation:
     n_calls: int
     seconds: float
     path: tuple[Step, ...]
+    effects: Float[np.ndarray, " features"] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -108,6 +115,38 @@ class Explanation:
     def remark(self) -> str:
         """What limits the use of a found anchor, and the remedy, in a sentence or two; "" where there is nothing."""
         return ""
+
+    def attribution(self, kind: str = "order") -> Float[np.ndarray, " features"]:
+        """A number for each feature, (features,) float32, for tools that rank features or draw them by such numbers.
+
+        Args:
+            kind: "order" (the default) ranks all features, in (0, 1]: the anchor's first, from the one that the search
+                added first, then the others by their effects. No two are equal. "marginal" is each feature's effect on
+                precision, in about [-1, 1]: how much more often the label is kept where the feature is as in the
+                instance than where it is not, all else at random. It is 0 for all where nothing changed the label.
+                "member" is 1 in the anchor and 0 elsewhere, which is constant where the anchor is empty.
+
+        Raises:
+            ArgumentError: there is no such kind, or the explanation has no effects.
+        """
+        return attribution(kind, self._known_effects(), self._features_entered())
+
+    def _known_effects(self) -> Float[np.ndarray, " features"]:
+        if self.effects is None:
+            raise ArgumentError(
+                "explanation must have effects for an attribution: this one was saved by an older version, or its "
+                "predictor was never asked. Explain the instance again."
+            )
+        return self.effects
+
+    def _features_entered(self) -> list[set[int]]:
+        """The anchor's features as the search added them, together those that it added together."""
+        return self._entered()
+
+    def _entered(self) -> list[set[int]]:
+        """The anchor's predicates as the search added them."""
+        steps = [set(), *(set(step.anchor) for step in self._partial())]
+        return [after - before for before, after in pairwise(steps)]
 
     def _precision_words(self) -> str:
         low, high = self.precision_interval
@@ -160,6 +199,7 @@ class Explanation:
                 {"anchor": list(s.anchor), "precision": s.precision, "coverage": s.coverage, "n": s.n}
                 for s in self.path
             ],
+            "effects": None if self.effects is None else self.effects.tolist(),
             "meta": plain(self.meta),
         }
 
@@ -233,6 +273,7 @@ class Explanation:
             "n_calls": int(self.n_calls),
             "seconds": pack_number(self.seconds),
             "path": [packed_step(step) for step in self.path],
+            "effects": None if self.effects is None else pack_array(self.effects, name="effects"),
         }
 
     @classmethod
@@ -258,6 +299,7 @@ class Explanation:
             "n_calls": fields.whole("n_calls", 0),
             "seconds": fields.number("seconds"),
             "path": tuple(map(step_of, fields.each("path"))),
+            "effects": _effects_of(fields),
         }
 
     def _document(self) -> Document:
@@ -316,8 +358,7 @@ class Explanation:
     def _raw_numbers(self) -> dict[str, Any]:
         """The entries of the reference's ``raw`` that need no rows."""
         steps = self._partial()
-        added = pairwise([set(), *(set(step.anchor) for step in steps)])
-        order = [predicate for before, after in added for predicate in sorted(after - before)]
+        order = [predicate for added in self._entered() for predicate in sorted(added)]
         words = dict(zip(self.features, self.names, strict=False))
         return {
             "feature": order,
@@ -381,6 +422,15 @@ def packed_step(step: Step) -> dict[str, Any]:
 def step_of(fields: Fields) -> Step:
     """The step that `packed_step` gave."""
     return Step(fields.wholes("anchor"), fields.number("precision"), fields.number("coverage"), fields.whole("n", 0))
+
+
+def _effects_of(fields: Fields) -> Float[np.ndarray, " features"] | None:
+    """The effects, which files of the first versions do not have."""
+    if "effects" not in fields or fields.get("effects") is None:
+        return None
+    effects = fields.array("effects", kinds="f", ndim=(1,))
+    fields.check(bool(np.isfinite(effects).all()), "effects", "finite numbers")
+    return effects
 
 
 def plain(value: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.engine.cases import Strip, case_of, job_of, scripted
-from torch_anchors.engine.job import AnyRequest, Case, Examples, ExamplesRequest, Job
+from tests.engine.cases import FreshRows, Strip, case_of, job_of, scripted
+from torch_anchors.engine.job import AnyRequest, Case, EffectsRequest, Examples, ExamplesRequest, Job
 from torch_anchors.engine.replies import kind_of
 from torch_anchors.search.protocol import (
     Reply,
@@ -84,7 +84,7 @@ def test_a_search_is_led_from_its_first_requests_to_its_result() -> None:
     assert job.result is None
     ask(job, requests)
     reply_to(job, [SampleCounts(3, 0)])
-    assert job.advance() == (ExamplesRequest((2,)),)
+    assert job.advance() == (ExamplesRequest((2,)), EffectsRequest())
     assert heard[2:] == [SampleCounts(3, 0)]
     assert job.result is not None
     assert job.result.anchor == (2,)
@@ -107,14 +107,18 @@ def test_rounds_in_which_nothing_is_asked_are_passed_over() -> None:
     assert told == [(), ()]
     ask(job, requests)
     reply_to(job, [SampleCounts(1, 1)])
-    assert job.advance() == (ExamplesRequest((3,)),)
+    assert job.advance() == (ExamplesRequest((3,)), EffectsRequest())
     assert told == [(), (), (SampleCounts(1, 1),), ()]
 
 
-def test_a_search_that_knows_its_result_asks_for_examples_only() -> None:
+def test_a_search_that_knows_its_result_asks_for_examples_and_effects_only() -> None:
     job = job_of()
-    assert job.begin(scripted([], [], anchor=(0, 4))) == (ExamplesRequest((0, 4)),)
+    assert job.begin(scripted([], [], anchor=(0, 4))) == (ExamplesRequest((0, 4)), EffectsRequest())
     assert job.advance() == ()
+
+
+def test_effects_are_asked_for_only_where_a_row_tells_of_every_predicate() -> None:
+    assert job_of(FreshRows()).begin(scripted([], [], anchor=(0,))) == (ExamplesRequest((0,)),)
 
 
 def test_an_error_of_the_search_is_passed_on() -> None:

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from tests.engine.cases import FreshRows, Strip, job_of
-from torch_anchors.engine.job import AnswerRequest, AnyRequest, ExamplesRequest
+from torch_anchors.engine.effects import least_squares, mask_shares, together
+from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, ExamplesRequest
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Ask, AskAnswer, AskEvery, AskExamples, AskPool, count, kind_of
+from torch_anchors.engine.replies import Ask, AskAnswer, AskEffects, AskEvery, AskExamples, AskPool, count, kind_of
 from torch_anchors.perturb.masks import pack
-from torch_anchors.perturb.protocol import Sampler
+from torch_anchors.perturb.protocol import Order, Sampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, SampleCounts, SampleRequest
 
 K = 11
@@ -75,6 +76,8 @@ def masks(rng: np.random.Generator, n: int) -> np.ndarray:
         (AnswerRequest(), FreshRows(), AskAnswer),
         (ExamplesRequest(()), strip(), AskExamples),
         (ExamplesRequest(()), FreshRows(), AskExamples),
+        (EffectsRequest(), strip(), AskEffects),
+        (EffectsRequest(), not_repeatable(), AskEffects),
     ],
 )
 def test_the_kind_of_a_request_says_what_answers_it(request_: AnyRequest, sampler: Sampler, expected: type) -> None:
@@ -223,6 +226,52 @@ def test_the_explained_label_comes_back_whatever_it_is(sampler: Any, label: int,
     assert job.examples.labels.tolist() == [label, 5]
 
 
+def effects_ask(job: Any, slots: np.ndarray, keep: np.ndarray) -> Ask:
+    return ask_of(EffectsRequest(), job, slots, torch.from_numpy(pack(keep)), 0, 0, int(slots.max()))
+
+
+def test_effects_are_a_regression_on_the_rows_at_hand(device: torch.device) -> None:
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 2, 90)
+    labels[5] = INVALID
+    ledger = ledger_of(labels.tolist(), device)
+    asks, expected = [], []
+    for n, label in ((80, None), (3, 1), (30, 1), (1, 0)):
+        slots, keep = rng.permutation(90)[:n], masks(rng, n)
+        asks.append(effects_ask(job_of(strip(), label), slots, keep))
+        hits = (labels[slots] == (labels[0] if label is None else label)).astype(float)
+        expected.append(least_squares(n, hits.sum(), together(keep), hits @ keep))
+    answered(ledger, asks)
+    for ask, effects in zip(asks, expected, strict=True):
+        assert ask.job.effects.tolist() == effects.tolist()
+
+
+@pytest.mark.parametrize("p_sample", [0.5, 0.2, 1.0])
+@pytest.mark.parametrize("n_backgrounds", [1, 3])
+def test_effects_of_all_rows_that_there_are_are_exact(
+    p_sample: float, n_backgrounds: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P(hit | shown) - P(hit | hidden); with even odds where parts are never shown, for which both have no meaning."""
+    monkeypatch.setattr(AskEffects, "ROWS_AT_ONCE", 9)
+    sampler = Strip(5, n_backgrounds, p_sample=p_sample)
+    (codes,) = sampler.draw([Order(EnumerateRequest(()), np.random.default_rng(0))])
+    codes = torch.unique(codes, dim=0)
+    labels = np.random.default_rng(7).integers(0, 2, len(codes))
+    job = job_of(sampler, label=1)
+    answered(
+        ledger_of(labels.tolist(), device),
+        [ask_of(EffectsRequest(), job, np.arange(len(codes)), codes, 0, 0, len(codes) - 1)],
+    )
+    keep = sampler.keep(codes).numpy()
+    p_keep = 1 - p_sample if p_sample < 1 else 0.5
+    shares = mask_shares(keep, p_keep, n_backgrounds)
+    expected = [
+        shares[keep[:, k]] @ labels[keep[:, k]] / p_keep - shares[~keep[:, k]] @ labels[~keep[:, k]] / (1 - p_keep)
+        for k in range(5)
+    ]
+    assert job.effects.tolist() == pytest.approx(expected, abs=1e-6 if device.type == "mps" else 1e-13)
+
+
 @pytest.mark.parametrize("label", [-1, 7, INVALID])
 def test_the_label_of_an_instance_is_the_answer_to_its_own_request(label: int, device: torch.device) -> None:
     ledger = ledger_of([4, label], device, skipped=10)
@@ -249,20 +298,21 @@ def test_requests_of_every_kind_are_answered_together_as_alone(device: torch.dev
         rng = np.random.default_rng(9)
         image, table = strip(2), FreshRows()
         found = []
-        for i in range(15):
+        for i in range(18):
             slots = rng.integers(0, 200, 32)
             codes = torch.from_numpy(np.hstack([pack(masks(rng, 32)), np.zeros((32, 2), dtype=np.uint8)]))
-            job = job_of(table if i % 5 == 1 else image, label=[None, 1][i % 2], first_slot=i)
+            job = job_of(table if i % 6 == 1 else image, label=[None, 1][i % 2], first_slot=i)
             request = [
                 SampleRequest((), 20),
                 SampleRequest((), 32),
                 EnumerateRequest((0,)),
                 ExamplesRequest(()),
                 AnswerRequest(),
-            ][i % 5]
-            if i % 5 in (1, 4):
+                EffectsRequest(),
+            ][i % 6]
+            if i % 6 in (1, 4):
                 codes = None
-            found.append(ask_of(request, job, slots, codes, 20 if i % 5 == 0 else 32, 3, 199))
+            found.append(ask_of(request, job, slots, codes, 20 if i % 6 == 0 else 32, 3, 199))
         return found
 
     together, alone = asks(), asks()
@@ -273,8 +323,9 @@ def test_requests_of_every_kind_are_answered_together_as_alone(device: torch.dev
         assert str(a.reply) == str(b.reply)
         assert str(a.job.examples) == str(b.job.examples)
         assert a.job.label == b.job.label
+        assert str(a.job.effects) == str(b.job.effects)
     assert {type(ask.reply) for ask in together} == {SampleCounts, EnumeratedHits, type(None)}
-    assert {type(ask) for ask in together} == {Ask, AskPool, AskEvery, AskExamples, AskAnswer}
+    assert {type(ask) for ask in together} == {Ask, AskPool, AskEvery, AskExamples, AskAnswer, AskEffects}
 
 
 def test_rows_of_many_jobs_are_counted_together_whatever_their_numbers_of_parts(device: torch.device) -> None:

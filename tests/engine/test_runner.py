@@ -97,6 +97,7 @@ def outcome(finished: Finished[SearchCase]) -> tuple[Any, ...]:
         found.examples.codes.tolist(),
         found.examples.labels.tolist(),
         found.examples.hits.tolist(),
+        None if found.effects is None else found.effects.tolist(),
     )
 
 

@@ -1037,3 +1037,70 @@ def test_a_large_image_is_told_once_before_it_is_segmented() -> None:
     for again in (image, image[:2000]):
         with pytest.raises(ArgumentError, match="segmented"):  # a second warning would be an error here
             explainer.explain(again)
+
+
+# ---------------------------------------------------------------------------------------------------- attribution
+
+LIGHT = torch.full((3, 24, 32), 0.9)
+
+
+@pytest.mark.parametrize("p_sample", [0.5, 0.3])
+def test_marginal_effects_of_an_exact_search_are_those_of_brute_force(p_sample: float) -> None:
+    explainer = AnchorImage(Untidy(bright=0.6), fill=0.0, seed=0, **GRID)
+    explanation = explainer.explain(LIGHT, method="exact", p_sample=p_sample)
+    weights = np.array([9, 1, 7, 2, 1, 8, 1, 2, 1, 6, 1, 2])
+    keep = (np.arange(1 << 12)[:, None] >> np.arange(12)) & 1
+    hits = (keep @ weights > 20) == (explanation.label == 1)
+    shares = np.where(keep, 1 - p_sample, p_sample).prod(axis=1)
+    expected = [
+        np.average(hits[keep[:, k] == 1], weights=shares[keep[:, k] == 1])
+        - np.average(hits[keep[:, k] == 0], weights=shares[keep[:, k] == 0])
+        for k in range(12)
+    ]
+    assert explanation.effects is not None
+    np.testing.assert_allclose(explanation.effects, expected, atol=1e-12)
+    assert explanation.attribution("marginal")[3, 3] == np.float32(expected[0])
+
+
+@pytest.mark.parametrize("method", ["beam", "guided", "exact"])
+def test_the_attribution_of_a_planted_anchor_points_at_it(method: str) -> None:
+    explainer = AnchorImage(Planted(2, 9), fill=0.0, seed=1, **GRID)
+    explanation = explainer.explain(LIGHT, method=method)
+    n_rows = explainer.predictor.model.n_rows
+    marginal = explanation.attribution("marginal")
+    assert explainer.predictor.model.n_rows == n_rows, "an attribution asks the model nothing"
+    assert np.argsort(-explanation.effects)[:2].tolist() in ([2, 9], [9, 2])
+    assert explanation.effects[[2, 9]].min() > 0.3
+    assert np.abs(np.delete(explanation.effects, [2, 9])).max() < 0.25
+    assert marginal.shape == (24, 32)
+    ranks = explanation.attribution()
+    assert set(np.unique(ranks[explanation.mask])) == {np.float32(1), np.float32(11 / 12)}
+    assert explanation.attribution("member").astype(bool).tolist() == explanation.mask.tolist()
+
+
+def test_effects_do_not_depend_on_company() -> None:
+    explainer = AnchorImage(Untidy(bright=0.6), fill="mean", seed=2, **GRID)
+    images = [torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    together = explainer.explain_batch(images, **QUICK)
+    for image, explanation in zip(images, together, strict=True):
+        alone = explainer.explain(image, **QUICK)
+        assert alone.effects.tolist() == explanation.effects.tolist()
+
+
+def test_the_attribution_of_an_empty_anchor_still_ranks() -> None:
+    explanation = AnchorImage(Planted(), fill=0.0, seed=0, **GRID).explain(LIGHT)
+    assert explanation.status is Status.EMPTY_HOLDS
+    assert (explanation.attribution("marginal") == 0).all()  # nothing ever changed the label
+    assert (explanation.attribution("member") == 0).all()
+    assert len(np.unique(explanation.attribution())) == 12
+
+
+def test_effects_know_what_is_fixed_and_mean_the_same_for_both_questions() -> None:
+    explainer = AnchorImage(Planted(2, 9), fill=0.0, seed=1, **GRID)
+    fixed = explainer.explain(LIGHT, method="exact", fixed=[0, 2])
+    assert fixed.effects[[0, 2]].tolist() == [0, 0]
+    assert fixed.effects[9] == pytest.approx(1)
+    assert fixed.attribution()[fixed.segments == 9].tolist() == [1.0] * 64
+    sufficient, necessary = (explainer.explain(LIGHT, method="exact", question=q) for q in ("sufficient", "necessary"))
+    np.testing.assert_allclose(necessary.effects, sufficient.effects, atol=1e-12)
+    assert necessary.effects[[2, 9]].tolist() == pytest.approx([0.5, 0.5])

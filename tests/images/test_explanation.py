@@ -19,6 +19,7 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.images.pixels import hwc
 from torch_anchors.loading import load
+from torch_anchors.packing import pack_array
 from torch_anchors.search.protocol import Status
 
 # ------------------------------------------------------------------------------------------------------- words
@@ -129,6 +130,32 @@ def test_the_dictionary_survives_json() -> None:
     assert found["meta"]["params"] == {"seed": 3, "dtype": "torch.float32", "shape": [2, 3]}
 
 
+EFFECTS = np.array([0.5, -0.25, 0.125])
+
+
+def test_an_attribution_is_a_picture() -> None:
+    explanation = explanation_of(effects=EFFECTS)
+    third = np.float32(1) / 3
+    expected = {"order": [2 * third, third, 1.0], "marginal": [0.5, -0.25, 0.125], "member": [1, 0, 1]}
+    for kind, values in expected.items():
+        picture = explanation.attribution(kind)
+        assert picture.dtype == np.float32
+        np.testing.assert_allclose(picture, np.array(values)[SEGMENTS], rtol=1e-6)
+        in_channels = explanation.attribution(kind, shape="chw")
+        assert in_channels.shape == (3, 2, 3)
+        assert (in_channels == picture).all()
+    assert explanation_of(torch.rand(2, 3), effects=EFFECTS).attribution(shape="chw").shape == (1, 2, 3)
+    with pytest.raises(ArgumentError, match="shape must be one of 'hw', 'chw', got 'hwc'"):
+        explanation.attribution(shape="hwc")
+
+
+def test_the_attribution_of_an_empty_anchor_is_a_ranking_too() -> None:
+    explanation = explanation_of(features=(), names=(), status=Status.EMPTY_HOLDS, path=(), effects=EFFECTS)
+    assert sorted(set(explanation.attribution().ravel().tolist())) == pytest.approx([1 / 3, 2 / 3, 1])
+    assert (explanation.attribution()[SEGMENTS == 0] == 1).all()
+    assert (explanation.attribution("member") == 0).all()
+
+
 IMAGES = {
     "bytes": photograph(2, 3),
     "grey": photograph(2, 3)[..., 0],
@@ -148,7 +175,7 @@ IMAGES = {
 @pytest.mark.parametrize("kind", list(IMAGES))
 def test_a_file_gives_the_explanation_back(tmp_path: Path, kind: str) -> None:
     image = IMAGES[kind]
-    explanation = explanation_of(image)
+    explanation = explanation_of(image, effects=EFFECTS)
     explanation.save(tmp_path / "anchor.json")
     again = load(tmp_path / "anchor.json")
     assert isinstance(again, ImageExplanation)
@@ -190,11 +217,13 @@ def test_plots_of_a_loaded_explanation_are_the_same(tmp_path: Path) -> None:
         (("rows", "keep", "shape"), [3, 2], "rows.keep must be about 3 superpixels"),
         (("rows", "background", "dtype"), "bool", "rows.background must be an array of type i/u"),
         (("precision",), "high", "data.explanation.precision must be a number, got 'high'"),
+        (("effects", "shape"), [4], "effects.deflate must be 32 bytes, got '24 or more'"),
+        (("effects",), pack_array(np.zeros(2)), "effects must be of 3 superpixels"),
         (("status",), "sure", "status must be one of certified, exact, .* got 'sure'"),
     ],
 )
 def test_fields_of_a_file_are_checked(place: tuple[str, ...], value: Any, complaint: str) -> None:
-    document = explanation_of(photograph(2, 3))._document()
+    document = explanation_of(photograph(2, 3), effects=EFFECTS)._document()
     inner = document.data["explanation"]
     for key in place[:-1]:
         inner = inner[key]

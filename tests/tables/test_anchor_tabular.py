@@ -756,3 +756,41 @@ def test_columns_whose_names_look_alike_stay_two():
     explanation = made.explain(pd.DataFrame({1: [0.0], "1": [2.0]}))
     assert explanation.anchor[0].startswith("1 >")
     assert explanation.applies(pd.DataFrame({"1": [2.0, -2.0], 1: [0.0, 0.0]})).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_an_attribution_points_at_the_columns_of_the_rule(sampling):
+    explainer = AnchorTabular(lambda x: ((x[:, 0] == 1) & (x[:, 2] == 2)).astype(int), NAMES, CATEGORIES, seed=0)
+    explainer.sampling = sampling
+    explainer.fit(ROWS)
+    row = np.array([1, 40.0, 2, 1.0, 0, 0.0])
+    explanation = explainer.explain(row)
+    assert explanation.anchor == ["job = cook", "city = rome"]
+    marginal, order = explanation.attribution("marginal"), explanation.attribution()
+    assert marginal.shape == order.shape == (6,)
+    assert marginal[[0, 2]].min() > 0.2
+    assert np.abs(marginal[[1, 3, 4, 5]]).max() < 0.05
+    assert np.argsort(-order)[:2].tolist() == [0, 2]  # found as a whole, so by their effects
+    assert explanation.attribution("member").tolist() == [1, 0, 1, 0, 0, 0]
+    again = explainer.explain_batch(np.stack([ROWS[0], row, ROWS[1]]))[1]
+    assert again.effects.tolist() == explanation.effects.tolist()
+
+
+def test_the_order_of_an_attribution_is_that_of_a_search_that_has_one():
+    explainer = AnchorTabular(PLANTED["mixed"][0], NAMES, CATEGORIES, seed=3).fit(ROWS)
+    row = np.array([2, 40.0, 0, 9.0, 1, 0.0])
+    explanation = explainer.explain(row, method="beam")
+    order = np.argsort(-explanation.attribution())[: len(explanation.anchor)].tolist()
+    assert order == explanation.raw["feature"]
+    assert sorted(order) == [0, 3, 4]
+
+
+def test_the_attribution_of_a_loaded_rule_is_the_same():
+    explanation = AnchorTabular(PLANTED["numeric"][0], NAMES, CATEGORIES, seed=0).fit(ROWS).explain(ROWS[3])
+    again = type(explanation).from_json(explanation.to_json())
+    for kind in ("order", "marginal", "member"):
+        assert again.attribution(kind).tolist() == explanation.attribution(kind).tolist()
+    document = explanation._document()
+    document.data["explanation"]["effects"]["shape"] = [5]
+    with pytest.raises(ArgumentError, match="effects"):
+        type(explanation).from_json(document.to_text())

@@ -59,6 +59,8 @@ class Found:
         n_rows: rows of this case that were sent to the model, the instance itself included.
         n_calls: forward passes in which they were; rows of other cases may have shared them.
         seconds: from the admission of the case to the end of its search.
+        effects: how much each predicate adds to the chance of a hit (K,), by all rows that were predicted; None where
+            rows of one anchor say nothing about other predicates, or there were no rows. See `engine.effects`.
     """
 
     result: SearchResult
@@ -68,6 +70,7 @@ class Found:
     n_rows: int
     n_calls: int
     seconds: float
+    effects: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,12 @@ class ExamplesRequest:
     anchor: Anchor
 
 
-AnyRequest = Request | AnswerRequest | ExamplesRequest
+@dataclass(frozen=True, slots=True)
+class EffectsRequest:
+    """The engine's own question at the end of a search with independent predicates: what each of them does."""
+
+
+AnyRequest = Request | AnswerRequest | ExamplesRequest | EffectsRequest
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +122,7 @@ class Job:
     asks: list[Ask] = field(default_factory=list)
     result: SearchResult | None = None
     examples: Examples | None = None
+    effects: NDArray[np.float64] | None = None
     error: Exception | None = None
     n_rows: int = 0
     n_calls: int = 0
@@ -129,7 +138,7 @@ class Job:
         return all(ask.answered for ask in self.asks)
 
     def begin(self, search: Search) -> tuple[AnyRequest, ...]:
-        """The first requests of its search; only for examples if the search knows its result without any row."""
+        """The first requests of its search; the engine's own last ones if it knows its result without any row."""
         self.search = search
         return self._advance(None)
 
@@ -148,7 +157,8 @@ class Job:
             return requests
         except StopIteration as stop:
             self.result = stop.value
-            return (ExamplesRequest(stop.value.anchor),)
+            examples = ExamplesRequest(stop.value.anchor)
+            return (examples, EffectsRequest()) if self.case.sampler.independent else (examples,)
 
     def found(self) -> Found:
         """What came out of a finished job."""
@@ -157,4 +167,6 @@ class Job:
         assert self.answer is not None
         assert self.examples is not None
         seconds = time.perf_counter() - self.started
-        return Found(self.result, self.label, self.answer, self.examples, self.n_rows, self.n_calls, seconds)
+        return Found(
+            self.result, self.label, self.answer, self.examples, self.n_rows, self.n_calls, seconds, self.effects
+        )

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
-from torch_anchors.engine.job import AnswerRequest, AnyRequest, Examples, ExamplesRequest, Job
+from torch_anchors.engine import effects
+from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, Examples, ExamplesRequest, Job
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.protocol import IndependentSampler
@@ -248,12 +249,76 @@ class AskExamples(Ask):
         self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], (np.arange(2 * n) < n)[real])
 
 
+class AskEffects(Ask):
+    """How much each predicate adds to the chance of a hit, by all rows that the job knows; see `engine.effects`.
+
+    What the rows look like is known on the host; which are hits, on the device only.
+    """
+
+    __slots__ = ()
+
+    ROWS_AT_ONCE = 1 << 18
+    """Rows whose masks are spread out together."""
+
+    @property
+    def _sampler(self) -> IndependentSampler:
+        return cast(IndependentSampler, self.job.case.sampler)
+
+    @property
+    def _has_all_rows(self) -> bool:
+        """Whether these are all rows that there are; all backgrounds of the mask that hides nothing are one row."""
+        n = self._sampler.n_backgrounds
+        return self._sampler.repeatable and self.slots.size == (n << self._sampler.n_predicates) - (n - 1)
+
+    @property
+    def _p_keep(self) -> float:
+        """The chance that a predicate holds; even odds where it never does, for the sake of the rows at hand."""
+        p_keep = self._sampler.p_keep
+        return p_keep if 0 < p_keep < 1 else 0.5
+
+    @property
+    def n_numbers(self) -> int:
+        return 1 + self._sampler.n_predicates
+
+    @property
+    def family(self) -> Hashable:
+        own = id(self) if self._has_all_rows else None
+        return AskEffects, type(self._sampler), self._sampler.n_predicates, _codes(self).shape[1], own
+
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """The hits, and for each predicate the hits among the rows on which it holds; of all rows, their shares."""
+        hits = _exact(rows.hits)
+        if self._has_all_rows:
+            masks = self._sampler.kept(_codes(self).numpy())
+            shares = effects.mask_shares(masks, self._p_keep, self._sampler.n_backgrounds)
+            hits = hits * _to(effects.in_whole_parts(shares, _whole(hits.dtype)), hits.device)
+        sums = hits.new_zeros(len(family), self.n_numbers)
+        codes = torch.cat([_codes(ask) for ask in family]).to(hits.device, non_blocking=True)
+        for start in range(0, len(codes), self.ROWS_AT_ONCE):
+            part = slice(start, start + self.ROWS_AT_ONCE)
+            keep = self._sampler.keep(codes[part])
+            held = torch.cat([keep.new_ones(len(keep), 1), keep], dim=1)
+            sums.index_add_(0, rows.owners[part], held * hits[part, None])
+        return sums.flatten()
+
+    def read(self, counts: Counts) -> None:
+        all_hits, hits = counts.numbers[0], counts.numbers[1:].astype(np.float64)
+        if self._has_all_rows:
+            whole = _whole(counts.numbers.dtype)
+            self.job.effects = effects.difference(self._p_keep, hits / whole, float(all_hits) / whole)
+            return
+        held = effects.together(self._sampler.kept(_codes(self).numpy()))
+        self.job.effects = effects.least_squares(self.slots.size, float(all_hits), held, hits)
+
+
 def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
     """The class of a request: what answers it."""
     if isinstance(request, AnswerRequest):
         return AskAnswer
     if isinstance(request, ExamplesRequest):
         return AskExamples
+    if isinstance(request, EffectsRequest):
+        return AskEffects
     if isinstance(request, EnumerateRequest):
         return AskEvery
     return AskPool if job.case.sampler.independent else Ask
@@ -304,6 +369,11 @@ def asked_of(ledger: Ledger, jobs: Sequence[Job]) -> Asked:
     is_known, labels, slots, changes = _to(np.array(of_jobs, dtype=np.int64).T, ledger.labels.device)
     answers = ledger.read(slots)
     return Asked(torch.where(is_known > 0, labels, answers), changes > 0, answers)
+
+
+def _whole(dtype: torch.dtype | np.dtype) -> float:
+    """A number so large that whole numbers of this type add up to it, and a little beyond, without rounding."""
+    return 2.0**23 if dtype in (torch.float32, np.float32) else 2.0**52
 
 
 def _to(array: NDArray, device: torch.device) -> Tensor:

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors.engine.forward_pass import ForwardPass
-from torch_anchors.engine.job import AnswerRequest, AnyRequest, Case, ExamplesRequest, Found, Job
+from torch_anchors.engine.job import (
+    AnswerRequest,
+    AnyRequest,
+    Case,
+    EffectsRequest,
+    ExamplesRequest,
+    Found,
+    Job,
+)
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.margins import margins_of
 from torch_anchors.engine.max_rows import MaxRows
@@ -240,6 +248,8 @@ class Runner(Generic[SomeCase]):
             return kind(job, request, slots, None, 0, 0, job.first_slot)
         if isinstance(request, ExamplesRequest):
             return self._enter_examples(job, request)
+        if isinstance(request, EffectsRequest):
+            return self._enter_effects(job, request)
         assert codes is not None, "rows were drawn for every other request"
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:
@@ -262,6 +272,13 @@ class Runner(Generic[SomeCase]):
         if job.label is not None and job.answer is not None and not slots.size:
             ask.read(Counts(0, 0, np.array([job.label, job.answer], dtype=np.float64)))
             ask.answered = True
+        return ask
+
+    def _enter_effects(self, job: Job, request: EffectsRequest) -> Ask:
+        """Looks at all rows that were predicted; where there are none, nothing is asked."""
+        slots, rows = job.memory.known(())
+        ask = kind_of(job, request)(job, request, slots, rows, 0, 0, self._last(job, slots))
+        ask.answered = not slots.size
         return ask
 
     def _last(self, job: Job, slots: NDArray[np.int64]) -> int:

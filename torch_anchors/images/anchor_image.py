@@ -211,9 +211,9 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         for one in finished:
             one, case = one.renumbered(one.case.sampler.numbers), one.case
             features = one.found.result.anchor
-            segments = case.sampler.segments
+            segments, effects = case.sampler.segments, one.found.effects
             yield ImageExplanation(
-                **self.common(one, settings),
+                **self.common(one, settings) | {"effects": None if effects is None else case.sampler.of_parts(effects)},
                 names=tuple(f"superpixel {k}" for k in features),
                 fixed=case.fixed,
                 excluded=case.excluded,

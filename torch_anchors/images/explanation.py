@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from torch_anchors._shapes import Bool, Int, UInt
+from torch_anchors._checks import one_of
+from torch_anchors._shapes import Bool, Float, Int, UInt
 from torch_anchors.explanation import Explanation, reference_examples
 from torch_anchors.images import sentences
 from torch_anchors.images.examples import Example, ExampleRows
@@ -23,6 +24,9 @@ from torch_anchors.words import LabelNames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SHAPES = ("hw", "chw")
+"""Of an attribution: (H, W), or with the image's channels in front."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -79,6 +83,33 @@ class ImageExplanation(Explanation):
         labelled = zip(images, rows.labels.tolist(), rows.hits.tolist(), strict=True)
         return tuple(Example(image, label, hit) for image, label, hit in labelled)
 
+    def attribution(
+        self, kind: str = "order", shape: str = "hw"
+    ) -> Float[np.ndarray, "height width"] | Float[np.ndarray, "channels height width"]:
+        """A picture of how much each superpixel matters, float32: each of its pixels has the superpixel's number.
+
+        Numbers are not divided by the size of a superpixel, and are the same in all channels.
+
+        Args:
+            kind: "order" (the default) ranks all K superpixels: 1, (K - 1) / K, ... 1 / K, the anchor's first, from
+                the one that the search added first, then the others by their effects; no two are equal, so that the
+                picture is constant only where there is a single superpixel. "marginal" is each one's effect on
+                precision, in about [-1, 1]: P(same label | it is shown) - P(same label | it is hidden), the others
+                shown at random; 0 everywhere where no perturbed image changed the label. "member" is 1 in the anchor
+                and 0 elsewhere.
+            shape: "hw" for (H, W), "chw" for (C, H, W) with the channels of the image.
+
+        Raises:
+            ArgumentError: another kind or shape, or an explanation that was saved before there were effects.
+
+        Effects are estimated from the rows that the search had predicted, by least squares, or, where it predicted all
+        there are, exact; see `torch_anchors.engine.effects`.
+        """
+        one_of("shape", shape, SHAPES)
+        picture = super().attribution(kind)[self.label_map]
+        n_channels = to_chw(self.image).shape[0]
+        return picture if shape == "hw" else np.repeat(picture[None], n_channels, axis=0)
+
     def restore(self, pixels: NDArray[np.floating]) -> Any:
         """Pixels (C, H, W) in the layout and type of the user's image."""
         return self.layout.restore(torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32)))
@@ -127,6 +158,9 @@ class ImageExplanation(Explanation):
         fields.check(label_map.shape == shape[1:], "segments", f"of the shape of the image, {shape[1:]}")
         rows = ExampleRows.read(fields.fields("rows"), shape, int(label_map.max()) + 1)
         common = super().read_fields(fields)
+        effects, n_superpixels = common["effects"], int(label_map.max()) + 1
+        fits = effects is None or len(effects) == n_superpixels
+        fields.check(fits, "effects", f"of {n_superpixels} superpixels")
         return {**common, "image": image, "label_map": label_map, "layout": Layout.of(image), "rows": rows}
 
     def _reference_data(self) -> dict[str, Any]:

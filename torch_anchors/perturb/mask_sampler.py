@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._checks import between
-from torch_anchors._shapes import Bool, Int, Shaped, UInt8
+from torch_anchors._shapes import Bool, Float, Int, Shaped, UInt8
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb import masks
 from torch_anchors.perturb.protocol import Order
@@ -127,6 +127,14 @@ class MaskSampler(ABC):
     def numbers(self) -> list[int] | None:
         """The part that each predicate is about; None where part k is predicate k."""
         return None if self._varying is None else self._varying.tolist()
+
+    def of_parts(self, values: Float[np.ndarray, " predicates"]) -> Float[np.ndarray, " parts"]:
+        """A number of each part from one of each predicate: 0 for parts that are fixed."""
+        if self._varying is None:
+            return values
+        of_parts = np.zeros(self.n_parts, dtype=values.dtype)
+        of_parts[self._varying] = values
+        return of_parts
 
     def _n_rows(self, anchor: Anchor) -> int | None:
         """Distinct rows on which `anchor` holds; None where each of them may have several answers."""

@@ -81,6 +81,11 @@ class IndependentSampler(Sampler, Protocol):
         """Predicates of the instance, K."""
         ...
 
+    @property
+    def p_keep(self) -> float:
+        """Chance that a predicate outside the anchor holds, in [0, 1]."""
+        ...
+
     def keep(self, codes: Tensor) -> Tensor:
         """Which predicates hold in each row, (n, K) bool on the device of `codes`.
 

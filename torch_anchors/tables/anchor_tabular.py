@@ -353,13 +353,14 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         )
         from_training = dict(zip(undrawn, counted, strict=True))
         paths = covered.paths(instances, anchors, labels)
+        effects = self._fitted.effects().of(sampler, instances, anchors, labels)
         model = self._fitted.model
         for i, (one, path) in enumerate(zip(finished, paths, strict=True)):
             drawn = one.found.examples
             bins = sampler.bins(instances[i], anchors[i])
             instance = sampler.instances[instances[i]]
             rule = Rule.from_bins(model.schema, sampler.training.discretizer, bins, instance)
-            common = self.common(one, settings)
+            common = {**self.common(one, settings), "effects": effects[i]}
             examples = from_training.get(i) or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits)
             if sampler.sampling == "conditional" and settings.method in BY_SAMPLING:
                 known = {name: common[name] for name in ("status", "precision", "threshold", "delta")}

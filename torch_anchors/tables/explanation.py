@@ -111,6 +111,35 @@ class TabularExplanation(Explanation):
             for i, (label, hit) in enumerate(zip(drawn.labels.tolist(), drawn.hits.tolist(), strict=True))
         )
 
+    def attribution(self, kind: str = "order") -> Float[np.ndarray, " columns"]:
+        """A number for each column of the table, (columns,) float32; a one-hot block is one column.
+
+        Args:
+            kind: "order" (the default) ranks all columns, in (0, 1]: the rule's first, from the one that the search
+                added first, as far as it added them one by one, then by their effects; no two are equal. "marginal" is
+                each column's effect on precision, in about [-1, 1], counted on the training rows: how much more often
+                they have the label where they are like the explained row in the column (the rule holds for it, or it is
+                in the same bin) than where they are not; 0 everywhere where all have it. With interventional sampling
+                the other columns are adjusted for, by least squares. "member" is 1 in the rule and 0 elsewhere.
+
+        Raises:
+            ArgumentError: there is no such kind, or the explanation was saved before there were effects.
+        """
+        return super().attribution(kind)
+
+    def _features_entered(self) -> list[set[int]]:
+        """The rule's columns as the search added them; what was counted from left to right was not so found."""
+        column_of = self._column_of()
+        if self.path == self.training_path:
+            return [set(column_of.values())]
+        known: set[int] = set()
+        added = []
+        for predicates in self._entered():
+            columns = {column_of[p] for p in predicates if p in column_of} - known
+            known |= columns
+            added.append(columns)
+        return added
+
     def applies(self, X: Any) -> Bool[np.ndarray, " rows"]:
         """On which rows of a table the anchor holds; `X` is any table that the explainer takes."""
         return self.rule.applies(X)
@@ -221,10 +250,13 @@ class TabularExplanation(Explanation):
         fields.check(len(instance) == n_columns, "instance", f"of {n_columns} columns")
         n = len(rule.predicates)
         fields.check(len(fields.wholes("features")) == n, "features", f"ids of the rule's {n} predicates")
+        common = super().read_fields(fields)
+        fits = common["effects"] is None or len(common["effects"]) == n_columns
+        fields.check(fits, "effects", f"of {n_columns} columns")
         path = tuple(map(step_of, fields.each("training_path")))
         fields.check(len(path) == len(rule.conditions) + 1, "training_path", f"of {len(rule.conditions) + 1} steps")
         return {
-            **super().read_fields(fields),
+            **common,
             "rule": rule,
             "instance": instance,
             "sampling": fields.word("sampling", SAMPLINGS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch_anchors._locks import Lock
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.seeds import stream
+from torch_anchors.tables.column_effects import ColumnEffects
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.model import TableModel
@@ -42,6 +43,7 @@ class FittedTable:
         self._labelled: LabelledTraining | None = None
         self._proposer: Proposer | None = None
         self._split: SplitTable | None = None
+        self._effects: ColumnEffects | None = None
 
     def of(self, predictor: Predictor) -> FittedTable:
         """The same rows, of which nothing is known of another model yet."""
@@ -74,3 +76,10 @@ class FittedTable:
             if self._split is None:
                 self._split = SplitTable(self.labelled(), stream(self._seed, b"split"))
             return self._split
+
+    def effects(self) -> ColumnEffects:
+        """What each column does to the model's answer, by the training rows."""
+        with self._lock:
+            if self._effects is None:
+                self._effects = ColumnEffects(self.labelled())
+            return self._effects
