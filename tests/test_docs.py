@@ -18,8 +18,8 @@ import torch_anchors
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOW_TO = [*sorted((DOCS / "extend").glob("*.md")), DOCS / "rule_lists.md", DOCS / "migrating.md", DOCS / "fills.md"]
-HOW_TO += sorted((DOCS / "recipes").glob("*.md"))
+HOW_TO = sorted([*(DOCS / "extend").glob("*.md"), *(DOCS / "recipes").glob("*.md")])
+HOW_TO += [DOCS / f"{name}.md" for name in ("fills", "migrating", "rule_lists", "targets")]
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
 
 

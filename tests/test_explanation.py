@@ -127,6 +127,8 @@ def test_the_dictionary_survives_json() -> None:
         "question": "sufficient",
         "fixed": [],
         "excluded": [],
+        "target": "Argmax()",
+        "said": {},
         "threshold": 0.95,
         "delta": 0.1,
         "n_rows": 1234,

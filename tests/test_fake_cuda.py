@@ -20,9 +20,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.engine.cases import SearchCase, case_of, run, runner_of
 from torch_anchors.engine import replies
+from torch_anchors.engine.comparison import compared
 from torch_anchors.engine.labels import labels_of
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.max_rows import MaxRows
+from torch_anchors.engine.outputs import Outputs
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.images.fills import FillFunction, mean, resolve_fill
 from torch_anchors.images.sampler import ImageSampler
@@ -30,6 +32,10 @@ from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.protocol import EnumerateRequest, SampleRequest, SearchConfig
+from torch_anchors.targets.classes import Bit, NearestText, TopK
+from torch_anchors.targets.regions import MaskOverlap, SameObject
+from torch_anchors.targets.target import Comparison, Labelling
+from torch_anchors.targets.values import Between, Within
 
 CUDA = torch.device("cuda", 0)
 SEGMENTS = np.arange(48).reshape(6, 8) // 8
@@ -158,6 +164,39 @@ def test_labels_stay_on_the_device(output: str, autocast: torch.dtype | None, gp
     assert not copies.found
 
 
+DETECTED = {"boxes": torch.rand(5, 4), "labels": torch.ones(5, dtype=torch.int64), "scores": torch.rand(5)}
+
+
+@pytest.mark.parametrize(
+    ("target", "shape"),
+    [
+        (TopK(2), (8, 5)),
+        (Within(1.0), (8, 1)),
+        (MaskOverlap(), (8, 3, 4, 4)),
+        (MaskOverlap(label=1), (8, 3, 4, 4)),
+        (SameObject(), ()),
+    ],
+)
+def test_answers_are_compared_on_the_device_which_is_not_waited_for(
+    target: Comparison, shape: tuple[int, ...], gpu: None
+) -> None:
+    on_gpu = {name: value.to(CUDA) for name, value in DETECTED.items()}
+    output = torch.rand(shape, device=CUDA) if shape else [on_gpu] * 8
+    with CopiesToHost() as copies:
+        answers = target.answers(output, 8, CUDA)
+        explained = target.explained(answers[:1])
+        reading = compared(answers, explained.expand(8, *explained.shape[1:]), target)
+    assert not copies.found
+    assert (reading.labels.device, reading.labels.shape) == (CUDA, (8,))
+
+
+@pytest.mark.parametrize("target", [Bit(1), Between(0, 1), NearestText([[1.0, 2.0], [3.0, 4.0]])])
+def test_labels_by_a_target_are_made_on_the_device(target: Labelling, gpu: None) -> None:
+    columns = 1 if isinstance(target, Between) else 2
+    labels = Outputs(CUDA, target, may_wait=False).labels(torch.rand(8, columns, device=CUDA), 8)
+    assert (labels.device, labels.shape) == (CUDA, (8,))
+
+
 def test_a_ledger_grows_on_the_device(gpu: None) -> None:
     ledger = Ledger(CUDA, capacity=16)
     with CopiesToHost() as copies:
@@ -200,10 +239,10 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     deliver = replies.Answers.deliver
 
     def delivered(answers: replies.Answers) -> None:
-        assert answers._numbers.device.type == "cpu"
+        assert answers._numbers._copy.device.type == "cpu"
         log.append("deliver")
         with _disable_current_modes():
-            answers._numbers = torch.zeros(tuple(answers._numbers.shape))
+            answers._numbers._copy = torch.zeros(tuple(answers._numbers._copy.shape))
         deliver(answers)
 
     monkeypatch.setattr(replies.Answers, "deliver", delivered)
@@ -255,14 +294,14 @@ def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     with FakeTensorMode(allow_non_fake_inputs=True):
         answers = replies.Answers(torch.zeros(0, device=CUDA), [])
-        assert answers._numbers.device.type == "cpu"
+        assert answers._numbers._copy.device.type == "cpu"
     assert log == ["record"]
 
-    class Late:
-        def numpy(self) -> np.ndarray:
+    class Late(Tensor):
+        def numpy(self, *, force: bool = False) -> np.ndarray:
             log.append("read")
             return np.zeros(0, dtype=np.float32)
 
-    answers._numbers = Late()  # type: ignore[assignment]
+    answers._numbers._copy = torch.zeros(0).as_subclass(Late)
     answers.deliver()
     assert log == ["record", "wait", "read"]

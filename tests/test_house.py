@@ -2,6 +2,7 @@
 
     integrations -> datasets
     cli, plots -> models, reference, datasets -> images, tables -> explainer -> engine -> perturb -> search
+                                                                                       -> targets
 
 No wing imports another, and late imports (inside functions) count like any other.
 """
@@ -26,10 +27,11 @@ LEAVES = {"errors", "_checks", "_devices", "_shapes", "_extras", "_locks", "word
 BELOW: dict[str, set[str]] = {
     "search": set(),
     "perturb": {"search.protocol"},
-    "engine": {"perturb", "search.protocol"},
+    "targets": set(),
+    "engine": {"perturb", "search.protocol", "targets"},
     "seeds": set(),
     "delivery": set(),
-    "settings": {"search", "delivery"},
+    "settings": {"search", "delivery", "targets"},
     "interrupts": set(),
     "whole_files": {"interrupts"},
     "packing": set(),
@@ -37,7 +39,7 @@ BELOW: dict[str, set[str]] = {
     "attribution": set(),
     "explanation": {"search.protocol", "packing", "store", "attribution"},
     "plot_style": set(),
-    "explainer": {"delivery", "engine", "search", "seeds", "settings", "explanation"},
+    "explainer": {"delivery", "engine", "search", "seeds", "settings", "explanation", "targets"},
     "images": {
         "explainer",
         "engine",
@@ -50,6 +52,7 @@ BELOW: dict[str, set[str]] = {
         "plot_style",
     },
     "tables": {
+        "targets",
         "explainer",
         "engine",
         "perturb",
@@ -71,6 +74,7 @@ BELOW: dict[str, set[str]] = {
         "settings",
         "delivery",
         "engine.digest",
+        "targets.target",
         "packing",
         "whole_files",
         "interrupts",
@@ -85,6 +89,7 @@ BELOW: dict[str, set[str]] = {
         "models",
         "plots",
         "explanation",
+        "targets",
         "search.protocol",
         "interrupts",
         "whole_files",

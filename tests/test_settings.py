@@ -36,7 +36,7 @@ REFERENCE = {
     "verbose_every": 1,
 }
 """Names, order and defaults of the reference, positional there."""
-OURS = {"method": "auto", "label": None, "max_rows_total": None}
+OURS = {"method": "auto", "label": None, "max_rows_total": None, "target": None}
 """Settings by name only."""
 REQUIRED = inspect.Parameter.empty
 
@@ -45,7 +45,7 @@ REQUIRED = inspect.Parameter.empty
 
 
 def test_names_and_defaults_are_those_of_the_reference() -> None:
-    assert ExplainSettings().params() == {**REFERENCE, **OURS}
+    assert ExplainSettings().params() == {**REFERENCE, **OURS, "target": "Argmax()"}
     assert list(ExplainSettings().params()) == [*REFERENCE, *OURS]
 
 

@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from torch_anchors import store
+import torch_anchors
+from torch_anchors import AnchorTabular, Between, TopK, Within, store
 from torch_anchors.errors import ArgumentError
+from torch_anchors.packing import Fields
 from torch_anchors.store import FORMAT, VERSION, Document
 
 DOCUMENT = Document("Thing", {"name": "é"}, {"numbers": [0.1, 1e300, 5], "nothing": None})
@@ -77,3 +80,29 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_format_is_said() -> None:
     assert json.loads(DOCUMENT.to_text())["format"] == FORMAT
+
+
+@pytest.mark.parametrize("target", [Within(3), Between(5, 20), TopK(1)])
+def test_what_was_asked_and_answered_is_stored(target: Any, tmp_path: Path) -> None:
+    def scores(rows: np.ndarray) -> np.ndarray:
+        value = 10 * (rows[:, 0] > 0) + 0.1 * rows[:, 1]
+        return np.stack([value, -value], axis=1) if isinstance(target, TopK) else value
+
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    explanation = AnchorTabular(scores, ["a", "b"], seed=0).fit(rows).explain([1.0, 0.0], target=target)
+    explanation.save(tmp_path / "one.json")
+    loaded = torch_anchors.load(tmp_path / "one.json")
+    for name in ("target", "said", "answer_names", "label", "label_name"):
+        assert getattr(loaded, name) == getattr(explanation, name), name
+    assert str(loaded) == str(explanation)
+
+
+def test_a_file_of_before_targets_is_about_the_argmax(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    explanation = AnchorTabular(lambda x: (x[:, 0] > 0).astype(int), ["a", "b"], seed=0).fit(rows).explain(rows[0])
+    fields = explanation.to_fields()
+    for name in ("target", "said", "answer_names"):
+        del fields[name]
+    read = type(explanation).read_fields(Fields(fields, "explanation"))
+    assert not {"target", "said", "answer_names"} & set(read)
+    assert explanation.target == "Argmax()"

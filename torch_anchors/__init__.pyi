@@ -28,3 +28,11 @@ from .tables.anchor_tabular import AnchorTabular as AnchorTabular
 from .tables.explanation import TabularExplanation as TabularExplanation
 from .tables.rule import Predicate as Predicate
 from .tables.rule import Rule as Rule
+from .targets.classes import Bit as Bit
+from .targets.classes import NearestText as NearestText
+from .targets.classes import TopK as TopK
+from .targets.regions import MaskOverlap as MaskOverlap
+from .targets.regions import SameObject as SameObject
+from .targets.target import Argmax as Argmax
+from .targets.values import Between as Between
+from .targets.values import Within as Within

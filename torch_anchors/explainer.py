@@ -7,6 +7,7 @@ progress, interruption.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from torch_anchors._locks import PerThread
+from torch_anchors._locks import Lock, PerThread
 from torch_anchors.delivery import HAND_OUT, Outlet, Progress, Source, ahead, collected, say
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.job import Case
@@ -38,14 +39,13 @@ from torch_anchors.search.narrate import narrated
 from torch_anchors.search.protocol import NECESSARY, SUFFICIENT, Search, SearchConfig, SearchSpace
 from torch_anchors.seeds import checked_seed
 from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
+from torch_anchors.targets.target import ARGMAX, Comparison, Target
 
 SomeCase = TypeVar("SomeCase", bound=Case)
 Explained = TypeVar("Explained", bound=Explanation)
 
-NO_LABEL = (
-    "The predictor returned NaN for the {unit} itself; there is no label to explain. Leave it out, or pass the label "
-    "to explain."
-)
+MOST_TARGETS = 8
+"""Questions about the model of which an explainer remembers what it learned."""
 
 READERS = 4
 """Threads that make instances ready beside a GPU."""
@@ -84,6 +84,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         self._seed = checked_seed(seed)
         self._wrap = wrap
         self._latest_label = PerThread()
+        self._lock = Lock()
         self.reset_predictor(predictor)
         self.meta: dict[str, Any] = {
             "name": type(self).__name__,
@@ -148,6 +149,24 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         self._predictor = self._wrap(predictor.model if isinstance(predictor, LabelFunction) else predictor)
         first = self.first_max_rows if isinstance(self.max_rows, str) else 0
         self._max_rows = MaxRows(self.max_rows, n=first, tuning=first > 0)
+        self._about: dict[Target, Explainer[SomeCase, Explained]] = {}
+
+    def about(self, target: Target) -> Explainer[SomeCase, Explained]:
+        """This explainer, asking something else of its model; what is learned of the answers is kept for next time."""
+        if target == self._predictor.target:
+            return self
+        with self._lock:
+            if target not in self._about:
+                while len(self._about) >= MOST_TARGETS:
+                    del self._about[next(iter(self._about))]
+                self._about[target] = self.asking(self._predictor.asking(target))
+            return self._about[target]
+
+    def asking(self, predictor: Predictor) -> Explainer[SomeCase, Explained]:
+        """This explainer with another view of its model; a wing that keeps what a model said has to leave that out."""
+        other = copy.copy(self)
+        other._predictor, other._about = predictor, {}
+        return other
 
     @property
     def seed(self) -> int:
@@ -162,7 +181,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
 
     def explain_one(self, instance: Any, question: OneQuestion) -> Explained:
         """The explanation of one instance."""
-        (explanation,) = collected(self._explained([instance], question, total=1, n_workers=0))
+        (explanation,) = collected(self.about(question.target)._explained([instance], question, total=1, n_workers=0))
         self._latest_label.value = explanation.label
         return explanation
 
@@ -192,19 +211,23 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         Raises:
             AnchorsError: what is wrong with the question itself, at once.
         """
-        label = None if question.label is None else self.label_of(question.label)
+        explainer = self.about(question.target)
+        label = None if question.label is None else explainer.label_of(question.label)
         outlet = Outlet[Explained](HAND_OUT)
-        return self._delivered(Source(instances), question, label, outlet, None, self._n_workers(question))
+        return explainer._delivered(Source(instances), question, label, outlet, None, self._n_workers(question))
 
     def scores(self, explanations: Sequence[Explained]) -> list[float | None]:
-        """The model's probability of each explained label for the instance itself; None where it returns labels only.
+        """The model's probability of each explained label for the instance itself; None where there is none.
+
+        There is none where the model returns labels only, or where another target than the argmax was explained.
 
         See `torch_anchors.engine.scores`.
 
         Raises:
             PredictorCallError, PredictorReturnTypeError: the model fails on these rows.
         """
-        rows = [self.row_of(explanation) for explanation in explanations]
+        of_classes = [explanation.target == repr(ARGMAX) for explanation in explanations]
+        rows = [self.row_of(one) if known else None for one, known in zip(explanations, of_classes, strict=True)]
         asked = [
             Scored(self.predictor_of(explanation), row, explanation.label)
             for explanation, row in zip(explanations, rows, strict=True)
@@ -215,7 +238,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
 
     def _explained_many(self, given: Any, question: ManyQuestion) -> Iterator[tuple[int, Explained]]:
         instances, total = self.instances(given)
-        return self._explained(instances, question, total=total, n_workers=self._n_workers(question))
+        explainer = self.about(question.target)
+        return explainer._explained(instances, question, total=total, n_workers=self._n_workers(question))
 
     def _n_workers(self, question: ManyQuestion) -> int:
         if question.n_workers is not None:
@@ -232,7 +256,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "coverage": result.coverage,
             "status": result.status,
             "label": self._predictor.outputs.shown(label),
-            "label_name": self._predictor.outputs.name_of(label),
+            **self._answered(label, found.case.explained),
             "answer": None if answer == INVALID else self._predictor.outputs.shown(answer),
             "question": NECESSARY if found.case.changes else SUFFICIENT,
             "threshold": settings.threshold,
@@ -244,6 +268,14 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "effects": found.found.effects,
             "meta": {**self.meta, "params": {**self.meta["params"], **settings.params()}},
         }
+
+    def _answered(self, label: int, explained: Tensor | None) -> dict[str, Any]:
+        """What was asked, and what the model said of the instance."""
+        target = self._predictor.target
+        asked = {"target": repr(target), "answer_names": dict(target.names)}
+        if not isinstance(target, Comparison) or explained is None:
+            return {"label_name": self._predictor.outputs.name_of(label), **asked}
+        return {"label_name": target.name_of(label, explained), "said": target.said(explained), **asked}
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; what is known of the classes must allow it."""
@@ -370,7 +402,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             if isinstance(one, Failed):
                 yield one.place, one.error
             elif one.found.label == INVALID:
-                yield one.place, PredictorReturnTypeError(NO_LABEL.format(unit=self.unit))
+                yield one.place, PredictorReturnTypeError(self._predictor.target.no_answer.format(unit=self.unit))
             elif isinstance(label, str) and label not in names:
                 known = ", ".join(names[:10])
                 yield (

@@ -66,6 +66,9 @@ class Explanation:
             "necessary" it is how much hiding it adds to the chance of another label, which is the same. None in
             explanations that were saved before there were any. See `attribution`.
         meta: name and parameters of the explainer, as in the reference.
+        target: what counts as the same answer, as in "Within(tolerance=10.0)"; see `torch_anchors.targets`.
+        said: what the model said of the instance, where that is more than a label: a value, the box of an object.
+        answer_names: what the labels are called, where the target has names for them.
     """
 
     kinds: ClassVar[dict[str, type[Explanation]]] = {}
@@ -91,6 +94,9 @@ class Explanation:
     path: tuple[Step, ...]
     effects: Float[np.ndarray, " features"] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    target: str = "Argmax()"
+    said: Mapping[str, Any] = field(default_factory=dict)
+    answer_names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:
@@ -108,8 +114,18 @@ class Explanation:
         Args:
             label_names: the name of each class; None for the one that the explanation knows itself.
         """
-        known = {} if self.label_name is None else {self.label: self.label_name}
-        return label_name(self.label, known if label_names is None else label_names)
+        return label_name(self.label, self.names_of_labels(label_names))
+
+    def names_of_labels(self, label_names: LabelNames = None) -> LabelNames:
+        """What labels are called: by a target that has names for them, by a user's names, or as the predictor does.
+
+        Args:
+            label_names: the user's name of each class.
+        """
+        if label_names is not None and not self.answer_names:
+            return label_names
+        known: dict[int | str, str] = dict(self.answer_names.items())
+        return known if self.label_name is None else {**known, self.label: self.label_name}
 
     @property
     def remark(self) -> str:
@@ -161,7 +177,8 @@ class Explanation:
         """What the model answers for the instance itself, where that is not the explained label; otherwise ""."""
         if self.answer is None or self.answer == self.label:
             return ""
-        answer = self.answer if isinstance(self.answer, str) else f"label {self.answer}"
+        names = {**self.answer_names}
+        answer = self.answer if isinstance(self.answer, str) else names.get(self.answer, f"label {self.answer}")
         return f"For the instance itself the model answers {answer}, not {self.label_words}."
 
     def _cost_words(self) -> str:
@@ -190,6 +207,8 @@ class Explanation:
             "question": self.question,
             "fixed": list(self.fixed),
             "excluded": list(self.excluded),
+            "target": self.target,
+            "said": plain(self.said),
             "threshold": self.threshold,
             "delta": self.delta,
             "n_rows": self.n_rows,
@@ -274,6 +293,9 @@ class Explanation:
             "seconds": pack_number(self.seconds),
             "path": [packed_step(step) for step in self.path],
             "effects": None if self.effects is None else pack_array(self.effects, name="effects"),
+            "target": self.target,
+            "said": plain(self.said),
+            "answer_names": [[int(label), name] for label, name in self.answer_names.items()],
         }
 
     @classmethod
@@ -300,6 +322,7 @@ class Explanation:
             "seconds": fields.number("seconds"),
             "path": tuple(map(step_of, fields.each("path"))),
             "effects": _effects_of(fields),
+            **_target_of(fields),
         }
 
     def _document(self) -> Document:
@@ -446,3 +469,15 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value) if isinstance(value, type) or not hasattr(value, "shape") else f"array{tuple(value.shape)}"
+
+
+def _target_of(fields: Fields) -> dict[str, Any]:
+    """What was asked, and the answer; files of before 0.2 do not say, and are about the argmax."""
+    if "target" not in fields:
+        return {}
+    names = fields.list("answer_names")
+    well_formed = all(isinstance(n, list) and [type(part) for part in n] == [int, str] for n in names)
+    fields.check(well_formed, "answer_names", "pairs of a label and its name")
+    said = fields.get("said")
+    fields.check(isinstance(said, dict), "said", "an object")
+    return {"target": fields.text("target"), "said": said, "answer_names": dict(map(tuple, names))}

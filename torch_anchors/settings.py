@@ -22,6 +22,7 @@ from torch_anchors.delivery import ON_ERROR
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.search.choose import checked_method
 from torch_anchors.search.protocol import NECESSARY, QUESTIONS, SUFFICIENT, SearchConfig
+from torch_anchors.targets.named import target_of
 
 MOST_WORKERS = 1000
 """Most threads that make instances ready."""
@@ -61,6 +62,9 @@ class ExplainSettings:
         label: the label to explain, by its number or, where the predictor returns names, by its name; None for the one
             that the predictor gives the instance.
         max_rows_total: most rows sent to the model in the whole search; None for no bound.
+        target: what counts as the same answer: `Argmax`, `TopK`, `Bit`, `Within`, `Between`, `SameObject`,
+            `MaskOverlap` or `NearestText` of `torch_anchors.targets`, or a function of the model's raw output for a
+            batch that returns a label for each row. None for `Argmax`.
     """
 
     threshold: float = 0.95
@@ -81,9 +85,11 @@ class ExplainSettings:
     method: str = "auto"
     label: int | str | None = None
     max_rows_total: int | None = None
+    target: Any = None
 
     def __post_init__(self) -> None:
         checked_method(self.method)
+        object.__setattr__(self, "target", target_of(self.target))
         for name in ("n_covered_ex", "coverage_samples", "binary_cache_size", "cache_margin"):
             whole(name, getattr(self, name), most=MOST)
         whole("verbose_every", self.verbose_every, least=1)
@@ -103,7 +109,8 @@ class ExplainSettings:
 
     def params(self) -> dict[str, Any]:
         """The settings as a dictionary, for an explanation's metadata."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("is_setting", True)}
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("is_setting", True)}
+        return {**named, "target": repr(self.target)}
 
 
 @dataclass(frozen=True)

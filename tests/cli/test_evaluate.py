@@ -128,7 +128,7 @@ class TestPictures:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            (["in", "--target", "y"], "--target is for tables, and SOURCE is pictures"),
+            (["in", "--target", "y"], "error: target must be one of Argmax"),
             (["nowhere"], "there is no file or folder nowhere"),
             (["in", "in/red/0.png"], "SOURCE must be one folder, or pictures"),
             (["t.csv"], "--target must name the column of the table"),

@@ -242,3 +242,22 @@ def test_memory_that_does_not_suffice(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("torch_anchors.models.load_image_model", fill)
     assert main(["image", picture("a.png", RED), *GRID]) == CANNOT
     assert "there is not enough memory (cannot have 4 TB)" in capsys.readouterr().err
+
+
+def test_another_question_is_asked_told_and_written(sketched: None, capsys: pytest.CaptureFixture[str]) -> None:
+    picture("red.png", RED)
+    assert main(["image", "red.png", *GRID, "--json", "red.json", "--target", "Bit(1, threshold=0.3)"]) == FOUND
+    (found,) = json.loads(Path("red.json").read_text())["pictures"]
+    assert (found["target"], found["label"], found["label_name"]) == ("Bit(j=1, threshold=0.3)", 1, "yes for label 1")
+    assert "The model takes red for “yes for label 1”" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [("TopK(3", "target must be such as"), ("Topk(3)", "Did you mean TopK?"), ("Within(0)", "tolerance must be")],
+)
+def test_a_question_that_is_none_is_told(question: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["image", picture("red.png", RED), *GRID, "--target", question])
+    assert ended.value.code == CANNOT
+    assert words in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from tests.datasets.inputs import (
     pixels,
     rows_of_table,
 )
-from torch_anchors import Evaluation, evaluate
+from torch_anchors import AnchorTabular, Evaluation, RuleList, Within, evaluate
 from torch_anchors.datasets.evaluate import question_of
 from torch_anchors.datasets.fields import explained_row
 from torch_anchors.errors import ArgumentError
@@ -71,7 +72,7 @@ def test_rows_of_a_table(tmp_path: Path, sampling: str) -> None:
     explainer = of_rows(sampling=sampling)
     table = pd.DataFrame(rows_of_table(40), columns=COLUMNS).assign(key=[f"k{i}" for i in range(40)], y=[0, 1] * 20)
     table.to_csv(tmp_path / "t.csv", index=False)
-    found = quietly(explainer, tmp_path / "t.csv", tmp_path / "out", ids="key", target="y", part_size=15)
+    found = quietly(explainer, tmp_path / "t.csv", tmp_path / "out", ids="key", true_label="y", part_size=15)
     rows = by_id(found, varying=ABOUT)
     for i, alone in enumerate(explainer.explain_batch(table[COLUMNS])):
         expected = explained_row(f"k{i}", alone, seed=0)
@@ -337,3 +338,31 @@ def test_the_environment_says_which_share(tmp_path: Path, monkeypatch: pytest.Mo
     n_own = len(quietly(of_rows(), rows_of_table(20), tmp_path))
     assert 0 < n_own < 20
     assert not Evaluation(tmp_path).complete
+
+
+# ----------------------------------------------------------------------------------------------------- other targets
+
+
+def test_values_of_a_regression_are_evaluated_and_right_is_not_known(tmp_path: Path) -> None:
+    def price(rows: np.ndarray) -> np.ndarray:
+        return 10 * (rows[:, 0] > 0) + 0.1 * rows[:, 1]
+
+    rows = rows_of_table(300, seed=1)
+    explainer = AnchorTabular(price, ["age", "pay", "rent"], seed=0).fit(rows)
+    found = quietly(explainer, rows[:4], tmp_path / "out", target=Within(2), true_label=["1", "2", "3", "4"])
+    table = found.table().to_pandas()
+    assert set(table.label_name) == {"a value within 2 of the instance's"}
+    assert [json.loads(said) for said in table.said] == [
+        explainer.explain(row, target=Within(2)).said for row in rows[table.id.astype(int)]
+    ]
+    assert json.loads(table.settings[0])["target"] == "Within(tolerance=2)"
+    assert (found.summary()["right"], found.summary()["score"]) == (None, None)
+    with pytest.raises(ArgumentError, match=r"another run.*target"):
+        quietly(explainer, rows[:4], tmp_path / "out", target=Within(3), true_label=["1", "2", "3", "4"])
+    with pytest.raises(ArgumentError, match=r"evaluation must be about the labels .* target=Within\(tolerance=2\)"):
+        RuleList.from_evaluation(found, explainer, rows)
+
+
+def test_the_column_with_the_true_label_is_no_target(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"target must be what counts as the same answer.*got 'y'.*true_label="):
+        quietly(of_rows(), rows_of_table(3), tmp_path / "out", target="y")

@@ -85,7 +85,7 @@ WITH_NAMES = {"label_names": ("no", "yes")}
         (Items(IMAGES), expected(names=None)),
         (Items(Mappings(), **WITH_NAMES), expected()),
         (Items(HuggingFace()), expected()),
-        (Items(HuggingFace(("photo", "kind")), target="kind", ids="key"), expected([f"k{i}" for i in range(5)])),
+        (Items(HuggingFace(("photo", "kind")), true_label="kind", ids="key"), expected([f"k{i}" for i in range(5)])),
         (Stream(DataLoader(PAIRS, batch_size=2), **WITH_NAMES), expected()),
         (Stream(DataLoader(PAIRS, batch_size=None), **WITH_NAMES), expected()),
         (Stream(DataLoader(Mappings(), batch_size=2), **WITH_NAMES), expected([f"n{i}" for i in range(5)])),
@@ -159,8 +159,8 @@ def test_items_without_what_is_asked_for() -> None:
     source = Items([{"picture": IMAGES[0]}])
     with pytest.raises(ArgumentError, match=r"an item must have an instance as one of image, .*it has \['picture'\]"):
         source.read(list(source.entries()))
-    source = Items([{"image": IMAGES[0]}], target="kind")
-    with pytest.raises(ArgumentError, match="target must name a part of each item, got 'kind'"):
+    source = Items([{"image": IMAGES[0]}], true_label="kind")
+    with pytest.raises(ArgumentError, match="true_label must name a part of each item, got 'kind'"):
         source.read(list(source.entries()))
 
 

@@ -59,8 +59,8 @@ def test_files(tmp_path: Path) -> None:
     assert source_of([tmp_path / "t.csv"], is_table=True).n == 2
     with pytest.raises(ArgumentError, match="source must be one table, got 2 files"):
         source_of(["a.csv", "b.csv"], is_table=True)
-    with pytest.raises(ArgumentError, match="target must be None for files of pictures"):
-        source_of(tmp_path / "in", target="label", is_table=False)
+    with pytest.raises(ArgumentError, match="true_label must be None for files of pictures"):
+        source_of(tmp_path / "in", true_label="label", is_table=False)
     with pytest.raises(ArgumentError, match="ids must be an id for each picture, or None for their paths, got 'name'"):
         source_of(tmp_path / "in", ids="name", is_table=False)
 
@@ -75,7 +75,7 @@ def test_a_table_of_hugging_face_knows_its_names() -> None:
         def with_format(self, kind: str) -> Any:
             return pa.table({"age": [1.0, 2.0], "label": [1, 0]})
 
-    source = source_of(Whole(), target="label", is_table=True)
+    source = source_of(Whole(), true_label="label", is_table=True)
     assert [entry.true_label for entry in source.entries()] == ["yes", "no"]
 
 
@@ -93,5 +93,5 @@ def test_what_is_no_data_set(given: Any) -> None:
 
 
 def test_true_labels_of_items_come_with_them() -> None:
-    with pytest.raises(ArgumentError, match="target must be what the items call their true label, got list"):
-        source_of(IMAGES, target=[0] * 5, is_table=False)
+    with pytest.raises(ArgumentError, match="true_label must be what the items call their true label, got list"):
+        source_of(IMAGES, true_label=[0] * 5, is_table=False)

@@ -23,6 +23,7 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Status
 from torch_anchors.tables.anchor_tabular import AnchorTabular
 from torch_anchors.tables.explanation import TabularExplanation
+from torch_anchors.targets.values import Between, Within
 
 OLD_COOKS, COOKS, NURSES = (
     explanation_of(COOK, above(50), label=0),
@@ -258,3 +259,17 @@ def test_errors_say_what_was_expected() -> None:
         RuleList.in_order([COOKS]).assess(rows, labels, delta=1)
     with pytest.raises(ArgumentError, match=r"n must be a whole number of at least 1 and at most 1, got 2"):
         RuleList.in_order([COOKS]).first(2)
+
+
+def price(rows: np.ndarray) -> np.ndarray:
+    return 10 * (rows[:, 0] > 0) + 0.1 * rows[:, 1]
+
+
+def test_rules_about_a_range_of_values_are_a_list_and_those_about_each_rows_own_value_are_not() -> None:
+    rows = np.random.default_rng(0).normal(size=(1000, 2))
+    explainer = AnchorTabular(price, ["a", "b"], seed=0, sampling="conditional").fit(rows)
+    found = explainer.explain_batch(rows[:20], target=Between(low=5))
+    rules = RuleList.from_explanations(found, rows, k=2)
+    assert (np.asarray(rules.predict(rows)) == (price(rows) >= 5)).mean() > 0.95
+    with pytest.raises(ArgumentError, match=r"must be about the same labels.*target=Within\(tolerance=3\)"):
+        RuleList.from_explanations(explainer.explain_batch(rows[:20], target=Within(3)), rows)

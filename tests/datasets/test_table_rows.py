@@ -45,7 +45,7 @@ def test_rows_ids_and_true_labels(tmp_path: Path, kind: str) -> None:
 
 
 def test_arrays_have_rows_and_no_names() -> None:
-    source = TableRows(np.arange(6.0).reshape(3, 2), ids=[7, 8, 9], target=[0, None, 1])
+    source = TableRows(np.arange(6.0).reshape(3, 2), ids=[7, 8, 9], true_label=[0, None, 1])
     assert [entry.id for entry in source.entries()] == ["7", "8", "9"]
     assert [entry.true_label for entry in source.entries()] == ["0", None, "1"]
     assert source.read([Entry("8", 1)]).given.tolist() == [[2, 3]]
@@ -66,9 +66,9 @@ def test_other_content_has_another_digest(tmp_path: Path, kind: str, monkeypatch
 def test_what_does_not_fit() -> None:
     with pytest.raises(ArgumentError, match="ids must name a column of the table, which has the columns key, age"):
         TableRows(FRAME, "id")
-    with pytest.raises(ArgumentError, match="target must name a column"):
+    with pytest.raises(ArgumentError, match="true_label must name a column"):
         TableRows(FRAME, None, "label")
-    with pytest.raises(ArgumentError, match="target must have one label for each of the 3 rows, got 2"):
+    with pytest.raises(ArgumentError, match="true_label must have one label for each of the 3 rows, got 2"):
         TableRows(FRAME, None, [1, 2])
 
 

@@ -229,11 +229,23 @@ def test_a_label_of_a_predictor_that_returns_names_is_one() -> None:
 @pytest.mark.parametrize(
     ("output", "expected", "words"),
     [
-        (SIGMOIDS, [0, 0, 2, 1], r"in \[0, 1\] that do not sum to 1 .* multi-label .*> 0.5\).long\(\)"),
-        (torch.tensor([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]]), [0, 0, 1, 0], "0s and 1s .* multi-label"),
-        (torch.tensor([[1, 1], [0, 0], [0, 1], [1, 0]]).bool().numpy(), [0, 0, 1, 0], "0s and 1s .* multi-label"),
-        (torch.linspace(0, 1, 4)[:, None], [0, 1, 1, 1], r"one column with values in \[0, 1\].*torch\.logit"),
-        (torch.tensor([[120.0], [80.0], [0.0], [99.5]]), [1, 1, 0, 1], "never negative, as a regression"),
+        (SIGMOIDS, [0, 0, 2, 1], r"in \[0, 1\] that do not sum to 1 .* multi-label .*target=Bit\(j\)"),
+        (
+            torch.tensor([[1, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]]),
+            [0, 0, 1, 0],
+            r"0s and 1s .* multi-label .*target=Bit\(j\)",
+        ),
+        (
+            torch.tensor([[1, 1], [0, 0], [0, 1], [1, 0]]).bool().numpy(),
+            [0, 0, 1, 0],
+            r"0s and 1s .* multi-label .*target=Bit\(j\)",
+        ),
+        (torch.linspace(0, 1, 4)[:, None], [0, 1, 1, 1], r"one column with values in \[0, 1\].*target=Bit\(0\)"),
+        (
+            torch.tensor([[120.0], [80.0], [0.0], [99.5]]),
+            [1, 1, 0, 1],
+            r"never negative, as a regression.*target=Within\(tolerance\)",
+        ),
         ([LOGITS.numpy(), -LOGITS.numpy()], LABELS, r"a list of 2 outputs .* several targets .*model\(x\)\[0\]"),
     ],
 )
@@ -304,9 +316,9 @@ def generated() -> Any:
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        (torch.rand(4), r"got shape \(4,\) of torch.float32.*unsqueeze\(1\).*> 0.5"),
+        (torch.rand(4), r"got shape \(4,\) of torch.float32.*target=Within.*target=Between"),
         (np.array([0.2, 0.0, 1.0, 1.0]), r"got shape \(4,\).*regression"),
-        (torch.rand(4, 3, 2, 2), r"got shape \(4, 3, 2, 2\).*argmax"),
+        (torch.rand(4, 3, 2, 2), r"got shape \(4, 3, 2, 2\).*argmax.*target=MaskOverlap"),
         (torch.zeros(4, 2, 3, dtype=torch.int64), r"got shape \(4, 2, 3\)"),
         (torch.rand(4, 0), r"got shape \(4, 0\)"),
         (torch.rand(4, 3).to(torch.complex64), "complex64.*abs"),

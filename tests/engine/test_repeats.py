@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_anchors.engine.outputs import INVALID
+from torch_anchors.engine.reading import Reading
 from torch_anchors.engine.repeats import GROUP, N_COMPARED, TIES, RepeatCheck
 from torch_anchors.errors import AnchorsWarning
 
@@ -20,9 +21,20 @@ def sums(rows: Tensor) -> Tensor:
     return rows.sum(1).long()
 
 
-def compare(check: RepeatCheck, rows: Tensor, predict: Callable[[Tensor], Tensor], same_shape: bool = False) -> None:
-    """Compares what `predict` says first and then again."""
-    check.compare(rows, predict(rows), predict, same_shape=same_shape)
+def compare(
+    check: RepeatCheck,
+    rows: Tensor,
+    predict: Callable[[Tensor], Tensor],
+    same_shape: bool = False,
+    first: Callable[[Tensor], Tensor] | None = None,
+) -> None:
+    """Compares what `first` says, or `predict` itself, with what `predict` says then."""
+    before = Reading((first or predict)(rows))
+
+    def same(before: Reading, again: Reading) -> Tensor:
+        return before.labels == again.labels
+
+    check.compare(rows, before, lambda part: Reading(predict(part)), same, same_shape=same_shape)
 
 
 def wrong_about(n_wrong: int) -> Callable[[Tensor], Tensor]:
@@ -57,9 +69,9 @@ def test_every_other_row_is_asked_for_again_in_reversed_order_and_then_those_bet
         asked.append(rows[:, 0].tolist())
         return sums(rows)
 
-    RepeatCheck().compare(ROWS, sums(ROWS), predict, same_shape=False)
+    compare(RepeatCheck(), ROWS, predict, False, sums)
     assert asked == [[16, 12, 8, 4, 0], [18, 14, 10, 6, 2]]
-    RepeatCheck().compare(ROWS[:7], sums(ROWS[:7]), predict, same_shape=True)
+    compare(RepeatCheck(), ROWS[:7], predict, True, sums)
     assert asked[2:] == [[12, 8, 4, 0, 12, 8, 4], [10, 6, 2, 10, 6, 2, 10]]  # as many as at first
 
 
@@ -72,7 +84,7 @@ def test_a_few_rows_are_asked_for_together() -> None:
         return sums(rows)
 
     rows = torch.rand(70, 2)
-    RepeatCheck().compare(rows, sums(rows), predict, same_shape=False)
+    compare(RepeatCheck(), rows, predict, False, sums)
     assert sizes == [GROUP] * 8
 
 
@@ -85,7 +97,7 @@ def test_where_shapes_are_prepared_for_the_second_batch_is_as_large_as_the_first
         return sums(rows)
 
     rows = torch.rand(n, 2)
-    RepeatCheck().compare(rows, sums(rows), predict, same_shape=True)
+    compare(RepeatCheck(), rows, predict, True, sums)
     assert sizes == [n] * min(2, n)
 
 

@@ -19,7 +19,7 @@ def doubt_of(*batches: Tensor) -> str:
 @pytest.mark.parametrize(
     ("scores", "words"),
     [
-        (torch.full((9, 1), 0.3), "torch.logit"),
+        (torch.full((9, 1), 0.3), "target=Bit(0)"),
         (torch.full((9, 1), 3.0), "regression"),
         (torch.full((9, 1), -3.0), ""),
         (torch.full((9, 3), 0.3), "sum to 1"),

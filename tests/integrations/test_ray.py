@@ -107,7 +107,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 def handed(table: pa.Table, make: Callable[[], Any], *, batch_size: int = 64, **more: Any) -> list[dict[str, Any]]:
     """What an actor makes of a table, in pieces."""
-    columns = Columns(*(more.pop(name, None) for name in ("ids", "target", "instances")))
+    columns = Columns(*(more.pop(name, None) for name in ("ids", "true_label", "instances")))
     actor = Explaining(Work(make, columns, more.pop("transform", None), more.pop("label_names", None), more))
     made = [actor(table[i : i + batch_size]) for i in range(0, len(table), batch_size)]
     assert all(one.schema == schema() for one in made)
@@ -123,7 +123,7 @@ def test_an_actor_explains_pictures_in_pieces(whole: dict[str, Any], batch_size:
 
 @pytest.mark.parametrize("sampling", ["interventional", "conditional"])
 def test_an_actor_explains_rows_of_a_table(sampling: str, tmp_path: Path) -> None:
-    make, names = partial(of_rows, sampling=sampling), {"ids": "key", "target": "y"}
+    make, names = partial(of_rows, sampling=sampling), {"ids": "key", "true_label": "y"}
     found = handed(pa.Table.from_pandas(labelled_table()), make, batch_size=15, threshold=0.9, **names)
     assert by_their_ids(found) == alone(make(), labelled_table(), tmp_path, threshold=0.9, **names)
 
@@ -147,7 +147,7 @@ def broken(rows: Tensor) -> Tensor:
         (of_images, {"treshold": 0.9}, r"no 'treshold'. Did you mean threshold\?"),
         (of_images, {"ids": "key"}, "ids must name a column; got 'key', and the data set has the columns path, bytes"),
         (of_images, {"instances": "photo"}, "instances must name a column; got 'photo'"),
-        (of_images, {"target": "kind"}, "target must name a column; got 'kind'"),
+        (of_images, {"true_label": "kind"}, "true_label must name a column; got 'kind'"),
         (of_images, {"ids": "label"}, "ids must differ, and '0' comes twice"),
         (of_rows, {"transform": abs}, "transform must be None for tables"),
     ],
@@ -231,7 +231,7 @@ def labelled_table() -> pd.DataFrame:
 
 @slow
 def test_rows_of_a_table(ray: Any, tmp_path: Path) -> None:
-    names: dict[str, Any] = {"ids": "key", "target": "y"}
+    names: dict[str, Any] = {"ids": "key", "true_label": "y"}
     found = explain(ray.data.from_pandas(labelled_table()), of_rows, concurrency=(1, 2), batch_size=15, **names)
     assert by_their_ids(found.take_all()) == alone(of_rows(), labelled_table(), tmp_path, **names)
 

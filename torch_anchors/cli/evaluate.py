@@ -37,7 +37,7 @@ ONLY_PICTURES = {
     "background",
     "method",
 }
-ONLY_TABLES = {"target", "drop", "ids", "sampling", "epochs"}
+ONLY_TABLES = {"drop", "ids", "sampling", "epochs"}
 """Options that are for sources of one kind, by their names in Python."""
 
 MOST_TOLD = 5
@@ -83,7 +83,11 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
 
 
 def _add_table_options(group: Any) -> None:
-    group.add_argument("--target", metavar="COLUMN", help="column that the model is to tell")
+    group.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help='column that the model is to tell; of pictures, what counts as the same answer, such as "TopK(3)"',
+    )
     group.add_argument("--drop", nargs="+", default=[], metavar="COLUMN", help="columns to leave out")
     group.add_argument("--ids", metavar="COLUMN", help="column with the id of each row (default: its number, from 0)")
     group.add_argument(
@@ -166,6 +170,9 @@ def _check(options: argparse.Namespace, is_table: bool) -> None:
 
 def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
     image.checked_backgrounds(options)
+    from torch_anchors.targets.named import parsed_target
+
+    target = None if options.target is None else parsed_target(options.target)
     folders = [path for path in options.source if path.is_dir()]
     if folders and len(options.source) > 1:
         raise ArgumentError("SOURCE must be one folder, or pictures")
@@ -190,6 +197,7 @@ def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
         transform=model.fit,
         label_names=model.class_names,
         method=options.method,
+        target=target,
         **_shared(options),
     )
 

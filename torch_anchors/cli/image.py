@@ -19,6 +19,7 @@ from torch_anchors.cli.options import (
     add_shared_output_options,
     add_trust_option,
     share,
+    target,
     value_or_word,
     whole_number,
     word_of,
@@ -74,7 +75,15 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="picture to explain")
     add_model_options(parser.add_argument_group("model"))
     add_perturbation_options(parser.add_argument_group("perturbation"))
-    add_search_options(parser.add_argument_group("search"))
+    search = parser.add_argument_group("search")
+    add_search_options(search)
+    search.add_argument(
+        "--target",
+        type=target,
+        metavar="QUESTION",
+        help='what counts as the same answer: "TopK(3)" (the class is among the first three), "Bit(4)" (label 4 of '
+        'several), "Within(10)" or "Between(1, 5)" (a value), "MaskOverlap()", ... (default: the same class)',
+    )
     _add_output_options(parser.add_argument_group("output"))
 
 
@@ -191,6 +200,7 @@ def _explain(
         "delta": options.delta,
         "method": options.method,
         "max_anchor_size": options.max_anchor_size,
+        "target": options.target,
     }
     bars = console.has_bars() and not options.quiet
 
@@ -227,7 +237,9 @@ def _record(
 
     save_figure(explanation.plot(model.class_names), task.drawing)
     known, label = model.class_names or (), explanation.label
-    label_name = known[label] if isinstance(label, int) and 0 <= label < len(known) else None
+    label_name = explanation.label_name
+    if not explanation.answer_names and isinstance(label, int) and 0 <= label < len(known):
+        label_name = known[label]
     about = {"name": task.name, "file": _file(task), "drawing": str(task.drawing)}
     data.add({**about, **explanation.to_dict(), "label_name": label_name})
     tell(image_in_words(explanation, task.title, model.class_names))

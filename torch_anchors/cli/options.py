@@ -7,7 +7,12 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch_anchors.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch_anchors.targets.target import Target
 
 Value = TypeVar("Value")
 
@@ -62,6 +67,16 @@ def value_or_word(kind: Callable[[str], Value], *words: str) -> Callable[[str], 
             ) from None
 
     return read
+
+
+def target(text: str) -> Target:
+    """What counts as the same answer, such as "TopK(3)"."""
+    from torch_anchors.targets.named import parsed_target  # needs PyTorch, which takes seconds
+
+    try:
+        return parsed_target(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:

@@ -40,7 +40,7 @@ def evaluate(
     out: str | Path,
     *,
     ids: Any = None,
-    target: Any = None,
+    true_label: Any = None,
     transform: Callable[[Any], Any] | None = None,
     label_names: LabelNames = None,
     progress: bool = True,
@@ -66,7 +66,7 @@ def evaluate(
         out: the folder; made if it is missing.
         ids: what the inputs are called: an id for each, or the name of a column (of items: of their part) with them.
             None for paths below the folder, paths as listed, or numbers from 0.
-        target: of tables, the name of the column with the true label, or a label for each row; of items that are
+        true_label: of tables, the name of the column with the true label, or a label for each row; of items that are
             mappings, the name of their part with it.
         transform: applied to each image when it was read, in the reading threads, such as a model's `fit`.
         label_names: the name of each class.
@@ -97,7 +97,7 @@ def evaluate(
     is_table = isinstance(explainer, AnchorTabular)
     if transform is not None and is_table:
         raise ArgumentError("transform must be None for tables; transform the table before.")
-    inputs = source_of(source, ids, target, label_names, is_table=is_table)
+    inputs = source_of(source, ids, true_label, label_names, is_table=is_table)
     folder = Path(out)
     _make_folder(folder)
     with locked(folder / f".lock-{share.rank:03d}", f"The folder {folder}"):
@@ -119,6 +119,11 @@ def question_of(explainer: Explainer[Any, Any], settings: dict[str, Any]) -> Man
         ArgumentError: a setting that ``explain_batch`` does not have, or a value that it cannot work with.
     """
     kind: type[ManyQuestion] = type(explainer).explain_batch.question  # type: ignore[attr-defined]
+    if isinstance(settings.get("target"), str):
+        raise ArgumentError(
+            f"target must be what counts as the same answer, such as Within(10), got {settings['target']!r}. The "
+            "column with the true label is true_label=..."
+        )
     instances, *known = [one.name for one in fields(kind)]
     known = [name for name in known if name not in ("progress", "on_error")]
     for name in settings:
@@ -169,7 +174,8 @@ def _record(
 ) -> RunRecord:
     """What the run is."""
     settings = settings_of(explainer, question)
-    digests = {**explainer.digests(), "transform": digest_of(transform), "label names": digest_of(label_names)}
+    asked = explainer.about(question.target)
+    digests = {**asked.digests(), "transform": digest_of(transform), "label names": digest_of(label_names)}
     if (content := source.digest()) is not None:
         digests["source"] = content
     pictures = described(getattr(source, "folder", None), transform)

@@ -42,6 +42,12 @@ def _check_same(evaluation: Evaluation, explainer: AnchorTabular) -> None:
         raise ArgumentError(f"evaluation must be what evaluate returns, got {said(evaluation)}.")
     if not isinstance(explainer, AnchorTabular):
         raise ArgumentError(f"explainer must be the AnchorTabular of the evaluation, got {said(explainer)}.")
+    if not evaluation.run.is_about_classes:
+        raise ArgumentError(
+            f"evaluation must be about the labels that the predictor returns; {evaluation.folder} is about "
+            f"target={evaluation.run.settings['target']}. Explain the rows with explain_batch, and pass that to "
+            "RuleList.from_explanations."
+        )
     known = evaluation.run.digests
     other = [name for name, digest in explainer.digests().items() if known.get(name) != digest]
     sampling = evaluation.run.settings.get("sampling")

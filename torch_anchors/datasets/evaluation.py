@@ -90,8 +90,8 @@ class Evaluation:
         ``n_inputs`` and ``n`` (with a row so far); ``n_certified`` and so on for each status; ``found``, the share of
         explained inputs whose anchor reaches the threshold with the promised confidence; the means of ``precision``,
         ``precision_low``, ``coverage``, ``size`` (predicates in the anchor), ``share`` and ``score`` over those found;
-        ``right``, the share of explained inputs whose label is the true one, where that is known; and ``n_rows``, sent
-        to the model in all.
+        ``right``, the share of explained inputs whose label is the true one, where that is known and labels are
+        classes; and ``n_rows``, sent to the model in all.
         """
         names = ["status", "label", "label_name", "true_label", "score", "features", "precision", "precision_low"]
         table = self.table([*names, "coverage", "share", "n_rows"])
@@ -101,7 +101,8 @@ class Evaluation:
         explained = [i for i, word in enumerate(status) if word != FAILED]
         found = [i for i in explained if status[i] in FOUND]
         columns["size"] = [None if own is None else len(own) for own in columns["features"]]
-        right = [is_right(*(columns[name][i] for name in ("true_label", "label_name", "label"))) for i in explained]
+        judged = explained if self.run.is_about_classes else []
+        right = [is_right(*(columns[name][i] for name in ("true_label", "label_name", "label"))) for i in judged]
         means = ("precision", "precision_low", "coverage", "size", "share", "score")
         return {
             "n_inputs": self.n_inputs,

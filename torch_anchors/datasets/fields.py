@@ -46,6 +46,7 @@ DOCUMENTED = {
     "reason": "Why there is no explanation; null unless `status` is `failed`.",
     "label": "Number of the explained class; null where the predictor returns class names.",
     "label_name": "What that class is called, where that is known.",
+    "said": "What the model said of the input, as JSON, where `target` compares answers; otherwise null.",
     "true_label": "What the source says that the class is, in words where they are known; null where it does not say.",
     "score": "The model's probability of the explained class for the input itself, in [0, 1]; null for labels only.",
     "features": "Numbers of the anchor's predicates, sorted.",
@@ -81,7 +82,7 @@ def schema() -> pa.Schema:
         [("column", pa.string()), ("operator", pa.string()), ("value", pa.string()), ("code", pa.float64())]
     )
     types = {
-        **dict.fromkeys(("reason", "label_name", "true_label", "settings"), pa.string()),
+        **dict.fromkeys(("reason", "label_name", "said", "true_label", "settings"), pa.string()),
         **dict.fromkeys(("label", "n_rows", "n_calls"), pa.int64()),
         **dict.fromkeys(("precision", "precision_low", "precision_high", "coverage", "share", "seconds"), pa.float64()),
         "score": pa.float32(),
@@ -121,7 +122,8 @@ def explained_row(
         "id": id,
         "status": STATUS[explanation.status],
         "label": explanation.label if isinstance(explanation.label, int) else None,
-        "label_name": name_of(explanation.label, label_names) or explanation.label_name,
+        "label_name": _name_of(explanation, label_names),
+        "said": json.dumps(plain(explanation.said)) if explanation.said else None,
         "true_label": true_label,
         "score": score,
         "features": list(explanation.features),
@@ -151,6 +153,14 @@ def failed_row(id: str, reason: str, *, true_label: str | None = None, seed: int
         "seed": seed,
         "settings": settings,
     }
+
+
+def _name_of(explanation: Explanation, label_names: LabelNames) -> str | None:
+    """What the label is called; by the same word for all inputs, where the target compares the answers to each."""
+    label = explanation.label
+    if explanation.answer_names:
+        return explanation.answer_names.get(label) if isinstance(label, int) else str(label)
+    return name_of(label, label_names) or explanation.label_name
 
 
 def name_of(label: int | str, label_names: LabelNames) -> str | None:

@@ -32,7 +32,7 @@ class Items:
         dataset: a PyTorch Dataset, a Hugging Face data set of pictures, a list or tuple of instances, or an array or
             tensor of images.
         ids: an id for each item, or what mappings call it; None for the number of each item, from 0.
-        target: what mappings call the true label; None for the usual names.
+        true_label: what mappings call the true label; None for the usual names.
         label_names: what the classes are called, where true labels are numbers; of a Hugging Face data set, what its
             own feature says, unless they are given.
         is_table: whether the instances are rows of a table.
@@ -45,13 +45,13 @@ class Items:
         self,
         dataset: Any,
         ids: str | Sequence[Any] | None = None,
-        target: str | None = None,
+        true_label: str | None = None,
         label_names: LabelNames = None,
         *,
         is_table: bool = False,
         instance: str | None = None,
     ) -> None:
-        self._dataset, self._reading = dataset, _Reading(dataset, target, label_names, is_table, instance)
+        self._dataset, self._reading = dataset, _Reading(dataset, true_label, label_names, is_table, instance)
         self.n: int | None = len(dataset)
         self.words = f"{self.n:,} items of a {type(dataset).__name__}"
         if isinstance(ids, str):
@@ -78,7 +78,7 @@ class Stream:
     Args:
         items: of instances, of pairs or of mappings, or of batches of either. The order must be the same in every run.
         ids: what mappings call the id, or an id for each item; None for an item's own ``id`` or its number, from 0.
-        target: what mappings call the true label; None for the usual names.
+        true_label: what mappings call the true label; None for the usual names.
         label_names: what the classes are called, where true labels are numbers.
         is_table: whether the instances are rows of a table.
 
@@ -92,12 +92,15 @@ class Stream:
         self,
         items: Iterable[Any],
         ids: str | Sequence[Any] | None = None,
-        target: str | None = None,
+        true_label: str | None = None,
         label_names: LabelNames = None,
         *,
         is_table: bool = False,
     ) -> None:
-        self._items, self._reading = items, _Reading(getattr(items, "dataset", items), target, label_names, is_table)
+        self._items, self._reading = (
+            items,
+            _Reading(getattr(items, "dataset", items), true_label, label_names, is_table),
+        )
         self._id_name = ids if isinstance(ids, str) else None
         self._ids = None if ids is None or isinstance(ids, str) else [str(id) for id in ids]
         self._n_axes = 2 if is_table else 4
@@ -162,9 +165,9 @@ class _Reading:
     """Instances and true labels of items."""
 
     def __init__(
-        self, dataset: Any, target: str | None, label_names: LabelNames, is_table: bool, instance: str | None = None
+        self, dataset: Any, true_label: str | None, label_names: LabelNames, is_table: bool, instance: str | None = None
     ) -> None:
-        self._target, self._is_table, self._instance = target, is_table, instance
+        self._true_label, self._is_table, self._instance = true_label, is_table, instance
         features = getattr(dataset, "features", None)
         self._features = features if isinstance(features, Mapping) else {}
         self._label_names = label_names if label_names is not None else self._own_label_names()
@@ -192,13 +195,15 @@ class _Reading:
             return item[1] if len(item) > 1 else None
         if not isinstance(item, Mapping):
             return None
-        if self._target is not None and self._target not in item:
-            raise ArgumentError(f"target must name a part of each item, got {self._target!r}; it has {list(item)}.")
-        return next((item[name] for name in ([self._target] if self._target else LABELS) if name in item), None)
+        if self._true_label is not None and self._true_label not in item:
+            raise ArgumentError(
+                f"true_label must name a part of each item, got {self._true_label!r}; it has {list(item)}."
+            )
+        return next((item[name] for name in ([self._true_label] if self._true_label else LABELS) if name in item), None)
 
     def _own_label_names(self) -> Sequence[str] | None:
         """The names that a Hugging Face data set has for its labels."""
-        for name in [self._target] if self._target else LABELS:
+        for name in [self._true_label] if self._true_label else LABELS:
             names = getattr(self._features.get(name), "names", None)
             if names:
                 return list(names)

@@ -20,38 +20,38 @@ from torch_anchors.words import LabelNames
 
 
 def source_of(
-    given: Any, ids: Any = None, target: Any = None, label_names: LabelNames = None, *, is_table: bool
+    given: Any, ids: Any = None, true_label: Any = None, label_names: LabelNames = None, *, is_table: bool
 ) -> Source:
     """The source that a user's data set is; see `evaluate` for what that may be.
 
     Args:
         given: the data set, or a source.
         ids: what the inputs are called; see `evaluate`.
-        target: where the true labels are; see `evaluate`.
+        true_label: where the true labels are; see `evaluate`.
         label_names: what classes are called.
         is_table: whether its inputs are rows of a table, rather than images.
 
     Raises:
-        ArgumentError: it is none, or `ids` or `target` do not fit it.
+        ArgumentError: it is none, or `ids` or `true_label` do not fit it.
     """
     if isinstance(given, Source):
-        if ids is not None or target is not None:
-            raise ArgumentError("ids and target must be given to the source itself, as source is one already.")
+        if ids is not None or true_label is not None:
+            raise ArgumentError("ids and true_label must be given to the source itself, as source is one already.")
         return given
-    ids, target = _as_list(ids), _as_list(target)
-    names = {"ids": ids, "target": target, "label_names": label_names}
+    ids, true_label = _as_list(ids), _as_list(true_label)
+    names = {"ids": ids, "true_label": true_label, "label_names": label_names}
     if _is_file(given) or (_has_several(given) and all(map(_is_file, given))):
         if is_table:
             return TableRows(_one_file(given), **names)
-        _refuse(target=target, why="the true label of a picture is the folder that it is in")
+        _refuse(true_label=true_label, why="the true label of a picture is the folder that it is in")
         if isinstance(ids, str):
             raise ArgumentError(f"ids must be an id for each picture, or None for their paths, got {ids!r}.")
         return ImageFiles(given, ids)
     if is_table and _has_rows(given):
         return TableRows(_without_torch(given), **names)
-    if target is not None and not isinstance(target, str):
+    if true_label is not None and not isinstance(true_label, str):
         raise ArgumentError(
-            f"target must be what the items call their true label, got {type(target).__name__}; give pairs of "
+            f"true_label must be what the items call their true label, got {type(true_label).__name__}; give pairs of "
             "instance and label instead."
         )
     return _of_items(given, names, is_table)
@@ -62,7 +62,7 @@ def _of_items(given: Any, names: dict[str, Any], is_table: bool) -> Source:
         return Stream(given, **names, is_table=is_table)
     if hasattr(given, "with_format") and hasattr(given, "features"):  # of Hugging Face
         if is_table and hasattr(given, "__len__"):
-            feature = given.features.get(names["target"]) if isinstance(names["target"], str) else None
+            feature = given.features.get(names["true_label"]) if isinstance(names["true_label"], str) else None
             if names["label_names"] is None:
                 names = {**names, "label_names": getattr(feature, "names", None)}
             return TableRows(given.with_format("arrow")[:], **names)
@@ -110,6 +110,6 @@ def _without_torch(given: Any) -> Any:
     return given.detach().cpu().numpy() if isinstance(given, Tensor) else given
 
 
-def _refuse(*, target: Any, why: str) -> None:
-    if target is not None:
-        raise ArgumentError(f"target must be None for files of pictures, got {target!r}: {why}.")
+def _refuse(*, true_label: Any, why: str) -> None:
+    if true_label is not None:
+        raise ArgumentError(f"true_label must be None for files of pictures, got {true_label!r}: {why}.")

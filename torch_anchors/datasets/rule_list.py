@@ -101,6 +101,7 @@ class RuleList:
                 with other columns; labels that do not fit; or no rule that agrees with the model so often.
         """
         found = successful(explanations)
+        _check_one_question(found)
         return cls._chosen([FoundRule.of(one) for one in found], X, k, labels, fidelity, _model_of(found))
 
     @classmethod
@@ -246,6 +247,18 @@ class RuleList:
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the model, which may be large and need not be picklable."""
         return {**self.__dict__, "_predict": None}
+
+
+def _check_one_question(explanations: Sequence[TabularExplanation]) -> None:
+    """Raises an ArgumentError where labels of two explanations do not mean the same."""
+    first = explanations[0]
+    for one in explanations:
+        if (one.target, one.said) != (first.target, first.said):
+            raise ArgumentError(
+                f"explanations must be about the same labels, got some with target={first.target} "
+                f"{first.said or ''} and some with target={one.target} {one.said or ''}. A list of rules needs a "
+                "target that gives each row a label by itself, such as Between(low, high)."
+            )
 
 
 def _model_of(explanations: Iterable[TabularExplanation]) -> Predict:

@@ -19,6 +19,7 @@ import torch
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import version
 from torch_anchors.interrupts import finished_first
+from torch_anchors.targets.target import ARGMAX
 from torch_anchors.whole_files import in_words, partial_name, whole_file
 
 NAME = "run.json"
@@ -51,6 +52,11 @@ class RunRecord:
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
     n_inputs: int | None = None
     pictures: dict[str, Any] | None = None
+
+    @property
+    def is_about_classes(self) -> bool:
+        """Whether the labels are the predictor's classes, which can be right or wrong, and not answers to a target."""
+        return bool(self.settings.get("target", repr(ARGMAX)) == repr(ARGMAX))
 
     def write(self, folder: Path) -> None:
         """Write the file.

@@ -26,7 +26,7 @@ class TableRows:
         table: a DataFrame (pandas or Polars), an array or tensor (rows, features), an Arrow table, or the path of a CSV
             or Parquet file.
         ids: the name of the column that holds them, or an id for each row; None for the row's number, from 0.
-        target: the name of the column that holds the true labels, or a true label for each row; None for none.
+        true_label: the name of the column that holds the true labels, or a true label for each row; None for none.
         label_names: what the classes are called, where the true labels are numbers.
 
     Raises:
@@ -40,7 +40,7 @@ class TableRows:
         self,
         table: Any,
         ids: str | Sequence[Any] | None = None,
-        target: str | Sequence[Any] | None = None,
+        true_label: str | Sequence[Any] | None = None,
         label_names: LabelNames = None,
     ) -> None:
         self._path = Path(table) if isinstance(table, (str, Path)) else None
@@ -48,9 +48,9 @@ class TableRows:
         self.n: int | None = len(self._table)
         self.words = f"rows of {table}" if self._path is not None else f"{self.n:,} rows of a {type(table).__name__}"
         self._ids = ids_of(self._column("ids", ids), self.n) if ids is not None else None
-        labels = None if target is None else list(self._column("target", target))
+        labels = None if true_label is None else list(self._column("true_label", true_label))
         if labels is not None and len(labels) != self.n:
-            raise ArgumentError(f"target must have one label for each of the {self.n:,} rows, got {len(labels):,}.")
+            raise ArgumentError(f"true_label must have one label for each of the {self.n:,} rows, got {len(labels):,}.")
         self._labels = None if labels is None else [label_words(label, label_names) for label in labels]
 
     def entries(self) -> Iterator[Entry]:

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from torch_anchors._shapes import Shaped
+from torch_anchors.engine.comparison import of_pieces
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.row_queue import Piece
 from torch_anchors.perturb.protocol import Sampler
+from torch_anchors.targets.target import Comparison
 
 
 class _Kind(NamedTuple):
@@ -51,22 +53,28 @@ class ForwardPass:
         if len(by_kind) == 1:
             (kind,) = by_kind
             predictor = self._predictor.taking(kind.as_array)
-            return predictor.read(predictor.prepare(self._render(pieces, size))).first(n_rows)
+            return self._compared(predictor.read(predictor.prepare(self._render(pieces, size))).first(n_rows), pieces)
         ends = list(accumulate(piece.codes.shape[0] for piece in pieces))
-        by_shape: dict[tuple[torch.Size, bool], list[tuple[Tensor, Tensor]]] = {}
+        by_shape: dict[tuple[torch.Size, bool], list[tuple[Tensor, Tensor, list[Piece]]]] = {}
         for kind, members in by_kind.items():
             group = [pieces[i] for i in members]
             rows = self._predictor.prepare(self._render(group, sum(piece.codes.shape[0] for piece in group)))
             spans = [torch.arange(ends[i] - pieces[i].codes.shape[0], ends[i]) for i in members]
             places = torch.cat(spans).to(rows.device, non_blocking=True)
-            by_shape.setdefault((rows.shape[1:], kind.as_array), []).append((places, rows))
+            by_shape.setdefault((rows.shape[1:], kind.as_array), []).append((places, rows, group))
         parts: list[Reading] = []
         for (_, as_array), same in by_shape.items():
-            rows = torch.cat([rows for _, rows in same])
+            rows = torch.cat([rows for _, rows, _ in same])
             batch = _padded(rows, size) if self._predictor.static_shapes else rows
-            parts.append(self._predictor.taking(as_array).read(batch).first(rows.shape[0]))
-        places = torch.cat([places for same in by_shape.values() for places, _ in same])
+            reading = self._predictor.taking(as_array).read(batch).first(rows.shape[0])
+            parts.append(self._compared(reading, [piece for _, _, group in same for piece in group]))
+        places = torch.cat([places for same in by_shape.values() for places, _, _ in same])
         return joined(parts).taken(places.argsort())
+
+    def _compared(self, reading: Reading, pieces: Sequence[Piece]) -> Reading:
+        """The rows of the pieces, compared with their instances where the target asks for that."""
+        target = self._predictor.target
+        return of_pieces(reading, pieces, target) if isinstance(target, Comparison) else reading
 
     def _kind(self, piece: Piece) -> _Kind:
         case = piece.job.case

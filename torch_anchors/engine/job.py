@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.ledger import Memory
 from torch_anchors.perturb.protocol import Sampler
 from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
@@ -28,6 +30,8 @@ class Case:
         label: the label to explain; None for the one that the predictor gives the instance.
         changes: whether a row is a hit when its label differs from the explained one, not when it is the same.
         as_array: whether a function that may be given either is given this instance's rows as arrays, not tensors.
+        explained: where the target compares, what is explained of the model's answer to the instance, (1, ...) on the
+            host. The engine fills it in.
     """
 
     sampler: Sampler
@@ -36,6 +40,7 @@ class Case:
     label: int | None = None
     changes: bool = False
     as_array: bool = False
+    explained: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ class Job:
     Attributes:
         label: the label to explain; None as long as only the device knows it.
         answer: the label of the instance itself, likewise.
+        explained: where the target compares, what is explained of the answer to the instance, (1, ...) on the device;
+            it is also on its way to the host.
         memory: the rows drawn so far.
         asks: requests that are not all answered yet.
         error: of the model on this job's rows alone.
@@ -117,6 +124,8 @@ class Job:
     first_slot: int
     label: int | None = field(init=False)
     answer: int | None = None
+    explained: Tensor | None = None
+    _explained_on_host: HostCopy | None = None
     memory: Memory = field(init=False)
     search: Search | None = None
     asks: list[Ask] = field(default_factory=list)
@@ -159,6 +168,16 @@ class Job:
             self.result = stop.value
             examples = ExamplesRequest(stop.value.anchor)
             return (examples, EffectsRequest()) if self.case.sampler.independent else (examples,)
+
+    def answered_case(self) -> Case:
+        """The case, with what is explained of the answer to it, where that is more than a label."""
+        if self._explained_on_host is None:
+            return self.case
+        return replace(self.case, explained=self._explained_on_host.wait())
+
+    def explain(self, explained: Tensor) -> None:
+        """Takes down what is explained of the answer to the instance."""
+        self.explained, self._explained_on_host = explained, HostCopy(explained)
 
     def found(self) -> Found:
         """What came out of a finished job."""

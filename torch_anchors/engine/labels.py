@@ -1,4 +1,4 @@
-"""Labels of many rows at once, where labels are all that is wanted."""
+"""What the model says of many rows at once, where that is all that is wanted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_anchors._shapes import Int, Shaped
 from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.reading import Reading, joined
 
 
 def labels_of(
@@ -22,14 +23,24 @@ def labels_of(
 
     `max_rows` says how many go into a forward pass, and shrinks where they do not fit into memory.
     """
-    labels, first = [torch.zeros(0, dtype=torch.int64, device=predictor.device)], 0
+    return reading_of(predictor, render, codes, max_rows).labels.clone()  # usable outside inference mode
+
+
+def reading_of(
+    predictor: Predictor,
+    render: Callable[[Tensor], Tensor],
+    codes: Shaped[Tensor, "rows ..."],
+    max_rows: MaxRows,
+) -> Reading:
+    """What is read of the rows; see `labels_of`."""
+    parts, first = [Reading(torch.zeros(0, dtype=torch.int64, device=predictor.device))], 0
     with predictor.session():
         while first < len(codes):
             part = codes[first : first + max(max_rows.n, 1)]
             try:
-                labels.append(predictor(render(part)))
+                parts.append(predictor.read(predictor.prepare(render(part))))
             except Exception as error:
                 max_rows.survive(error, len(part))
                 continue
             first += len(part)
-    return torch.cat(labels).clone()  # usable outside inference mode
+    return joined(parts)

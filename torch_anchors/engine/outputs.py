@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,16 @@ from torch_anchors._locks import Lock
 from torch_anchors._shapes import Int, Shaped
 from torch_anchors.engine.reading import Reading
 from torch_anchors.engine.score_values import ONE_LABEL, ScoreValues
-from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorReturnTypeError
+from torch_anchors.errors import (
+    AnchorsError,
+    AnchorsWarning,
+    ArgumentError,
+    PredictorCallError,
+    PredictorReturnTypeError,
+    words_of,
+)
+from torch_anchors.targets.raw_output import EXPECTED, as_tensor, require_rows, unpacked
+from torch_anchors.targets.target import ARGMAX, Argmax, Comparison, Function, Labelling, Target
 
 INVALID = torch.iinfo(torch.int64).min
 """Label of a row for which the predictor returned NaN; it never agrees with an explained label.
@@ -30,18 +37,13 @@ INVALID = torch.iinfo(torch.int64).min
 No user's own label: outlier detectors return -1. It is a power of two, which float32 holds exactly.
 """
 
-_NAMES = ("logits", "probabilities", "probs", "scores", "out", "labels")
-_EXPECTED = (
-    "The predictor must return logits or probabilities (N, classes), integer labels (N,), class names (N,) or one "
-    "logit (N, 1)"
-)
-
 
 class Outputs:
     """Labels of rows from a predictor's outputs, and the classes there are as far as they have shown.
 
     Args:
         device: where labels are wanted.
+        target: what is asked of an output.
         may_wait: whether the device may be waited for during the first rows, to look at their values.
 
     Attributes:
@@ -49,7 +51,8 @@ class Outputs:
             returns labels.
     """
 
-    def __init__(self, device: torch.device, *, may_wait: bool = True) -> None:
+    def __init__(self, device: torch.device, target: Target = ARGMAX, *, may_wait: bool = True) -> None:
+        self.target = target
         self.n_classes: int | None = None
         self._device = device
         self._may_wait = may_wait
@@ -60,19 +63,24 @@ class Outputs:
         self._lock = Lock()
 
     def read(self, output: Any, n: int) -> Reading:
-        """Labels and scores of `n` rows, on the device; the label is `INVALID` where scores have a NaN.
+        """What the target reads of `n` rows, on the device; the label is `INVALID` where scores have a NaN.
 
         Raises:
             PredictorReturnTypeError: the output has no labels; the message says what it should be and how to wrap the
                 predictor.
+            PredictorCallError: the target, a user's function, raised.
         """
-        found = self._unpacked(output)
+        if isinstance(self.target, Comparison):
+            answers = self.target.answers(output, n, self._device)
+            self._must_be("answers")
+            return Reading(torch.zeros(n, dtype=torch.int64, device=self._device), answers=answers)
+        found = unpacked(self._asked(output, n), self._tell)
         if isinstance(found, np.ndarray) and found.dtype.kind == "O":
-            _require_rows(found.shape, n)
+            require_rows(found.shape, n)
             self._must_be("class names")
             return Reading(self._codes(found))
-        scores = _as_tensor(found, self._device)
-        _require_rows(tuple(scores.shape), n)
+        scores = as_tensor(found, self._device)
+        require_rows(tuple(scores.shape), n)
         is_float = scores.dtype.is_floating_point
         if not is_float and (scores.ndim == 1 or (scores.ndim == 2 and scores.shape[1] == 1)):
             self._must_be("labels")
@@ -93,6 +101,19 @@ class Outputs:
         """The labels alone; see `read`."""
         return self.read(output, n).labels
 
+    def _asked(self, output: Any, n: int) -> Any:
+        """What the target makes of an output."""
+        assert isinstance(self.target, Labelling)
+        try:
+            return self.target.labels(output, n, self._device)
+        except AnchorsError:
+            raise
+        except Exception as error:
+            raise PredictorCallError(
+                f"The target raised {words_of(error)} (called with the predictor's output, "
+                f"{type(output).__name__}{f' of shape {tuple(output.shape)}' if hasattr(output, 'shape') else ''})."
+            ) from error
+
     # --------------------------------------------------------------------------------------------- labels and names
 
     @property
@@ -112,8 +133,8 @@ class Outputs:
         return int.from_bytes(digest, "little") % (1 << n_bits)
 
     def name_of(self, label: int) -> str | None:
-        """The class name that has this number, if the predictor has returned it."""
-        return self._names.get(label)
+        """What the target, or the predictor where it returns class names, calls this label."""
+        return self._names.get(label) or self.target.name_of(label)
 
     def shown(self, label: int) -> int | str:
         """A label as users know it: its class name if it has one, otherwise its number."""
@@ -135,6 +156,11 @@ class Outputs:
         Raises:
             ArgumentError: there is no such class among those that are known.
         """
+        if isinstance(self.target, Comparison):
+            raise ArgumentError(
+                f"label must be None with target={self.target!r}, which explains what the predictor says of the "
+                f"instance itself, got {label!r}."
+            )
         if isinstance(label, str):
             if self._kind in ("scores", "labels"):
                 classes = "" if self.n_classes is None else f", of classes 0 to {self.n_classes - 1}"
@@ -192,7 +218,8 @@ class Outputs:
 
     def _judge(self, scores: Shaped[Tensor, "rows columns"]) -> None:
         """Tells once what is doubtful about scores, by the first of them."""
-        if self._values.enough or not (scores.device.type == "cpu" or self._may_wait):
+        is_asked = isinstance(self.target, (Argmax, Function))
+        if not is_asked or self._values.enough or not (scores.device.type == "cpu" or self._may_wait):
             return
         with self._lock:
             self._values.add(scores)
@@ -207,127 +234,14 @@ class Outputs:
             self._told.add(doubt)
         warnings.warn(doubt, AnchorsWarning, stacklevel=3)
 
-    def _unpacked(self, output: Any) -> Tensor | NDArray[Any]:
-        """The tensor or array of scores or labels inside an output; class names as an object array of text."""
-        if isinstance(output, (tuple, list)) and output and isinstance(output[0], (Tensor, np.ndarray)):
-            if isinstance(output, list) and _several_outputs(output):
-                self._tell(
-                    f"The predictor returns a list of {len(output)} outputs of one shape, as models of several "
-                    "targets do; the first is read. Wrap it so that it returns the one you mean, as in "
-                    "lambda x: model(x)[0]."
-                )
-            output = output[0]
-        elif isinstance(output, Mapping):
-            output = _named(output)
-        elif not isinstance(output, (Tensor, np.ndarray)) and hasattr(output, "logits"):
-            output = output.logits
-        if isinstance(output, Tensor):
-            return output
-        if isinstance(output, (np.ndarray, np.generic, list)) or hasattr(output, "__array__"):
-            return _from_array(_array(output))
-        remedy = "If it makes one row at a time, stack them." if hasattr(output, "__next__") else ""
-        raise PredictorReturnTypeError(
-            f"{_EXPECTED}, as a tensor or an array, which may be in a tuple, mapping or object with logits; got "
-            f"{_type_of(output)}. Wrap it so that it does, as in lambda x: model(x)[0]. {remedy}".rstrip()
-        )
-
-
-def _several_outputs(outputs: Sequence[Any]) -> bool:
-    """Whether a list has several matrices of one shape."""
-    shapes = {tuple(getattr(one, "shape", ())) for one in outputs}
-    return len(outputs) > 1 and len(shapes) == 1 and len(next(iter(shapes))) == 2
-
-
-def _named(output: Mapping[Any, Any]) -> Any:
-    """What a mapping has under a name that we know, or its only value."""
-    named = [output[name] for name in _NAMES if name in output]
-    if not named and len(output) != 1:
-        raise PredictorReturnTypeError(
-            f"The predictor returned a mapping without any of the keys {', '.join(_NAMES)}; it has "
-            f"{', '.join(map(str, output)) or 'none'}. Wrap the predictor so that it returns the logits, as in "
-            'lambda x: model(x)["name"].'
-        )
-    return named[0] if named else next(iter(output.values()))
-
-
-def _array(output: Any) -> NDArray[Any]:
-    try:
-        return np.asarray(output)
-    except Exception as error:  # of a ragged list, or of a foreign __array__
-        raise PredictorReturnTypeError(
-            f"The predictor must return one output of the same length per row; its {_type_of(output)} is no array: "
-            f"{error}. Wrap it so that it returns an array (N, classes) or (N,)."
-        ) from error
-
-
-def _from_array(output: NDArray[Any]) -> NDArray[Any]:
-    """Scores, labels, or class names as an object array of text; whole floats in one dimension are labels."""
-    if output.ndim == 1 and output.dtype.kind in "OSU":
-        values = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in output.tolist()]
-        if values and all(isinstance(value, str) for value in values):
-            names = np.empty(len(values), dtype=object)
-            names[:] = [str(value) for value in values]
-            return names
-        if values and all(isinstance(value, Integral) for value in values):
-            return np.array(values, dtype=np.int64)
-    if output.dtype.kind not in "biufc":
-        raise PredictorReturnTypeError(
-            f"The predictor must return numbers (N, classes) or (N,), or class names (N,), got an array of "
-            f"{output.dtype} with the shape {output.shape}. Wrap it so that it does, for example with .astype(float)."
-        )
-    if output.ndim == 1 and output.dtype.kind == "f" and np.array_equal(output, np.rint(output)):
-        return output.astype(np.int64)
-    return output
-
-
-def _as_tensor(found: Tensor | NDArray[Any], device: torch.device) -> Tensor:
-    """Numbers that can be compared, as a tensor where it is."""
-    if isinstance(found, np.ndarray):
-        native = found.astype(found.dtype.newbyteorder("="), copy=False)
-        native = native.astype(np.float64) if native.dtype.kind == "f" and native.dtype.itemsize > 8 else native
-        found = torch.from_numpy(np.require(native, requirements=["C", "W"]))
-        if not (device.type == "mps" and found.dtype in (torch.float64, torch.complex128)):  # which it lacks
-            found = found.to(device)
-    for unreadable, what, remedy in (
-        (found.is_nested, "a nested tensor, whose rows may differ in length", "torch.stack its rows"),
-        (not found.is_nested and found.layout is not torch.strided, "a sparse tensor", "model(x).to_dense()"),
-        (found.is_quantized, "a quantised tensor", "model(x).dequantize()"),
-        (
-            found.device.type == "meta" and device.type != "meta",
-            "a meta tensor, which has no values",
-            "model.to(x.device)",
-        ),
-        (found.is_complex(), f"a tensor of {found.dtype}", "model(x).abs()"),
-    ):
-        if unreadable:
-            raise PredictorReturnTypeError(
-                f"{_EXPECTED}, as real numbers in an ordinary tensor or array, got {what}. Wrap it, for example with "
-                f"{remedy}."
-            )
-    if found.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of which no largest can be taken
-        return found.to(torch.int64)
-    return found.float() if found.is_floating_point() and found.dtype.itemsize == 1 else found
-
-
-def _require_rows(shape: tuple[int, ...], n: int) -> None:
-    if not shape or shape[0] != n:
-        raise PredictorReturnTypeError(
-            f"The predictor must return one output per row: expected {n} rows, got shape {shape}. Wrap it so that it "
-            "answers each row of a batch by itself, in the order of the rows."
-        )
-
 
 def _no_labels(scores: Tensor) -> str:
-    remedy = f"for example with {ONE_LABEL}"
+    remedy = f"Wrap it so that it does, for example with {ONE_LABEL}."
     if scores.ndim == 1:
         remedy = (
-            "with .unsqueeze(1) if that is a logit, or as in lambda x: (model(x) > 0.5).long() if it is a probability, "
-            "or a regression about which such a question is asked"
+            "If these are the values of a regression, say what counts as the same answer: target=Within(tolerance) or "
+            "target=Between(low, high). If they are probabilities of one label, pass target=Between(low=0.5)."
         )
-    return f"{_EXPECTED}; got shape {tuple(scores.shape)} of {scores.dtype}. Wrap it so that it does, {remedy}."
-
-
-def _type_of(value: Any) -> str:
-    """The type of a value in words; of a tuple or list with what is first in it."""
-    name = type(value).__name__
-    return f"{name} of {type(value[0]).__name__}" if isinstance(value, (tuple, list)) and value else name
+    if scores.ndim == 4:
+        remedy += " If it is a segmentation, pass target=MaskOverlap()."
+    return f"{EXPECTED}; got shape {tuple(scores.shape)} of {scores.dtype}. {remedy}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from torch_anchors._checks import flag, said
 from torch_anchors._devices import named_device, require_present
-from torch_anchors._shapes import Int, Shaped
+from torch_anchors._shapes import Bool, Int, Shaped
 from torch_anchors.engine.eval_mode import eval_mode, keep_eval
 from torch_anchors.engine.max_rows import is_out_of_memory
 from torch_anchors.engine.outputs import Outputs
@@ -27,6 +27,7 @@ from torch_anchors.errors import (
     PredictorReturnTypeError,
     words_of,
 )
+from torch_anchors.targets.target import ARGMAX, Comparison, Target
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,8 @@ class Predictor:
             )
         self.device = _device_of(model, device)
         self.memory_format = _memory_format(model, channels_last)
-        self.outputs = Outputs(self.device, may_wait=check_repeats)
-        self._repeat_check = RepeatCheck() if check_repeats else None
+        self._check_repeats = check_repeats
+        self._ask(ARGMAX)
         # TorchScript that has run with gradients before cannot run in inference mode.
         modules = model.modules() if isinstance(model, nn.Module) else ()
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)
@@ -109,6 +110,17 @@ class Predictor:
         other.takes_arrays = arrays
         other.dtype = np.dtype(np.float32) if arrays else torch.float32
         return other
+
+    def asking(self, target: Target) -> Predictor:
+        """This model, of whose output something else is asked. What is learned of its answers is learned apart."""
+        other = copy.copy(self)
+        other._ask(target)
+        return other
+
+    def _ask(self, target: Target) -> None:
+        self.target = target
+        self.outputs = Outputs(self.device, target, may_wait=self._check_repeats)
+        self._repeat_check = RepeatCheck() if self._check_repeats else None
 
     @property
     def static_shapes(self) -> bool:
@@ -160,10 +172,17 @@ class Predictor:
         if check is None or check.done:
             return self._read_once(prepared)
         reading = self._read_once(prepared.clone())  # which a model may write to
-        check.compare(
-            prepared, reading.labels, lambda rows: self._read_once(rows).labels, same_shape=self.static_shapes
-        )
+        check.compare(prepared, reading, self._read_once, self._same, same_shape=self.static_shapes)
         return reading
+
+    def _same(self, first: Reading, second: Reading) -> Bool[Tensor, " rows"]:
+        """Whether the answers to some rows are the same as those before; no answer twice is the same, too."""
+        if first.answers is None or second.answers is None:
+            return first.labels == second.labels
+        assert isinstance(self.target, Comparison)
+        explained = torch.cat([self.target.explained(answer[None]) for answer in first.answers])
+        again, before = (self.target.agreement(answers, explained) for answers in (second.answers, first.answers))
+        return ((again >= 0) == (before >= 0)) & (again.isnan() == before.isnan())
 
     def _read_once(self, prepared: Tensor) -> Reading:
         return self.outputs.read(self.forward(prepared), prepared.shape[0])
@@ -186,7 +205,9 @@ class Predictor:
         """The model's own output for prepared rows."""
         if isinstance(self.model, nn.Module):
             keep_eval(self.model)  # a forward pass may have called train()
-        given = self._as_array(rows) if self.takes_arrays else rows
+        given: Any = self._as_array(rows) if self.takes_arrays else rows
+        if self.target.as_list and not self.takes_arrays and rows.ndim == 4:
+            given = list(rows.unbind())
         remedy = _OTHERWISE[self.takes_arrays] if self.takes_either else ""
         if self.autocast is None:
             return _called("predictor", self.model, given, remedy)
@@ -212,10 +233,11 @@ def _called(name: str, function: Callable[[Any], Made], rows: Any, remedy: str =
     except Exception as error:
         if is_out_of_memory(error) or isinstance(error, AnchorsError):
             raise
-        where = f", on {rows.device}" if isinstance(rows, Tensor) else ""
+        given, how_many = (rows[0], f"a list of {len(rows)} rows") if isinstance(rows, list) else (rows, "rows")
+        where = f", on {given.device}" if isinstance(given, Tensor) else ""
         raise PredictorCallError(
-            f"The {name} raised {words_of(error)} (called with rows of shape {tuple(rows.shape)}, "
-            f"{rows.dtype}{where}).{remedy}{_hint_at_missing(rows)}"
+            f"The {name} raised {words_of(error)} (called with {how_many} of shape {tuple(given.shape)}, "
+            f"{given.dtype}{where}).{remedy}{_hint_at_missing(given)}"
         ) from error
 
 

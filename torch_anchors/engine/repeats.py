@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_anchors._shapes import Int, Shaped
+from torch_anchors._shapes import Shaped
+from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.errors import AnchorsWarning
 
 N_COMPARED = 64
@@ -57,8 +58,9 @@ class RepeatCheck:
     def compare(
         self,
         rows: Shaped[Tensor, "rows ..."],
-        labels: Int[Tensor, " rows"],
-        predict: Callable[[Tensor], Tensor],
+        reading: Reading,
+        read: Callable[[Tensor], Reading],
+        same: Callable[[Reading, Reading], Tensor],
         *,
         same_shape: bool,
     ) -> None:
@@ -66,8 +68,9 @@ class RepeatCheck:
 
         Args:
             rows: of the batch, as the model takes them.
-            labels: what it said of them.
-            predict: from rows to labels.
+            reading: what it said of them.
+            read: from rows to what it says of them.
+            same: which of two readings' rows have the same answer.
             same_shape: whether the second batch must have as many rows as the first, because kernels or compiled code
                 are chosen by shape; the rows are then in one batch, some of them several times.
         """
@@ -75,8 +78,9 @@ class RepeatCheck:
             again = torch.arange(first, len(rows), 2, device=rows.device).flip(0)[: N_COMPARED // 2]
             times = 1 + len(rows) // len(again)
             groups = [again.repeat(times)[: len(rows)]] if same_shape else torch.split(again, GROUP)
-            second = torch.cat([predict(rows.index_select(0, group)) for group in groups])[: len(again)]
-            self.n_differing += int((second != labels.index_select(0, again.to(labels.device))).sum())
+            second = joined([read(rows.index_select(0, group)) for group in groups]).first(len(again))
+            before = reading.taken(again.to(reading.labels.device))
+            self.n_differing += int((~same(before, second)).sum())
             self.n_compared += len(again)
         if self.n_differing > TIES:
             self.repeats = False

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine import effects
+from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, Examples, ExamplesRequest, Job
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
@@ -390,21 +391,12 @@ class Answers:
     def __init__(self, numbers: Float[Tensor, " numbers"], asks: Sequence[Ask], has_margins: bool = False) -> None:
         self.asks = asks
         self._has_margins = has_margins
-        self._event: torch.cuda.Event | None = None
-        if numbers.device.type == "cuda":
-            self._numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
-            self._numbers.copy_(numbers, non_blocking=True)
-            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._event.record()
-        else:
-            self._numbers = numbers.cpu()
+        self._numbers = HostCopy(numbers)
 
     def deliver(self) -> None:
         """Gives every request its reply."""
-        if self._event is not None:
-            self._event.synchronize()
         n_asks, margins = len(self.asks), None
-        numbers = self._numbers.numpy()
+        numbers = self._numbers.wait().numpy()
         sums, rest = numbers[: 2 * n_asks].astype(np.int64).reshape(n_asks, 2), numbers[2 * n_asks :]
         if self._has_margins:
             n_margins = sum(ask.n_margins for ask in self.asks)

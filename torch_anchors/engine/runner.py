@@ -208,7 +208,7 @@ class Runner(Generic[SomeCase]):
             self._start_searches(jobs)
 
     def _start_searches(self, jobs: Sequence[Job]) -> None:
-        cases = [cast(SomeCase, job.case) for job in jobs]
+        cases = [cast(SomeCase, job.answered_case()) for job in jobs]
         with torch.inference_mode(False):  # what is learned for these cases may be kept for others
             searches = list(self._searches(cases, [job.label for job in jobs]))
         self._waiting.extend(zip(jobs, searches, strict=True))
@@ -390,7 +390,7 @@ class Runner(Generic[SomeCase]):
         if job.error is not None:
             self._open = [ask for ask in self._open if ask.job is not job]
             return Failed(job.number, job.error)
-        return Finished(job.number, cast(SomeCase, job.case), job.found())
+        return Finished(job.number, cast(SomeCase, job.answered_case()), job.found())
 
 
 def _most_rows(job: Job, request: AnyRequest) -> int:

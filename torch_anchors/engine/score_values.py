@@ -16,8 +16,8 @@ ROUNDING = 0.02
 
 ONE_LABEL = "lambda x: model(x).argmax(1)"
 """A predictor that says one label."""
-ONE_QUESTION = "lambda x: (model(x)[:, j] > 0.5).long()"
-"""A predictor that answers whether label j holds."""
+ONE_QUESTION = "target=Bit(j)"
+"""A target that asks whether label j holds."""
 
 
 class ScoreValues:
@@ -63,13 +63,12 @@ class ScoreValues:
             if not self._above_one:
                 return (
                     "The predictor returns one column with values in [0, 1]. It is read as a logit, so the label is 1 "
-                    "wherever it is positive. If it is a probability, wrap the predictor with torch.logit, or as in "
-                    f"{ONE_QUESTION} with j = 0."
+                    "wherever it is positive. If it is a probability, pass target=Bit(0)."
                 )
             return (
                 "The predictor returns one column of values that are never negative, as a regression does. It is read "
-                "as a logit, so the label is 1 wherever it is positive. If it is no logit, wrap the predictor so that "
-                "it says what is asked, as in lambda x: (model(x)[:, 0] > 100).long()."
+                "as a logit, so the label is 1 wherever it is positive. If it is no logit, say what counts as the same "
+                "answer: target=Within(tolerance) or target=Between(low, high)."
             )
         if self._above_one:
             return ""
@@ -78,14 +77,12 @@ class ScoreValues:
                 return ""
             return (
                 "The predictor returns rows of 0s and 1s with more or fewer than a single 1, as a multi-label model "
-                "does. The first 1 is read as the label. Wrap the predictor so that it says what is asked, as in "
-                f"{ONE_QUESTION} for label j."
+                f"does. The first 1 is read as the label. Pass {ONE_QUESTION} to explain label j."
             )
         if self._sum_to_one:
             return ""
         return (
             "The predictor returns values in [0, 1] that do not sum to 1 in a row, as the sigmoids of a multi-label "
-            "model do. The largest is read as the label. If several labels may hold at once, wrap the predictor so "
-            f"that it says what is asked, as in {ONE_QUESTION} for label j; if they are scores of one label each, as "
-            f"in {ONE_LABEL}."
+            f"model do. The largest is read as the label. If several labels may hold at once, pass {ONE_QUESTION} to "
+            f"explain label j; if they are scores of one label each, wrap the predictor as in {ONE_LABEL}."
         )

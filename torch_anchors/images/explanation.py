@@ -185,7 +185,7 @@ class ImageExplanation(Explanation):
             headline=self._headline(label_names),
             figures=self._figures(),
             notes=" ".join(part for part in (sentences.constraints(self), self._answer_words()) if part),
-            label_names=label_names,
+            label_names=self.names_of_labels(label_names),
             path=path,
         )
 

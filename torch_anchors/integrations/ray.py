@@ -35,7 +35,7 @@ def explain(
     make_explainer: Callable[[], Explainer[Any, Any]],
     *,
     ids: str | None = None,
-    target: str | None = None,
+    true_label: str | None = None,
     instances: str | None = None,
     transform: Callable[[Any], Any] | None = None,
     label_names: LabelNames = None,
@@ -56,7 +56,8 @@ def explain(
         make_explainer: makes the explainer, once in each actor; so the model is loaded there, and not sent. The
             explainer must have a seed.
         ids: name of the column with what the inputs are called; None for ``id``, ``ids`` or ``path``.
-        target: name of the column with the true label. None for the usual names beside pictures; for none of a table.
+        true_label: name of the column with the true label. None for the usual names beside pictures; for none of a
+            table.
         instances: name of the column with the pictures, or with the rows of a table as vectors. None for the usual
             names of pictures, and for a table whose features are columns.
         transform: applied to each picture, such as a model's `fit`; None for nothing, and for tables.
@@ -89,7 +90,7 @@ def explain(
             raise ArgumentError(f"{name} must be a number of at least 0, got {said(value)}.")
     fewest, most = _ends(concurrency)
     _warn_of_no_room(dataset, fewest * num_cpus)
-    work = Work(make_explainer, Columns(ids, target, instances), transform, label_names, settings)
+    work = Work(make_explainer, Columns(ids, true_label, instances), transform, label_names, settings)
     return dataset.map_batches(
         Explaining,
         fn_constructor_args=(work,),
@@ -129,7 +130,7 @@ class Columns:
     """What the columns of the data set are called; see `explain`."""
 
     ids: str | None
-    target: str | None
+    true_label: str | None
     instances: str | None
 
     def source(self, batch: pa.Table, label_names: LabelNames, *, is_table: bool) -> Source:
@@ -139,12 +140,12 @@ class Columns:
             ArgumentError: there is no such column.
         """
         ids = self._named("ids", self.ids, (*IDS, "path"), batch)
-        if self.target is not None:
-            self._named("target", self.target, (), batch)
+        if self.true_label is not None:
+            self._named("true_label", self.true_label, (), batch)
         if is_table and self.instances is None:
-            return TableRows(batch, ids, self.target, label_names)
+            return TableRows(batch, ids, self.true_label, label_names)
         instance = self._named("instances", self.instances, INSTANCES, batch)
-        names = (batch[ids].to_pylist(), self.target, label_names)
+        names = (batch[ids].to_pylist(), self.true_label, label_names)
         return Items(batch.to_pylist(), *names, is_table=is_table, instance=instance)
 
     def _named(self, argument: str, given: str | None, usual: Sequence[str], batch: pa.Table) -> str:

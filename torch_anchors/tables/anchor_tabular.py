@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from torch_anchors.tables.rule import Rule
 from torch_anchors.tables.sampler import SAMPLINGS, RowSampler
 from torch_anchors.tables.schema import TableSchema
 from torch_anchors.tables.training import TrainingRows
+from torch_anchors.targets.target import ARGMAX, Comparison
 
 FIRST_MAX_ROWS = 8192
 """Rows of the first batches when `max_rows` is "auto"; they grow while larger ones are faster. Rows of a table are
@@ -131,6 +132,12 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             self._table = self._table.of(self._predictor)
             self._latest = PerThread()
 
+    def asking(self, predictor: Predictor) -> AnchorTabular:
+        """As `Explainer.asking`; the training rows are the same, and what the model says of them is asked anew."""
+        other = cast(AnchorTabular, super().asking(predictor))
+        other._table = None if self._table is None else self._table.of(predictor)
+        return other
+
     def fit(
         self,
         train_data: Any,
@@ -181,7 +188,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         self._table = FittedTable(
             schema, training, self._predictor, as_array=as_array, max_rows=self.max_rows, seed=self._seed
         )
-        self._latest = PerThread()
+        self._latest, self._about = PerThread(), {}
         self.meta["params"]["disc_perc"] = percentiles
         return self
 
@@ -198,7 +205,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         if len(rows) != 1:
             raise ArgumentError(f"X must be one row, got {len(rows)}. Explain several with explain_batch.")
         explanation = self.explain_one(rows[0], question)
-        self._latest.value = rows[0], self.label_of(explanation.label), question.n_covered_ex
+        if question.target == ARGMAX:
+            self._latest.value = rows[0], self.label_of(explanation.label), question.n_covered_ex
         return explanation
 
     @takes(RowsQuestion)
@@ -295,7 +303,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[RowCase]:
         """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
-        self._fitted.labelled()
+        self._fitted.ask()
         schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.as_array
         rows = np.stack(instances)
         require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
@@ -311,8 +319,9 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
-        training = self._fitted.labelled()
+        self._fitted.ask()
         code = super().label_of(label)
+        training = self._fitted.labelled()
         if isinstance(label, str) and training.class_of(np.array([code])).item() == training.n_classes - 1:
             names = ", ".join(self._predictor.outputs.names[:10])
             raise ArgumentError(f"label must be a class that the training rows have, such as {names}, got {label!r}.")
@@ -322,28 +331,42 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         self, cases: Sequence[RowCase], labels: Sequence[int | None], settings: ExplainSettings
     ) -> Iterator[SearchSpace]:
         """The rules of each row, with what the training rows and a surrogate of the model say of them."""
+        if not isinstance(self._predictor.target, Comparison):
+            return self._spaces(self._fitted, cases, labels, settings)
+        alone = [replace(case, sampler=case.sampler.alone(case.instance), instance=0) for case in cases]
+        return (
+            next(self._spaces(self._fitted.about(case.explained), [case], [label], settings))
+            for case, label in zip(alone, labels, strict=True)
+        )
+
+    def _spaces(
+        self, fitted: FittedTable, cases: Sequence[RowCase], labels: Sequence[int | None], settings: ExplainSettings
+    ) -> Iterator[SearchSpace]:
+        """The rules of rows of one sampler, whose labels the table has."""
         sampler = cases[0].sampler
         of_instance = np.full(len(sampler.instances), INVALID)  # of a row on which the model failed
         of_instance[[case.instance for case in cases]] = labels
         config = settings.config(self._predictor.device)
         by_default = settings.method not in BY_SAMPLING
-        proposer = self._fitted.proposer() if by_default and self.sampling == "interventional" else None
-        split = self._fitted.split() if by_default and self.sampling == "conditional" else None
+        proposer = fitted.proposer() if by_default and self.sampling == "interventional" else None
+        split = fitted.split() if by_default and self.sampling == "conditional" else None
         repeats = self._predictor.repeats
-        spaces = RowSpaces(self._fitted.labelled(), sampler, of_instance, config, proposer, split, repeats)
+        spaces = RowSpaces(fitted.labelled(), sampler, of_instance, config, proposer, split, repeats)
         return (spaces.space(case.instance) for case in cases)
 
     def explanations(
         self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
     ) -> Iterator[TabularExplanation]:
         """What was found for each row; the training rows are counted for those of one sampler together."""
-        for _, group in groupby(finished, key=lambda one: id(one.case.sampler)):
+        compares = isinstance(self._predictor.target, Comparison)  # each row has labels of its own then
+        for _, group in groupby(finished, key=lambda one: id(one if compares else one.case.sampler)):
             yield from self._explanations_together(list(group), settings)
 
     def _explanations_together(
         self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
     ) -> Iterator[TabularExplanation]:
-        sampler, covered = finished[0].case.sampler, Covered(self._fitted.labelled(), finished[0].case.sampler)
+        fitted = self._fitted.about(finished[0].case.explained)
+        sampler, covered = finished[0].case.sampler, Covered(fitted.labelled(), finished[0].case.sampler)
         instances = [one.case.instance for one in finished]
         anchors = [one.found.result.anchor for one in finished]
         labels = np.array([one.found.label for one in finished], dtype=np.int64)
@@ -353,8 +376,8 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         )
         from_training = dict(zip(undrawn, counted, strict=True))
         paths = covered.paths(instances, anchors, labels)
-        effects = self._fitted.effects().of(sampler, instances, anchors, labels)
-        model = self._fitted.model
+        effects = fitted.effects().of(sampler, instances, anchors, labels)
+        model = fitted.model
         for i, (one, path) in enumerate(zip(finished, paths, strict=True)):
             drawn = one.found.examples
             bins = sampler.bins(instances[i], anchors[i])
@@ -395,7 +418,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             **super().digests(),
             "columns": digest_of(fitted.schema),
             "training rows": digest_of(fitted.training.values, *fitted.training.discretizer.cuts),
-            "labels of the training rows": self._fitted.labelled().digest,
+            "labels of the training rows": fitted.digest,
         }
 
     @property

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
+from torch import Tensor
+
 from torch_anchors._locks import Lock
+from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.seeds import stream
 from torch_anchors.tables.column_effects import ColumnEffects
@@ -12,6 +18,7 @@ from torch_anchors.tables.model import TableModel
 from torch_anchors.tables.propose.proposer import Proposer
 from torch_anchors.tables.schema import TableSchema
 from torch_anchors.tables.training import TrainingRows
+from torch_anchors.targets.target import Comparison
 
 
 class FittedTable:
@@ -40,10 +47,43 @@ class FittedTable:
         self.model = TableModel.of(predictor.taking(as_array), schema, max_rows)
         self._max_rows, self._seed = max_rows, seed
         self._lock = Lock()
+        self._answers: Tensor | None = None
         self._labelled: LabelledTraining | None = None
         self._proposer: Proposer | None = None
         self._split: SplitTable | None = None
         self._effects: ColumnEffects | None = None
+
+    def about(self, explained: Tensor | None) -> FittedTable:
+        """The same rows and model; where the target compares, labelled by the agreement with what is explained."""
+        if explained is None:
+            return self
+        answers = self.answers()
+        other = copy.copy(self)
+        other.model = replace(self.model, explained=explained)
+        other._labelled = LabelledTraining(self.training, other.model.compared(answers))
+        other._proposer = other._split = other._effects = None
+        return other
+
+    def answers(self) -> Tensor:
+        """The model's answers (n, ...) to the training rows, where the target compares; they are asked for once."""
+        with self._lock:
+            if self._answers is None:
+                self._answers = self.model.answers(self.training.values)
+            return self._answers
+
+    def ask(self) -> None:
+        """Has the model answer the training rows, unless it has."""
+        if isinstance(self.model.target, Comparison):
+            self.answers()
+        else:
+            self.labelled()
+
+    @property
+    def digest(self) -> str:
+        """Tells what the model says of the training rows from what another one would."""
+        if isinstance(self.model.target, Comparison):
+            return digest_of(self.answers())
+        return self.labelled().digest
 
     def of(self, predictor: Predictor) -> FittedTable:
         """The same rows, of which nothing is known of another model yet."""

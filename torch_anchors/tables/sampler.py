@@ -104,6 +104,11 @@ class RowSampler:
         """Ids of an instance's predicates; the places that have none are left out."""
         return np.flatnonzero(self._host_predicates[0, instance] >= 0).tolist()
 
+    def alone(self, instance: int) -> RowSampler:
+        """The sampler of one of the instances."""
+        one = self.instances[instance : instance + 1]
+        return RowSampler(self.training, one, sampling=self.sampling, to_model=self._to_model, dtype=self.dtype)
+
     def bins(self, instance: int, anchor: Anchor) -> list[tuple[int, int, int]]:
         """Column, lowest and highest bin of each predicate of an anchor; column -1 where there is none."""
         return [tuple(line) for line in self._host_predicates[:, instance, list(anchor)].T.tolist()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch_anchors._extras import import_extra
 from torch_anchors.datasets.fields import FOUND, is_right, schema
 from torch_anchors.datasets.parts import parts_of, read_part
+from torch_anchors.datasets.run_record import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,9 @@ def results_of(folder: Path) -> pd.DataFrame:
     frame = table.drop_columns(["features"]).append_column("size", sizes).to_pandas(integer_object_nulls=True)
     labels = [frame[name] for name in ("true_label", "label_name", "label")]
     frame["answer"] = [_answer(name, label) for name, label in zip(*labels[1:], strict=True)]
-    frame["right"] = [_right(*map(_or_none, own)) for own in zip(*labels, strict=True)]
+    run = RunRecord.read(folder)
+    about_classes = run is None or run.is_about_classes
+    frame["right"] = [_right(*map(_or_none, own)) if about_classes else UNKNOWN for own in zip(*labels, strict=True)]
     frame["found"] = frame["status"].isin(FOUND)
     frame["size"] = frame["size"].astype(float)
     return frame

@@ -1,0 +1,121 @@
+"""What a target is: a question about a model's output, and when two rows have the same answer to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from torch_anchors._shapes import Float, Shaped
+
+
+class Target(ABC):
+    """What counts as the same answer; see `Labelling` and `Comparison` for the two kinds.
+
+    A target holds settings only, is hashable, and does not wait for the device.
+
+    Attributes:
+        as_list: whether a model of images is given a list of tensors (C, H, W), as detection models want it, in place
+            of one tensor (N, C, H, W).
+        no_answer: what is wrong with an instance for which the model gives no answer; "{unit}" stands for its kind.
+    """
+
+    as_list: bool = False
+    no_answer: ClassVar[str] = (
+        "The predictor returned NaN for the {unit} itself; there is no label to explain. Leave it out, or pass the "
+        "label to explain."
+    )
+
+    @abstractmethod
+    def name_of(self, label: int, explained: Shaped[Tensor, "1 ..."] | None = None) -> str | None:
+        """What a label is called, as in "the model answers ..."; None where it has no name but its number.
+
+        Args:
+            label: of a row.
+            explained: what `Comparison.explained` gave for the instance; None for a short name, and for a `Labelling`.
+        """
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Short names of the labels, as far as they have some."""
+        named = {label: self.name_of(label) for label in (0, 1)}
+        return {label: name for label, name in named.items() if name is not None}
+
+
+class Labelling(Target):
+    """A target that gives each row a label by itself, whatever is explained. Equal labels are the same answer."""
+
+    @abstractmethod
+    def labels(self, output: Any, n: int, device: torch.device) -> Any:
+        """What a predictor of such labels would return for the output of `n` rows: labels, one logit, or scores.
+
+        Raises:
+            PredictorReturnTypeError: the output is not about such a question.
+        """
+
+
+class Comparison(Target):
+    """A target that compares the answer to each row with that to the instance. The label is 1 for the same answer."""
+
+    @abstractmethod
+    def answers(self, output: Any, n: int, device: torch.device) -> Shaped[Tensor, "rows ..."]:
+        """What the model says of each of `n` rows, (n, ...) on the device, as far as it matters.
+
+        Raises:
+            PredictorReturnTypeError: the output is not about such a question.
+        """
+
+    @abstractmethod
+    def explained(self, answers: Shaped[Tensor, "1 ..."]) -> Shaped[Tensor, "1 ..."]:
+        """What is explained of the answer to the instance."""
+
+    @abstractmethod
+    def agreement(
+        self, answers: Shaped[Tensor, "rows ..."], explained: Shaped[Tensor, "rows ..."]
+    ) -> Float[Tensor, " rows"]:
+        """How clearly each answer is the same as what is explained of its instance.
+
+        At least 0 where it is the same, below 0 where it is not, and NaN where there is no answer. Anchors are ranked
+        by it, as by a classifier's margins.
+        """
+
+    @abstractmethod
+    def said(self, explained: Shaped[Tensor, "1 ..."]) -> dict[str, Any]:
+        """What the model said of the instance, as plain values that can be stored."""
+
+
+@dataclass(frozen=True)
+class Argmax(Labelling):
+    """The class with the largest score, or the label that the predictor returns: what is explained unless one says."""
+
+    def labels(self, output: Any, n: int, device: torch.device) -> Any:
+        return output
+
+    def name_of(self, label: int, explained: Tensor | None = None) -> None:
+        return None
+
+
+ARGMAX = Argmax()
+
+
+@dataclass(frozen=True)
+class Function(Labelling):
+    """A function of the raw output for a batch that returns one comparable value per row: a label, or a name.
+
+    Where it returns scores (N, classes), the largest is the label.
+    """
+
+    function: Callable[[Any], Any]
+
+    def labels(self, output: Any, n: int, device: torch.device) -> Any:
+        return self.function(output)
+
+    def name_of(self, label: int, explained: Tensor | None = None) -> None:
+        return None
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
