@@ -131,6 +131,7 @@ def test_the_dictionary_survives_json() -> None:
         "said": {},
         "threshold": 0.95,
         "delta": 0.1,
+        "others": [],
         "n_rows": 1234,
         "n_calls": 17,
         "seconds": 0.456,

@@ -36,8 +36,10 @@ REFERENCE = {
     "verbose_every": 1,
 }
 """Names, order and defaults of the reference, positional there."""
-OURS = {"method": "auto", "label": None, "max_rows_total": None, "target": None}
+OURS = {"method": "auto", "label": None, "max_rows_total": None, "target": None, "n_anchors": 1}
 """Settings by name only."""
+UNSAID = ("n_anchors",)
+"""Settings that metadata leaves out while they are as usual: older metadata says the same."""
 REQUIRED = inspect.Parameter.empty
 
 
@@ -45,8 +47,11 @@ REQUIRED = inspect.Parameter.empty
 
 
 def test_names_and_defaults_are_those_of_the_reference() -> None:
-    assert ExplainSettings().params() == {**REFERENCE, **OURS, "target": "Argmax()"}
-    assert list(ExplainSettings().params()) == [*REFERENCE, *OURS]
+    known = {**REFERENCE, **OURS, "target": "Argmax()"}
+    said = {name: value for name, value in known.items() if name not in UNSAID}
+    assert ExplainSettings().params() == said
+    assert list(ExplainSettings().params()) == list(said)
+    assert ExplainSettings(n_anchors=2).params() == {**said, "n_anchors": 2}
 
 
 def test_every_setting_is_documented() -> None:
@@ -130,14 +135,15 @@ def test_what_is_no_setting_is_not_in_the_metadata() -> None:
 # ------------------------------------------------------------------------------------------ the explainers' methods
 
 ONE, SEVERAL = {"progress": False}, {"progress": False, "n_workers": None, "on_error": "raise"}
+CONSTRAINTS = {"fixed": None, "exclude": None}
 CONTRAST = {"question": "sufficient", "fixed": None, "exclude": None}
 METHODS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
     "image": (AnchorImage.explain, {"image": REQUIRED, "p_sample": 0.5}, ONE | CONTRAST),
     "images": (AnchorImage.explain_batch, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL | CONTRAST),
     "stream of images": (AnchorImage.explain_iter, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL | CONTRAST),
-    "row": (AnchorTabular.explain, {"X": REQUIRED}, ONE),
-    "rows": (AnchorTabular.explain_batch, {"rows": REQUIRED}, SEVERAL),
-    "stream of rows": (AnchorTabular.explain_iter, {"rows": REQUIRED}, SEVERAL),
+    "row": (AnchorTabular.explain, {"X": REQUIRED}, ONE | CONSTRAINTS),
+    "rows": (AnchorTabular.explain_batch, {"rows": REQUIRED}, SEVERAL | CONSTRAINTS),
+    "stream of rows": (AnchorTabular.explain_iter, {"rows": REQUIRED}, SEVERAL | CONSTRAINTS),
 }
 """Each method with the parameters that come before the reference's, and those by name only that are no settings."""
 

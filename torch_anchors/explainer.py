@@ -37,6 +37,7 @@ from torch_anchors.explanation import Explanation
 from torch_anchors.search.choose import choose, no_search
 from torch_anchors.search.narrate import narrated
 from torch_anchors.search.protocol import NECESSARY, SUFFICIENT, Search, SearchConfig, SearchSpace
+from torch_anchors.search.several import several
 from torch_anchors.seeds import checked_seed
 from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
 from torch_anchors.targets.target import ARGMAX, Comparison, Target
@@ -389,7 +390,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         config: SearchConfig,
     ) -> Iterator[Search]:
         for label, space in zip(labels, self.spaces(cases, labels, settings), strict=True):
-            search = no_search() if label == INVALID else choose(settings.method, space, config)
+            start = partial(choose, settings.method)
+            search = no_search() if label == INVALID else several(settings.n_anchors, space, config, start)
             yield narrated(search, say, settings.verbose_every, space.numbers) if settings.verbose else search
 
     def _explain_wave(

@@ -14,6 +14,7 @@ import numpy as np
 from torch_anchors._shapes import Float
 from torch_anchors.attribution import attribution
 from torch_anchors.errors import ArgumentError
+from torch_anchors.found_anchor import FoundAnchor, several_in_words
 from torch_anchors.packing import Fields, pack_array, pack_number
 from torch_anchors.search.protocol import QUESTIONS, SUFFICIENT, Status, Step
 from torch_anchors.store import Document
@@ -65,6 +66,8 @@ class Explanation:
             from rows that were predicted anyway; an estimate, which no certificate is about. Of the question
             "necessary" it is how much hiding it adds to the chance of another label, which is the same. None in
             explanations that were saved before there were any. See `attribution`.
+        others: further anchors that have no part in common with this one or with each other, where ``n_anchors`` asked
+            for several; see `anchors`.
         meta: name and parameters of the explainer, as in the reference.
         target: what counts as the same answer, as in "Within(tolerance=10.0)"; see `torch_anchors.targets`.
         said: what the model said of the instance, where that is more than a label: a value, the box of an object.
@@ -73,6 +76,8 @@ class Explanation:
 
     kinds: ClassVar[dict[str, type[Explanation]]] = {}
     """All classes of explanations that were imported, by the names that files have for them."""
+    kind_of_anchor: ClassVar[type[FoundAnchor]] = FoundAnchor
+    """What `others` are."""
 
     features: tuple[int, ...]
     names: tuple[str, ...]
@@ -93,6 +98,7 @@ class Explanation:
     seconds: float
     path: tuple[Step, ...]
     effects: Float[np.ndarray, " features"] | None = None
+    others: tuple[FoundAnchor, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     target: str = "Argmax()"
     said: Mapping[str, Any] = field(default_factory=dict)
@@ -101,7 +107,12 @@ class Explanation:
     @property
     def success(self) -> bool:
         """Whether the precision reaches the threshold with the promised confidence."""
-        return self.status in (Status.CERTIFIED, Status.EXACT, Status.EMPTY_HOLDS)
+        return self.status.success
+
+    @property
+    def anchors(self) -> tuple[FoundAnchor, ...]:
+        """All anchors that were found, the explanation's own first; with ``n_anchors`` = 1 it is the only one."""
+        return (self._own_anchor(), *self.others)
 
     @property
     def label_words(self) -> str:
@@ -181,6 +192,19 @@ class Explanation:
         answer = self.answer if isinstance(self.answer, str) else names.get(self.answer, f"label {self.answer}")
         return f"For the instance itself the model answers {answer}, not {self.label_words}."
 
+    def _own_anchor(self) -> FoundAnchor:
+        """The first of `anchors`; a kind of explanation has a kind of its own."""
+        return FoundAnchor(**self._own_figures())
+
+    def _own_figures(self) -> dict[str, Any]:
+        names = ("features", "names", "precision", "precision_interval", "coverage", "status")
+        return {name: getattr(self, name) for name in names}
+
+    def _others_words(self, part: str) -> str:
+        """What is said where several anchors were asked for; `part` is what no two of them share."""
+        asked = self.params.get("n_anchors", 1) if self.meta else 1
+        return several_in_words(self.anchors, asked, part, self.delta)
+
     def _cost_words(self) -> str:
         rows, calls = plural(self.n_rows, "model row"), plural(self.n_calls, "call")
         return f"It took {rows} in {calls} and {self.seconds:.2f} s."
@@ -211,6 +235,7 @@ class Explanation:
             "said": plain(self.said),
             "threshold": self.threshold,
             "delta": self.delta,
+            "others": [other.to_dict() for other in self.others],
             "n_rows": self.n_rows,
             "n_calls": self.n_calls,
             "seconds": self.seconds,
@@ -296,6 +321,7 @@ class Explanation:
             "target": self.target,
             "said": plain(self.said),
             "answer_names": [[int(label), name] for label, name in self.answer_names.items()],
+            "others": [other.to_fields() for other in self.others],
         }
 
     @classmethod
@@ -323,6 +349,7 @@ class Explanation:
             "path": tuple(map(step_of, fields.each("path"))),
             "effects": _effects_of(fields),
             **_target_of(fields),
+            "others": tuple(map(cls.kind_of_anchor.read, fields.each("others") if "others" in fields else ())),
         }
 
     def _document(self) -> Document:

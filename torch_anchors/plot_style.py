@@ -13,6 +13,9 @@ Axes = Any  # matplotlib.axes.Axes
 
 # Colours that colour-blind readers tell apart (Okabe and Ito 2008).
 HIT, MISS, ANCHOR = "#0072B2", "#D55E00", "#F0A500"
+OTHER = "#009E73"
+ANCHORS = (ANCHOR, OTHER, "#CC79A7", "#56B4E9", "#D55E00", "#0072B2")
+"""Colours of several anchors, the first one's first; more than these begin again."""
 INK, FAINT_INK, PAPER = "#1A1A1A", "#6B6B6B", 0.94
 
 WIDTH, MARGIN, GAP = 10.0, 0.3, 0.2  # inches

@@ -27,6 +27,9 @@ from torch_anchors.targets.named import target_of
 MOST_WORKERS = 1000
 """Most threads that make instances ready."""
 
+MOST_ANCHORS = 100
+"""Most anchors to look for: of so many, each has a hundredth of delta."""
+
 NO_SETTING = {"is_setting": False}
 """Metadata of a question's field that is no setting: what is explained, and how one waits for it."""
 
@@ -65,6 +68,9 @@ class ExplainSettings:
         target: what counts as the same answer: `Argmax`, `TopK`, `Bit`, `Within`, `Between`, `SameObject`,
             `MaskOverlap` or `NearestText` of `torch_anchors.targets`, or a function of the model's raw output for a
             batch that returns a label for each row. None for `Argmax`.
+        n_anchors: how many anchors to look for. Each further one has no superpixel, or no column of a table, in common
+            with those before; with probability 1 - `delta` all that is said of any of them is true. They are
+            ``explanation.anchors``, and may be fewer: only the first is ever reported without being certified.
     """
 
     threshold: float = 0.95
@@ -86,8 +92,10 @@ class ExplainSettings:
     label: int | str | None = None
     max_rows_total: int | None = None
     target: Any = None
+    n_anchors: int = 1
 
     def __post_init__(self) -> None:
+        whole("n_anchors", self.n_anchors, least=1, most=MOST_ANCHORS)
         checked_method(self.method)
         object.__setattr__(self, "target", target_of(self.target))
         for name in ("n_covered_ex", "coverage_samples", "binary_cache_size", "cache_margin"):
@@ -108,8 +116,10 @@ class ExplainSettings:
         return SearchConfig(**shared, round_rows=round_rows)
 
     def params(self) -> dict[str, Any]:
-        """The settings as a dictionary, for an explanation's metadata."""
+        """The settings as a dictionary, for an explanation's metadata; `n_anchors` only where there are several."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("is_setting", True)}
+        if self.n_anchors == 1:
+            del named["n_anchors"]
         return {**named, "target": repr(self.target)}
 
 

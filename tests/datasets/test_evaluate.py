@@ -255,10 +255,10 @@ def test_without_pyarrow_one_line_says_what_to_install(tmp_path: Path, monkeypat
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB; skipped where none can be mounted."""
+    """A file system of 80 kB; skipped where none can be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", str(place)], capture_output=True)
     if mounted.returncode:
         pytest.skip("only the superuser of a machine of its own can mount a file system")
     yield place
@@ -268,7 +268,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_said_and_the_same_command_continues(small_disk: Path) -> None:
     out, ballast = small_disk / "out", small_disk / "ballast"
     rows = rows_of_table(60)
-    ballast.write_bytes(bytes(28_000))
+    ballast.write_bytes(bytes(44_000))
     with pytest.raises(CannotWriteError, match=r"part-000-\d+\.parquet cannot be written: No space left on device"):
         quietly(of_rows(), rows, out, part_size=10)
     n_before = len(Evaluation(out))

@@ -24,9 +24,11 @@ from torch_anchors.datasets.fields import (
     mask_of,
     schema,
     table_of,
+    with_columns,
 )
 from torch_anchors.errors import ArgumentError
-from torch_anchors.search.protocol import Status
+from torch_anchors.found_anchor import FoundAnchor
+from torch_anchors.search.protocol import SearchResult, Status
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluate.md"
 
@@ -74,6 +76,32 @@ def test_the_row_of_a_rule() -> None:
         (p.name, p.operator, p.code) for p in explanation.predicates
     ]
     assert table_of([row])["predicates"].to_pylist()[0] == row["predicates"]
+
+
+def test_the_row_of_several_anchors() -> None:
+    other = FoundAnchor.of(SearchResult((1,), 0.97, (0.95, 0.99), 0.5, Status.CERTIFIED, 9, 9), ["superpixel 1"])
+    row = explained_row("a", explanation_of(others=(other,)))
+    assert row["others"] == [
+        {
+            "features": [1],
+            "names": ["superpixel 1"],
+            "precision": 0.97,
+            "precision_low": 0.95,
+            "precision_high": 0.99,
+            "coverage": 0.5,
+            "status": "certified",
+        }
+    ]
+    assert table_of([row])["others"].to_pylist() == [row["others"]]
+
+
+def test_a_part_of_an_earlier_version_has_nulls_where_it_has_no_column() -> None:
+    table = table_of([explained_row("a", explanation_of())])
+    earlier = table.drop_columns(["others", "score"])
+    found = with_columns(earlier, schema())
+    assert found.schema == schema()
+    assert found["others"].to_pylist() == [None]
+    assert found["names"].to_pylist() == table["names"].to_pylist()
 
 
 def test_a_failure_has_its_reason_and_nothing_else() -> None:

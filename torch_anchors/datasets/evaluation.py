@@ -11,7 +11,7 @@ import numpy as np
 
 from torch_anchors._checks import whole
 from torch_anchors._extras import import_extra
-from torch_anchors.datasets.fields import FAILED, FOUND, STATUSES, is_right, schema
+from torch_anchors.datasets.fields import FAILED, FOUND, STATUSES, is_right, schema, with_columns
 from torch_anchors.datasets.parts import parts_of, read_part, statuses
 from torch_anchors.datasets.report.page import GALLERY, page_of
 from torch_anchors.datasets.run_record import RunRecord
@@ -82,7 +82,9 @@ class Evaluation:
         if unknown:
             raise ArgumentError(f"columns must be some of {', '.join(known.names)}, got {unknown}.")
         own = pa.schema([known.field(name) for name in names])
-        return pa.concat_tables([own.empty_table(), *(read_part(path, names).cast(own) for path in self.parts)])
+        return pa.concat_tables(
+            [own.empty_table(), *(with_columns(read_part(path, names), own) for path in self.parts)]
+        )
 
     def summary(self) -> dict[str, float | int | None]:
         """The numbers of the whole run, as TensorBoard or W&B take them; None for what is not known.

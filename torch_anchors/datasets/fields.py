@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch_anchors._extras import import_extra
 from torch_anchors.errors import ArgumentError
 from torch_anchors.explanation import Explanation, plain
+from torch_anchors.found_anchor import FoundAnchor
 from torch_anchors.packing import runs_of
 from torch_anchors.search.protocol import Status
 from torch_anchors.words import LabelNames
@@ -58,6 +59,8 @@ DOCUMENTED = {
     "precision_high": "The precision is at most this.",
     "coverage": "The anchor's coverage, in [0, 1].",
     "share": "Share of the picture that the anchor shows, in [0, 1]; null for tables.",
+    "others": "Further anchors, where `n_anchors` asked for several: features, names, precision and its bounds, "
+    "coverage and status of each, as in these columns; together all of it holds with probability 1 - `delta`.",
     "n_rows": "Rows that were sent to the model for the explanation.",
     "n_calls": "Forward passes in which they were; other explanations may have shared them.",
     "seconds": "From the first row drawn to the end of the search; shared with explanations beside it.",
@@ -81,14 +84,19 @@ def schema() -> pa.Schema:
     predicate = pa.struct(
         [("column", pa.string()), ("operator", pa.string()), ("value", pa.string()), ("code", pa.float64())]
     )
+    figures = ["precision", "precision_low", "precision_high", "coverage"]
+    other = pa.struct(
+        [("features", numbers), ("names", words), *((name, pa.float64()) for name in figures), ("status", pa.string())]
+    )
     types = {
         **dict.fromkeys(("reason", "label_name", "said", "true_label", "settings"), pa.string()),
         **dict.fromkeys(("label", "n_rows", "n_calls"), pa.int64()),
-        **dict.fromkeys(("precision", "precision_low", "precision_high", "coverage", "share", "seconds"), pa.float64()),
+        **dict.fromkeys((*figures, "share", "seconds"), pa.float64()),
         "score": pa.float32(),
         "features": numbers,
         "names": words,
         "predicates": pa.list_(predicate),
+        "others": pa.list_(other),
         "mask": pa.struct([("size", numbers), ("counts", numbers)]),
         "seed": pa.uint64(),
     }
@@ -102,6 +110,15 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     """The rows as an Arrow table; columns that a row lacks are null."""
     pa = import_extra("pyarrow", "evaluate")
     return pa.Table.from_pylist(list(rows), schema=schema())
+
+
+def with_columns(table: pa.Table, own: pa.Schema) -> pa.Table:
+    """A part's table with the columns of a schema: null where an earlier version had no such column."""
+    pa = import_extra("pyarrow", "evaluate")
+    for field in own:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(own.names).cast(own)
 
 
 def explained_row(
@@ -134,6 +151,7 @@ def explained_row(
         "precision_high": high,
         "coverage": explanation.coverage,
         "share": None if mask is None else float(mask.mean()),
+        "others": [_plain_anchor(other) for other in explanation.others],
         "n_rows": explanation.n_rows,
         "n_calls": explanation.n_calls,
         "seconds": explanation.seconds,
@@ -218,6 +236,19 @@ def _row_alone(id: str, explanation: Explanation) -> Row:
     seed = settings.get("seed")
     fits = isinstance(seed, int) and 0 <= seed < 2**64
     return explained_row(id, explanation, seed=seed if fits else None, settings=json.dumps(settings))
+
+
+def _plain_anchor(found: FoundAnchor) -> Row:
+    low, high = found.precision_interval
+    return {
+        "features": list(found.features),
+        "names": list(found.names),
+        "precision": found.precision,
+        "precision_low": low,
+        "precision_high": high,
+        "coverage": found.coverage,
+        "status": STATUS[found.status],
+    }
 
 
 def _plain_predicate(predicate: Any) -> Row:

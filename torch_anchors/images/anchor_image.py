@@ -19,9 +19,10 @@ from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import Explainer
+from torch_anchors.found_anchor import FoundAnchor
 from torch_anchors.images.cases import ImageCase, ImagePreparer, SizeHint, instances_of
 from torch_anchors.images.examples import ExampleRows
-from torch_anchors.images.explanation import ImageExplanation
+from torch_anchors.images.explanation import ImageExplanation, superpixel_names
 from torch_anchors.images.fills import resolve_fill
 from torch_anchors.images.pixels import hwc, scale_image, to_chw
 from torch_anchors.images.question import ImageQuestion, ImagesQuestion
@@ -210,11 +211,12 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         """What was found for each image."""
         for one in finished:
             one, case = one.renumbered(one.case.sampler.numbers), one.case
-            features = one.found.result.anchor
-            segments, effects = case.sampler.segments, one.found.effects
+            result, effects = one.found.result, one.found.effects
+            segments = case.sampler.segments
             yield ImageExplanation(
                 **self.common(one, settings) | {"effects": None if effects is None else case.sampler.of_parts(effects)},
-                names=tuple(f"superpixel {k}" for k in features),
+                names=superpixel_names(result),
+                others=tuple(FoundAnchor.of(other, superpixel_names(other)) for other in result.others),
                 fixed=case.fixed,
                 excluded=case.excluded,
                 image=case.image,

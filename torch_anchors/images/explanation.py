@@ -19,7 +19,7 @@ from torch_anchors.images.examples import Example, ExampleRows
 from torch_anchors.images.picture import draw_image
 from torch_anchors.images.pixels import Layout, as_picture, hwc, pack_image, read_image, to_chw
 from torch_anchors.packing import Fields, pack_array, runs_of
-from torch_anchors.search.protocol import NECESSARY
+from torch_anchors.search.protocol import NECESSARY, SearchResult
 from torch_anchors.words import LabelNames
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 SHAPES = ("hw", "chw")
 """Of an attribution: (H, W), or with the image's channels in front."""
+
+
+def superpixel_names(found: SearchResult) -> tuple[str, ...]:
+    """What the predicates of an anchor are called."""
+    return tuple(f"superpixel {k}" for k in found.anchor)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -180,11 +185,12 @@ class ImageExplanation(Explanation):
             self.features,
             self.examples,
             hides=self.question == NECESSARY,
+            others=[other.features for other in self.others],
             fixed=self.fixed,
             excluded=self.excluded,
             headline=self._headline(label_names),
             figures=self._figures(),
-            notes=" ".join(part for part in (sentences.constraints(self), self._answer_words()) if part),
+            notes=" ".join(filter(None, (sentences.colours(self), sentences.constraints(self), self._answer_words()))),
             label_names=self.names_of_labels(label_names),
             path=path,
         )
@@ -204,5 +210,12 @@ class ImageExplanation(Explanation):
 
     def __str__(self) -> str:
         first = sentences.first_sentence(self, self._precision_words())
-        said = [first, self.remark, sentences.constraints(self), self._answer_words(), self._remedy("segments")]
+        said = [
+            first,
+            self._others_words("superpixel"),
+            self.remark,
+            sentences.constraints(self),
+            self._answer_words(),
+            self._remedy("segments"),
+        ]
         return " ".join(part for part in (*said, self._cost_words()) if part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def draw_image(
     examples: Sequence[Example],
     *,
     hides: bool = False,
+    others: Sequence[Sequence[int]] = (),
     fixed: Sequence[int] = (),
     excluded: Sequence[int] = (),
     headline: str = "",
@@ -46,6 +48,7 @@ def draw_image(
         anchor: the superpixels that must stay visible, or hidden if `hides`.
         examples: perturbed copies, of which a few are shown.
         hides: whether the anchor changes the label while it is hidden.
+        others: superpixels of further anchors, which have outlines in other colours.
         fixed: superpixels that always stayed visible; they have a dashed outline.
         excluded: superpixels that no anchor may have; they are hatched.
         headline: what was found, in one line.
@@ -59,16 +62,23 @@ def draw_image(
         ArgumentError: matplotlib cannot write a file of that kind.
     """
     shades = _Shades.of(photograph)
-    shown, mask = shades(photograph), np.isin(segments, anchor)
+    shown = shades(photograph)
     hits, misses = _chosen_examples(examples)
     page = _Page.for_images(shown.shape[0] / shown.shape[1], with_examples=bool(hits or misses))
 
     page.write_headline(headline, figures, notes)
     page.panel(0, "Photograph").imshow(shown)
     superpixels = page.panel(1, "Superpixels")
-    _draw_superpixels(superpixels, shown, segments, mask)
+    every = np.isin(segments, [k for one in (anchor, *others) for k in one])
+    _draw_superpixels(superpixels, shown, segments, every)
+    outlines = [np.isin(segments, one) for one in (anchor, *others)]
+    _draw_outlines(superpixels, outlines)
     _draw_constraints(superpixels, np.isin(segments, fixed), np.isin(segments, excluded))
-    _draw_anchor(page.panel(2, "Anchor hidden" if hides else "Anchor alone"), shown, mask, hides)
+    title = f"Anchor{'s' if others else ''} {'hidden' if hides else 'alone'}"
+    alone = page.panel(2, title)
+    _draw_anchor(alone, shown, every, hides)
+    if others:
+        _draw_outlines(alone, outlines)
     of_hits, of_misses = ("Label changed", "Label kept") if hides else ("Label kept", "Label changed")
     for place, example in enumerate([*hits, *misses]):
         title = {0: of_hits if hits else of_misses, len(hits): of_misses}.get(place, "")
@@ -173,9 +183,14 @@ def _draw_superpixels(
     faded = style.PAPER + (shown - style.PAPER) * 0.45
     axes.imshow(np.where(mask[..., None], shown, faded))
     _draw_borders(axes, segments, color="#4D4D4D", linewidth=0.6)
-    outline = np.pad(mask, 1)  # the margin closes the outline along the edges of the image
-    _draw_borders(axes, outline, offset=-1, color=style.INK, linewidth=4.0)
-    _draw_borders(axes, outline, offset=-1, color=style.ANCHOR, linewidth=2.4)
+
+
+def _draw_outlines(axes: Axes, masks: Sequence[Bool[np.ndarray, "height width"]]) -> None:
+    """Each mask's outline in a colour of its own."""
+    for mask, colour in zip(masks, cycle(style.ANCHORS), strict=False):
+        outline = np.pad(mask, 1)  # the margin closes the outline along the edges of the image
+        _draw_borders(axes, outline, offset=-1, color=style.INK, linewidth=4.0)
+        _draw_borders(axes, outline, offset=-1, color=colour, linewidth=2.4)
 
 
 def _draw_constraints(

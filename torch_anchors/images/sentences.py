@@ -72,6 +72,16 @@ def _on_empty(explanation: ImageExplanation, precision: str) -> str:
     return first if params.get("images_background", False) else f"{first} {advice}"
 
 
+def colours(explanation: ImageExplanation) -> str:
+    """What the picture of several anchors shows; "" of one."""
+    n = 1 + len(explanation.others)
+    if n == 1:
+        return ""
+    does = "changes" if explanation.question == NECESSARY else "keeps"
+    sure = f"{100 * (1 - explanation.delta):g} % confidence"
+    return f"Each of the {n} anchors, in colours of their own, {does} the label by itself, with {sure} in all together."
+
+
 def constraints(explanation: ImageExplanation) -> str:
     """Which superpixels always stayed visible and which no anchor may have; "" where there are none."""
     fixed, excluded = explanation.fixed, explanation.excluded

@@ -32,6 +32,7 @@ def narrated(
             requests = search.send(replies)
     except StopIteration as stop:
         result: SearchResult = stop.value
-        anchor = numbered(result.anchor, numbers)
-        tell(f"anchor {anchor}: {result.status.value}, precision {result.precision:.3f}")
+        for found in (result, *result.others):
+            anchor = numbered(found.anchor, numbers)
+            tell(f"anchor {anchor}: {found.status.value}, precision {found.precision:.3f}")
         return result

@@ -95,6 +95,11 @@ class Status(str, Enum):
     NOT_FOUND = "no anchor reached the threshold"
     ROW_BUDGET = "row budget spent"
 
+    @property
+    def success(self) -> bool:
+        """Whether the anchor's precision reaches the threshold with the promised confidence."""
+        return self in (Status.CERTIFIED, Status.EXACT, Status.EMPTY_HOLDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
@@ -126,7 +131,8 @@ class SearchSpace:
     predicate k, in ascending order, where that is not k; a search has no use for it.
 
     What only some spaces have: `proposals()` gives anchors to begin with, and `counted()` the result itself where it
-    can be counted without drawing a row.
+    can be counted without drawing a row. `narrowed(excluded)` is then the space without some predicates, of which it
+    has proposals and counts of its own.
     """
 
     n_predicates: int
@@ -139,10 +145,12 @@ class SearchSpace:
     counted: Callable[[], SearchResult] | None = None
     excluded: frozenset[int] = frozenset()
     numbers: Sequence[int] | None = None
+    narrowed: Callable[[frozenset[int]], SearchSpace] | None = None
 
     def without(self, predicates: Iterable[int]) -> SearchSpace:
-        """The anchors that have none of these predicates, which vary as before."""
-        return replace(self, excluded=self.excluded.union(predicates))
+        """The anchors that have none of these predicates, which vary as before; nor what `narrowed` leaves out."""
+        excluded = self.excluded.union(predicates)
+        return replace(self, excluded=excluded) if self.narrowed is None else self.narrowed(excluded)
 
     def allows(self, anchor: Anchor, predicate: int) -> bool:
         """Whether the predicate may be added to an anchor."""
@@ -187,6 +195,10 @@ class SearchConfig:
     enumerate_below: int = 64
     round_rows: int = 16
 
+    def share(self, n_anchors: int) -> SearchConfig:
+        """The settings of one of several searches, each of which gets an equal share of delta."""
+        return self if n_anchors == 1 else replace(self, delta=self.delta / n_anchors)
+
     def __post_init__(self) -> None:
         between("threshold", self.threshold, "a precision", closed="most")
         between("delta", self.delta, "a probability")
@@ -218,7 +230,8 @@ class SearchResult:
     `status` is EXACT or `n` is 0), and `precision_interval` holds the true precision with probability 1 - delta
     however long the search was. Of an anchor that was never submitted (only where `success` is False), `precision` and
     `n` are about the rows that it was chosen by, and the estimate is on the high side; the interval allows for that.
-    `path` lists the partial anchors from the empty one to the result.
+    `path` lists the partial anchors from the empty one to the result. `others` are further anchors, where several were
+    asked for, that have no predicate in common with this one or with each other; see `torch_anchors.search.several`.
     """
 
     anchor: Anchor
@@ -229,18 +242,20 @@ class SearchResult:
     n: int
     n_hits: int
     path: tuple[Step, ...] = field(default=())
+    others: tuple[SearchResult, ...] = ()
 
     @property
     def success(self) -> bool:
         """Whether the anchor's precision reaches the threshold with the promised confidence."""
-        return self.status in (Status.CERTIFIED, Status.EXACT, Status.EMPTY_HOLDS)
+        return self.status.success
 
     def renumbered(self, numbers: Sequence[int] | None) -> SearchResult:
         """The same with the numbers that users know: `numbers[k]` for predicate k; None where they are the same."""
         if numbers is None:
             return self
         path = tuple(replace(step, anchor=numbered(step.anchor, numbers)) for step in self.path)
-        return replace(self, anchor=numbered(self.anchor, numbers), path=path)
+        others = tuple(other.renumbered(numbers) for other in self.others)
+        return replace(self, anchor=numbered(self.anchor, numbers), path=path, others=others)
 
 
 def numbered(anchor: Anchor, numbers: Sequence[int] | None) -> Anchor:

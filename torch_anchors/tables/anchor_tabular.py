@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, cast
 
 import numpy as np
@@ -28,13 +28,13 @@ from torch_anchors.search.protocol import BY_SAMPLING, SearchSpace
 from torch_anchors.seeds import stream
 from torch_anchors.settings import ExplainSettings, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
-from torch_anchors.tables.count.new_rows import of_new_rows
 from torch_anchors.tables.covered import Covered
 from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
 from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.local import local
 from torch_anchors.tables.question import RowQuestion, RowsQuestion
+from torch_anchors.tables.row_rules import RowRule, row_rules
 from torch_anchors.tables.rule import Rule
 from torch_anchors.tables.sampler import SAMPLINGS, RowSampler
 from torch_anchors.tables.schema import TableSchema
@@ -301,9 +301,10 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         rows = schema.encode(given, argument="rows")
         return rows, len(rows)
 
-    def cases(self, instances: Sequence[Any], question: ExplainSettings) -> list[RowCase]:
+    def cases(self, instances: Sequence[Any], question: RowQuestion | RowsQuestion) -> list[RowCase]:
         """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
         self._fitted.ask()
+        fixed, excluded = question.columns(self._fitted.schema)
         schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.as_array
         rows = np.stack(instances)
         require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
@@ -313,9 +314,13 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             sampling=self.sampling,
             to_model=schema.encoder(self._predictor.device),
             dtype=self._predictor.row_dtype,
+            fixed=fixed,
         )
         streams = [stream(self._seed, row.tobytes()) for row in sampler.instances]
-        return [RowCase(sampler=sampler, rng=rng, instance=i, as_array=as_array) for i, rng in enumerate(streams)]
+        return [
+            RowCase(sampler=sampler, rng=rng, instance=i, as_array=as_array, excluded=excluded)
+            for i, rng in enumerate(streams)
+        ]
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
@@ -346,12 +351,13 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         sampler = cases[0].sampler
         of_instance = np.full(len(sampler.instances), INVALID)  # of a row on which the model failed
         of_instance[[case.instance for case in cases]] = labels
-        config = settings.config(self._predictor.device)
+        config = settings.config(self._predictor.device).share(settings.n_anchors)
         by_default = settings.method not in BY_SAMPLING
         proposer = fitted.proposer() if by_default and self.sampling == "interventional" else None
         split = fitted.split() if by_default and self.sampling == "conditional" else None
         repeats = self._predictor.repeats
-        spaces = RowSpaces(fitted.labelled(), sampler, of_instance, config, proposer, split, repeats)
+        closed = cases[0].excluded
+        spaces = RowSpaces(fitted.labelled(), sampler, of_instance, config, proposer, split, repeats, closed)
         return (spaces.space(case.instance) for case in cases)
 
     def explanations(
@@ -370,34 +376,50 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         instances = [one.case.instance for one in finished]
         anchors = [one.found.result.anchor for one in finished]
         labels = np.array([one.found.label for one in finished], dtype=np.int64)
+        rules = self._rules(finished, covered, settings)
         undrawn = [i for i, one in enumerate(finished) if not len(one.found.examples.labels)]
         counted = covered.examples(
             [instances[i] for i in undrawn], [anchors[i] for i in undrawn], labels[undrawn], settings.n_covered_ex
         )
         from_training = dict(zip(undrawn, counted, strict=True))
-        paths = covered.paths(instances, anchors, labels)
         effects = fitted.effects().of(sampler, instances, anchors, labels)
-        model = fitted.model
-        for i, (one, path) in enumerate(zip(finished, paths, strict=True)):
+        for i, (one, (first, *others)) in enumerate(zip(finished, rules, strict=True)):
             drawn = one.found.examples
-            bins = sampler.bins(instances[i], anchors[i])
-            instance = sampler.instances[instances[i]]
-            rule = Rule.from_bins(model.schema, sampler.training.discretizer, bins, instance)
-            common = {**self.common(one, settings), "effects": effects[i]}
             examples = from_training.get(i) or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits)
-            if sampler.sampling == "conditional" and settings.method in BY_SAMPLING:
-                known = {name: common[name] for name in ("status", "precision", "threshold", "delta")}
-                common |= asdict(of_new_rows(**known, counted=path[-1], n_predicates=sampler.n_predicates))
+            one = replace(one, found=replace(one.found, result=first.result))
             yield TabularExplanation(
-                **common,
-                names=tuple(rule.conditions),
-                rule=rule,
-                instance=instance,
+                **self.common(one, settings) | {"effects": effects[i]},
+                names=tuple(first.rule.conditions),
+                fixed=sampler.fixed,
+                excluded=one.case.excluded,
+                rule=first.rule,
+                instance=sampler.instances[instances[i]],
                 sampling=sampler.sampling,
-                training_path=path,
+                training_path=first.path,
+                others=tuple(other.as_anchor() for other in others),
                 encoded_examples=replace(examples, labels=self._predictor.outputs.all_shown(examples.labels)),
-                predict=model.labels_of_table,
+                predict=fitted.model.labels_of_table,
             )
+
+    def _rules(
+        self, finished: Sequence[Finished[RowCase]], covered: Covered, settings: ExplainSettings
+    ) -> list[list[RowRule]]:
+        """The rules that were found for each row, the first and those that `n_anchors` asked for besides."""
+        sampler, n_each = finished[0].case.sampler, [1 + len(one.found.result.others) for one in finished]
+        rules = row_rules(
+            self._fitted.schema,
+            sampler,
+            covered,
+            [result for one in finished for result in (one.found.result, *one.found.result.others)],
+            np.repeat([one.case.instance for one in finished], n_each).tolist(),
+            np.repeat(np.array([one.found.label for one in finished], dtype=np.int64), n_each),
+        )
+        if sampler.sampling == "conditional" and settings.method in BY_SAMPLING:
+            # These bounds hold for all rules there are at once, and so need no share of delta.
+            asked = {"threshold": settings.threshold, "delta": settings.delta}
+            rules = [rule.on_new_rows(sampler.n_predicates, **asked) for rule in rules]
+        each = iter(rules)
+        return [list(islice(each, n)) for n in n_each]
 
     def rows_of(self, instances: Any) -> Tensor:
         """The rows of a table as the model reads them, (N, features)."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
 
-from torch_anchors._shapes import Int
+from torch_anchors._shapes import Float, Int
 from torch_anchors.engine.job import Case
 from torch_anchors.search.protocol import Anchor, Proposals, SearchConfig, SearchResult, SearchSpace, Status, Step
 from torch_anchors.tables.count.certified_rules import CertifiedRule, certified_rules
@@ -24,10 +24,11 @@ MAX_COUNTED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowCase(Case):
-    """A row; `instance` is its number in its sampler, which several rows share."""
+    """A row; `instance` is its number in its sampler, which several rows share. No rule may name `excluded` columns."""
 
     sampler: RowSampler
     instance: int
+    excluded: tuple[int, ...] = ()
 
 
 class RowSpaces:
@@ -41,6 +42,7 @@ class RowSpaces:
         proposer: proposes anchors to certify by drawing rows; None where none are wanted.
         split: the training rows in two parts, for rules that are counted; None where none are wanted.
         repeats: whether the model repeats its answers, so that the labels of the training rows say all of them.
+        closed: numbers of columns that no rule may name; those that are fixed for one, as they hold in every row.
     """
 
     def __init__(
@@ -52,16 +54,19 @@ class RowSpaces:
         proposer: Proposer | None = None,
         split: SplitTable | None = None,
         repeats: bool = True,
+        closed: Collection[int] = (),
     ) -> None:
         self._training, self._sampler, self._labels = training, sampler, labels
         self._config, self._repeats = config, repeats
+        self._closed = frozenset(closed).union(sampler.fixed)
+        self._predicates = sampler.predicates.without(self._closed)
         self._proposer, self._split = proposer, split
         self._classes = training.class_of(labels)
         self._covered = Covered(training, sampler)
 
     def space(self, i: int) -> SearchSpace:
-        """All anchors of row i in which no bound makes another one on its side of a column needless."""
-        n_predicates = self._sampler.n_predicates
+        """All anchors of row i on columns that are not closed, in which no bound makes another one needless."""
+        n_predicates, closed = self._sampler.n_predicates, self._closed | {-1}
 
         @cache
         def coverage(anchor: Anchor) -> float:
@@ -73,7 +78,7 @@ class RowSpaces:
 
         def compatible(anchor: Anchor, predicate: int) -> bool:
             column, low, high = bins()[predicate]
-            return column >= 0 and not any(
+            return column not in closed and not any(
                 bins()[p][0] == column and (bins()[p][1] == low or bins()[p][2] == high) for p in anchor
             )
 
@@ -83,24 +88,51 @@ class RowSpaces:
             compatible=compatible,
             proposals=None if self._proposer is None else partial(self._proposals, i),
             counted=None if self._split is None else partial(self._counted, i),
+            narrowed=partial(self._narrowed, i),
         )
+
+    def _narrowed(self, i: int, excluded: frozenset[int]) -> SearchSpace:
+        """The space of row i without the columns of some predicates, those of a rule that was found.
+
+        Which these are was partly for the rows to say on which rules are tested once they are counted. So the error
+        probability is shared out among all that the rule could have been: whatever it was, the rules that are tested
+        next are then as if chosen beforehand.
+        """
+        columns = {column for column, _, _ in self._sampler.bins(i, tuple(excluded))}
+        config = self._config
+        if self._split is not None:
+            config = replace(config, delta=config.delta / self._certified[i].n_alternatives)
+        alone, label = self._sampler.alone(i), self._labels[i : i + 1]
+        closed = self._closed | columns
+        narrowed = RowSpaces(self._training, alone, label, config, self._proposer, self._split, self._repeats, closed)
+        return narrowed.space(0)
 
     # ------------------------------------------------------------------------------------------------- proposing
 
     def _proposals(self, i: int) -> Proposals:
         """Anchors of row i that the surrogate thinks worth certifying."""
+        guesses, shorter = self._proposed[i].guesses, partial(self._shorter, i)
+        if self._without_conditions is not None:
+            return Proposals(guesses, float(self._without_conditions[i]), shorter, empty_is_exact=False)
         share = float(self._training.shares[self._classes[i]])
-        guesses = self._proposed[i].guesses
-        return Proposals(guesses, share, partial(self._shorter, i), empty_is_exact=self._repeats)
+        return Proposals(guesses, share, shorter, empty_is_exact=self._repeats)
+
+    @cached_property
+    def _without_conditions(self) -> Float[np.ndarray, " instances"] | None:
+        """The empty anchor's precision as it is guessed, where fixed columns make other rows of the training rows."""
+        assert self._proposer is not None
+        kept = self._sampler.kept
+        return None if kept is None else self._proposer.without_conditions(self._classes, kept)
 
     @cached_property
     def _proposed(self) -> list[ProposedAnchors]:
         assert self._proposer is not None
         return self._proposer.propose(
-            self._sampler.predicates,
+            self._predicates,
             self._classes,
             threshold=self._config.threshold,
             max_anchor_size=self._config.max_anchor_size,
+            kept=self._sampler.kept,
         )
 
     @cached_property
@@ -134,18 +166,22 @@ class RowSpaces:
         return self._rules[i]
 
     @cached_property
-    def _rules(self) -> list[SearchResult]:
+    def _certified(self) -> list[CertifiedRule]:
         config, split = self._config, self._split
         assert split is not None
-        rules = certified_rules(
+        return certified_rules(
             split,
-            self._sampler.predicates,
+            self._predicates,
             self._sampler.instances,
             self._classes,
             threshold=config.threshold,
             delta=config.delta,
             max_size=MAX_COUNTED if config.max_anchor_size is None else config.max_anchor_size,
         )
+
+    @cached_property
+    def _rules(self) -> list[SearchResult]:
+        rules, threshold = self._certified, self._config.threshold
         paths = self._covered.paths(range(len(rules)), [rule.anchor for rule in rules], self._labels)
         return [
             SearchResult(
@@ -153,7 +189,7 @@ class RowSpaces:
                 rule.precision,
                 rule.interval,
                 rule.coverage,
-                _status(rule, path[-1], config.threshold),
+                _status(rule, path[-1], threshold),
                 rule.n,
                 rule.n_hits,
                 path,

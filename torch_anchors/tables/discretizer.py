@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Predicates:
 
     Predicate p of instance i holds on the rows whose bin in column `column[i, p]` is at least `low[i, p]` and at most
     `high[i, p]`. A place in column -1 has no predicate: where a number is missing, the only condition is that it is,
-    in place of one for each cut point.
+    in place of one for each cut point; and no rule may name a column that is excluded.
     """
 
     column: Int[Tensor, "instances predicates"]
@@ -32,6 +32,13 @@ class Predicates:
     def to(self, device: torch.device | str) -> Predicates:
         """The same predicates on `device`."""
         return Predicates(self.column.to(device), self.low.to(device), self.high.to(device))
+
+    def without(self, columns: Collection[int]) -> Predicates:
+        """The same in their places, but for those on some columns, which are none any more."""
+        if not columns:
+            return self
+        closed = torch.isin(self.column, torch.tensor(sorted(columns), device=self.column.device))
+        return Predicates(torch.where(closed, -1, self.column), self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True)

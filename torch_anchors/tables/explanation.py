@@ -18,9 +18,10 @@ from torch_anchors.explanation import Explanation, packed_step, plain, reference
 from torch_anchors.packing import Fields, pack_array, pack_labels
 from torch_anchors.search.protocol import Status, Step
 from torch_anchors.tables.picture import plot_rules
-from torch_anchors.tables.rule import Predicate, Rule
+from torch_anchors.tables.rule import Predicate, Rule, stated
+from torch_anchors.tables.rule_anchor import RuleAnchor
 from torch_anchors.tables.sampler import SAMPLINGS
-from torch_anchors.words import at_least, at_most, plural
+from torch_anchors.words import at_least, at_most, listed, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,12 +85,17 @@ class TabularExplanation(Explanation):
         predict: the model's labels of a user's table; None in an explanation that was pickled or loaded from a file.
     """
 
+    kind_of_anchor = RuleAnchor
+
     rule: Rule
     instance: Float[np.ndarray, " columns"]
     sampling: str
     training_path: tuple[Step, ...]
     encoded_examples: EncodedExamples
     predict: Callable[[Any], NDArray[Any]] | None = None
+
+    def _own_anchor(self) -> RuleAnchor:
+        return RuleAnchor(**self._own_figures(), rule=self.rule, on_training=self.training_path[-1])
 
     @property
     def anchor(self) -> list[str]:
@@ -253,6 +259,8 @@ class TabularExplanation(Explanation):
         common = super().read_fields(fields)
         fits = common["effects"] is None or len(common["effects"]) == n_columns
         fields.check(fits, "effects", f"of {n_columns} columns")
+        for name in ("fixed", "excluded"):
+            fields.check(all(i < n_columns for i in common.get(name, ())), name, f"numbers below {n_columns}")
         path = tuple(map(step_of, fields.each("training_path")))
         fields.check(len(path) == len(rule.conditions) + 1, "training_path", f"of {len(rule.conditions) + 1} steps")
         return {
@@ -267,12 +275,17 @@ class TabularExplanation(Explanation):
     def plot(self, path: str | Path | None = None) -> Figure:
         """Figure of precision and coverage on training rows as the conditions accumulate. Needs matplotlib.
 
+        Where several anchors were found, each of the others has a line of its own below.
+
         Args:
             path: where the figure is also saved; the suffix chooses the format.
         """
         conditions = ["no condition", *self.anchor]
         title = f"{self.label_words}: {self._precision_words()}"
-        return plot_rules(self.training_path, conditions, threshold=self.threshold, title=title, path=path)
+        others = {str(other.rule): other.on_training for other in self.others if isinstance(other, RuleAnchor)}
+        return plot_rules(
+            self.training_path, conditions, threshold=self.threshold, title=title, others=others, path=path
+        )
 
     @property
     def remark(self) -> str:
@@ -293,21 +306,30 @@ class TabularExplanation(Explanation):
         confidence = f"{100 * (1 - self.delta):g} % confidence"
         return f"precision {on_training}, and between {low} and {high} on new rows with {confidence}"
 
+    @property
+    def _while_fixed(self) -> str:
+        """What stays as it is in every row, in words; "" where all columns vary."""
+        kept = [stated(self.rule.schema.columns[i], float(self.instance[i])) for i in self.fixed]
+        return f" while {listed(kept)} {'stays' if len(kept) == 1 else 'stay'}" if kept else ""
+
     def __str__(self) -> str:
         what, share = self.label_words, f"{100 * self.coverage:.3g} % of the training rows"
+        kept = self._while_fixed
         if self.status is Status.EMPTY_HOLDS:
             first = (
-                f"The model answers {what} on nearly every row, with {self._precision_words()}: no condition is needed."
+                f"The model answers {what} on nearly every row{kept}, with {self._precision_words()}: no condition is "
+                "needed."
             )
         elif not self.features:
-            first = f"No conditions were found that keep {what}: without any, it has {self._precision_words()}."
+            first = f"No conditions were found that keep {what}{kept}: without any, it has {self._precision_words()}."
         else:
-            others = ", whatever the other columns hold" if self.sampling == "interventional" else ""
+            others = f", whatever the other columns hold{kept}" if self.sampling == "interventional" else ""
             first = (
                 f"Where {' and '.join(self.anchor)}, the model answers {what} with {self._precision_words()}{others}; "
                 f"that covers {share}."
             )
-        return " ".join(part for part in (first, self.remark, self._remedy("conditions"), self._cost_words()) if part)
+        parts = (first, self._others_words("column"), self.remark, self._remedy("conditions"), self._cost_words())
+        return " ".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
         """The rule as a table, for notebooks."""
@@ -316,6 +338,12 @@ class TabularExplanation(Explanation):
             f"<tr><td style='text-align:left'>{escape(words)}</td><td>{step.precision:.3f}</td>"
             f"<td>{step.coverage:.3f}</td></tr>"
             for words, step in steps
+        )
+        lines += "".join(
+            f"<tr><td style='text-align:left'>or: {escape(str(other.rule))}</td>"
+            f"<td>{other.on_training.precision:.3f}</td><td>{other.on_training.coverage:.3f}</td></tr>"
+            for other in self.others
+            if isinstance(other, RuleAnchor)
         )
         head = "<tr><th style='text-align:left'>on training rows</th><th>precision</th><th>coverage</th></tr>"
         return f"<p>{escape(str(self))}</p><table><thead>{head}</thead><tbody>{lines}</tbody></table>"

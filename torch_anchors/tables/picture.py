@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch_anchors import plot_style as style
@@ -18,15 +18,19 @@ def plot_rules(
     *,
     threshold: float | None = None,
     title: str = "",
+    others: Mapping[str, Step] | None = None,
     path: str | Path | None = None,
 ) -> Figure:
     """A figure of precision and coverage as the conditions of a rule accumulate, from top to bottom.
+
+    Other rules follow below, each in a line of its own and in another colour.
 
     Args:
         steps: the partial anchors, from the empty one to the whole rule.
         conditions: what each of them adds, in words, such as "no condition" and then "Age > 37".
         threshold: the precision that was asked for, drawn as a line.
         title: the headline.
+        others: other rules, in words, with what is known of each as a whole.
         path: where the figure is also saved; the suffix chooses the format (``.png``, ``.pdf``, ``.svg``).
 
     Raises:
@@ -38,7 +42,9 @@ def plot_rules(
             f"conditions must be one for each of the {len(steps)} partial anchors, and at least one, "
             f"got {len(conditions)}."
         )
-    names = [textwrap.fill(name, 38) for name in conditions]
+    others = others or {}
+    names = [textwrap.fill(name, 38) for name in (*conditions, *(f"or: {rule}" for rule in others))]
+    steps, n_others = [*steps, *others.values()], len(others)
     lines = [line for name in names for line in name.split("\n")]
     height = 1.3 + 0.22 * len(lines) + 0.2 * len(names)
     figure = style.new_figure(height)
@@ -50,8 +56,9 @@ def plot_rules(
     precision = figure.add_axes((left, bottom, width, top - bottom))
     coverage = figure.add_axes((left + width + gap, bottom, width, top - bottom), sharey=precision)
     words = "Precision" if threshold is None else f"Precision (line: threshold {threshold:g})"
-    _draw_bars(precision, words, [step.precision for step in steps], style.HIT)
-    _draw_bars(coverage, "Coverage", [step.coverage for step in steps], style.FAINT_INK)
+    hits = [style.HIT] * (len(steps) - n_others) + [style.OTHER] * n_others
+    _draw_bars(precision, words, [step.precision for step in steps], hits)
+    _draw_bars(coverage, "Coverage", [step.coverage for step in steps], [style.FAINT_INK] * len(steps))
     precision.set_yticks(range(len(names)), names, fontsize=10, color=style.INK)
     precision.invert_yaxis()
     coverage.tick_params(labelleft=False)
@@ -61,8 +68,8 @@ def plot_rules(
     return style.saved(figure, path)
 
 
-def _draw_bars(axes: Axes, title: str, values: Sequence[float], colour: str) -> None:
-    axes.barh(range(len(values)), values, height=0.5, color=colour, alpha=0.85)
+def _draw_bars(axes: Axes, title: str, values: Sequence[float], colours: Sequence[str]) -> None:
+    axes.barh(range(len(values)), values, height=0.5, color=colours, alpha=0.85)
     for place, value in enumerate(values):
         x, ink = (0.015, "white") if value > 0.15 else (value + 0.015, style.INK)
         axes.text(x, place, f"{value:.3g}", va="center_baseline", color=ink, fontsize=9)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from torch_anchors.settings import NO_SETTING, ManyQuestion, OneQuestion
+from torch_anchors.errors import ArgumentError
+from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion
+from torch_anchors.tables.schema import TableSchema
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,46 @@ class _ManyRows:
 
 
 @dataclass(frozen=True)
-class RowQuestion(OneQuestion, _OneRow):
+class RowConstraints(ExplainSettings):
+    """What else may be asked of a row.
+
+    Args:
+        fixed: columns, by name or number, that keep the row's value in every perturbed row, and so are in no rule; only
+            with interventional sampling. Precision and rule are then about rows that have this value.
+        exclude: columns that vary like all others, but are in no rule.
+    """
+
+    _: KW_ONLY
+    fixed: Any = None
+    exclude: Any = None
+
+    def columns(self, schema: TableSchema) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Numbers of the columns that are fixed, and of those that are excluded.
+
+        Raises:
+            ArgumentError: there are no such columns, all are fixed, or some are both.
+        """
+        fixed, excluded = (schema.column_numbers(getattr(self, name), name) for name in ("fixed", "exclude"))
+        if len(fixed) == len(schema.columns):
+            raise ArgumentError(f"fixed must leave at least one column that varies, got all {len(fixed)}.")
+        return fixed, excluded
+
+    def params(self) -> dict[str, Any]:
+        """As of all settings; of these here only what was asked, so that older metadata says the same."""
+        params = super().params()
+        for name in ("fixed", "exclude"):
+            given = params.pop(name)
+            if given is not None:
+                several = isinstance(given, Iterable) and not isinstance(given, str)
+                params[name] = list(given) if several else [given]
+        return params
+
+
+@dataclass(frozen=True)
+class RowQuestion(RowConstraints, OneQuestion, _OneRow):
     """The parameters of `AnchorTabular.explain`."""
 
 
 @dataclass(frozen=True)
-class RowsQuestion(ManyQuestion, _ManyRows):
+class RowsQuestion(RowConstraints, ManyQuestion, _ManyRows):
     """The parameters of `AnchorTabular.explain_batch` and `AnchorTabular.explain_iter`."""

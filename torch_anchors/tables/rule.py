@@ -170,6 +170,19 @@ def format_number(number: float) -> str:
     return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
 
 
+def stated(column: Column, value: float) -> str:
+    """That a column has an encoded value, in words.
+
+    Example:
+        >>> job = Column("Job", ("Clerk", "Nurse"))
+        >>> [stated(Column("Age"), 37.0), stated(job, 1.0), stated(job, math.nan)]
+        ['Age = 37.00', 'Job = Nurse', 'Job is missing']
+    """
+    if math.isnan(value):
+        return f"{column.name} is missing"
+    return f"{column.name} = {format_number(value) if column.categories is None else column.shown(value)}"
+
+
 _IS_CONDITION = r"^({name}\s*[<>=]|\S+\s*[<>]=?\s*{name}(\s*[<>]|$))"
 """A category that is a condition on its column, as discretised tables have them: "Age <= 37", "28 < Age <= 37"."""
 

@@ -40,6 +40,8 @@ class RowSampler:
     condition. Where there is no such row either, a category or a missing value is set to the instance's and a number is
     drawn uniformly from its bins, and a warning says so. Every row drawn satisfies its anchor.
 
+    Columns that are `fixed` have the instance's value in every row drawn.
+
     Args:
         training: the rows to draw from; drawing is done on their device.
         instances: the explained rows, numbers and category codes, NaN where a value is missing; an order names one by
@@ -47,9 +49,11 @@ class RowSampler:
         sampling: one of the two distributions above.
         to_model: turns drawn rows into what the model reads, such as one-hot columns; None leaves them as they are.
         dtype: of the model's rows.
+        fixed: numbers of columns that stay as they are; only where rows are made, by interventional sampling.
 
     Raises:
-        ArgumentError: another `sampling`, or instances that have not as many columns as the training rows.
+        ArgumentError: another `sampling`, `fixed` columns of rows that are taken as they are, or instances that have
+            not as many columns as the training rows.
     """
 
     independent = False
@@ -63,8 +67,14 @@ class RowSampler:
         sampling: str = "interventional",
         to_model: Callable[[Tensor], Tensor] | None = None,
         dtype: torch.dtype = torch.float32,
+        fixed: Sequence[int] = (),
     ) -> None:
         one_of("sampling", sampling, SAMPLINGS)
+        if fixed and sampling == "conditional":
+            raise ArgumentError(
+                "fixed must be None with sampling='conditional', which takes training rows as they are. Make the "
+                "explainer with sampling='interventional', or name the columns in exclude if no rule may have them."
+            )
         if instances.shape[1] != training.values.shape[1]:
             raise ArgumentError(
                 f"instances must have the training rows' {training.values.shape[1]} columns, got {instances.shape[1]}."
@@ -72,12 +82,15 @@ class RowSampler:
         self.training = training
         self.instances = instances
         self.sampling = sampling
+        self.fixed = tuple(fixed)
         self.dtype = dtype
         self.device = training.values.device
         self._to_model = to_model or _unchanged
         rows = torch.as_tensor(instances, dtype=training.values.dtype)
         self._instance_codes = rows.to(self.device)
-        predicates = training.discretizer.predicates(training.discretizer.bin(rows))
+        self._fixed = torch.tensor(self.fixed, dtype=torch.int64, device=self.device)
+        self.binned = training.discretizer.bin(rows)
+        predicates = training.discretizer.predicates(self.binned)
         self.predicates = predicates.to(self.device)
         self._host_predicates = torch.stack([predicates.column, predicates.low, predicates.high]).numpy()
 
@@ -85,6 +98,11 @@ class RowSampler:
     def n_predicates(self) -> int:
         """Number of places for predicates, the same for every instance; see `Predicates`."""
         return self.predicates.column.shape[1]
+
+    @property
+    def kept(self) -> tuple[Int[Tensor, " fixed"], Int[Tensor, "instances fixed"]] | None:
+        """The columns that are fixed and the bins of each instance there, on the device; None where none is."""
+        return (self._fixed, self.binned[:, self.fixed].to(self.device)) if self.fixed else None
 
     def draw(self, orders: Sequence[Order]) -> list[Float[Tensor, "n columns"]]:
         """Rows for each order, numbers and category codes, on the device.
@@ -100,14 +118,20 @@ class RowSampler:
             drawn += self._draw(orders[part], instances[part], conditions[part])
         return drawn
 
+    def alone(self, instance: int) -> RowSampler:
+        """A sampler of one of the instances, which has the number 0 there."""
+        return RowSampler(
+            self.training,
+            self.instances[instance : instance + 1],
+            sampling=self.sampling,
+            to_model=self._to_model,
+            dtype=self.dtype,
+            fixed=self.fixed,
+        )
+
     def ids(self, instance: int) -> list[int]:
         """Ids of an instance's predicates; the places that have none are left out."""
         return np.flatnonzero(self._host_predicates[0, instance] >= 0).tolist()
-
-    def alone(self, instance: int) -> RowSampler:
-        """The sampler of one of the instances."""
-        one = self.instances[instance : instance + 1]
-        return RowSampler(self.training, one, sampling=self.sampling, to_model=self._to_model, dtype=self.dtype)
 
     def bins(self, instance: int, anchor: Anchor) -> list[tuple[int, int, int]]:
         """Column, lowest and highest bin of each predicate of an anchor; column -1 where there is none."""
@@ -171,6 +195,9 @@ class RowSampler:
 
         base = joint if self.sampling == "conditional" else entropy[:, 1] % index.n_rows
         rows = replace_columns(values.index_select(0, base), column, replacement)
+        if self.fixed:
+            own = self._instance_codes.index_select(1, self._fixed).index_select(0, self._send(instances))
+            rows.index_copy_(1, self._fixed, own.index_select(0, owner))
         return list(torch.split(rows, sizes))
 
     def _value_ranges(

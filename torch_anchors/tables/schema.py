@@ -130,6 +130,32 @@ class TableSchema:
         columns = [c.encode(v, argument=argument) for c, v in zip(self.columns, values, strict=True)]
         return np.column_stack(columns)
 
+    def column_numbers(self, given: Any, argument: str) -> tuple[int, ...]:
+        """Numbers of columns that are given by name or number, one or several, sorted; () for None.
+
+        Args:
+            given: what a user gave.
+            argument: what error messages call it.
+
+        Raises:
+            ArgumentError: there is no such column.
+
+        Example:
+            >>> TableSchema((Column("Age"), Column("Job"))).column_numbers(["Job", 0], "exclude")
+            (0, 1)
+        """
+        one = given is None or isinstance(given, str) or not isinstance(given, Iterable)
+        names, numbers = self.names, set()
+        for key in ([] if given is None else [given]) if one else given:
+            number = names.index(key) if isinstance(key, str) and key in names else key
+            if not is_whole(number) or not 0 <= number < len(names):
+                raise ArgumentError(
+                    f"{argument} must have names or numbers (0 to {len(names) - 1}) of columns, got {said(key)}; the "
+                    f"columns are {said(list(names))}."
+                )
+            numbers.add(int(number))
+        return tuple(sorted(numbers))
+
     def decode(self, rows: Float[np.ndarray, "rows columns"]) -> dict[str, NDArray[Any]]:
         """The values of each column as the user's tables have them; `pandas.DataFrame` makes a table of the result.
 

@@ -59,6 +59,7 @@ class CertifiedRule:
         certified: whether the precision on new rows is at least the threshold, with confidence.
         interval: of the precision on new rows.
         coverage: share of all rows that satisfy the rule.
+        n_alternatives: how many sets of columns the candidates name, of which the test rows chose this one.
     """
 
     anchor: Anchor
@@ -67,6 +68,7 @@ class CertifiedRule:
     certified: bool
     interval: tuple[float, float]
     coverage: float
+    n_alternatives: int = 1
 
     @property
     def precision(self) -> float:
@@ -122,9 +124,12 @@ def certified_rules(
     low, high = tested.intervals(chosen, certified, sizes, threshold, delta)
     n, n_hits, coverage = tested.n[chosen], tested.n_hits[chosen], counts[chosen, 0] / split.n_rows
     columns = (n, n_hits, certified, low, high, coverage)
+    named = [len({frozenset(bins[0, i, list(a)].tolist()) for a in own}) for i, own in enumerate(candidates)]
     return [
-        CertifiedRule(anchors[k], n, n_hits, certified, (low, high), coverage)
-        for k, n, n_hits, certified, low, high, coverage in zip(chosen, *(c.tolist() for c in columns), strict=True)
+        CertifiedRule(anchors[k], n, n_hits, certified, (low, high), coverage, n_alternatives)
+        for k, n, n_hits, certified, low, high, coverage, n_alternatives in zip(
+            chosen, *(c.tolist() for c in columns), named, strict=True
+        )
     ]
 
 

@@ -35,6 +35,8 @@ MAX_CONDITIONS = 12
 CHUNK_INSTANCES = 32
 """Instances at a time: what one pass touches then stays in a processor's cache."""
 
+Kept = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class Proposer:
@@ -78,6 +80,7 @@ class Proposer:
         *,
         threshold: float = 0.95,
         max_anchor_size: int | None = None,
+        kept: Kept | None = None,
     ) -> list[ProposedAnchors]:
         """The proposals for each instance.
 
@@ -90,6 +93,8 @@ class Proposer:
             labels: the model's label of each instance.
             threshold: precision in the middle of the front, in (0, 1].
             max_anchor_size: most predicates in an anchor; None for no bound.
+            kept: columns that stay as they are in every row, and the instances' bins there (instances, fixed); None for
+                none.
         """
         conditions = ColumnConditions.of(predicates)
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
@@ -98,9 +103,9 @@ class Proposer:
             return [ProposedAnchors.of(members, np.zeros((0, 1)), len(self.covered)) for members in conditions.members]
         for first in range(0, len(labels), CHUNK_INSTANCES):
             part = slice(first, first + CHUNK_INSTANCES)
-            own = conditions[part]
+            own, bins = conditions[part], None if kept is None else (kept[0], kept[1][part])
             # One copy for all numbers, of which those of conditions are small enough for floats.
-            numbers = torch.cat(self._front(own, labels[part], errors, max_anchor_size), dim=-1).cpu().numpy()
+            numbers = torch.cat(self._front(own, labels[part], errors, max_anchor_size, bins), dim=-1).cpu().numpy()
             found += [ProposedAnchors.of(*line, len(self.covered)) for line in zip(own.members, numbers, strict=True)]
         return found
 
@@ -110,6 +115,7 @@ class Proposer:
         labels: NDArray[np.int64],
         errors: Float[Tensor, " levels"],
         max_anchor_size: int | None,
+        kept: Kept | None,
     ) -> tuple[
         Float[Tensor, "instances anchors 1"],
         Float[Tensor, "instances anchors steps"],
@@ -122,7 +128,7 @@ class Proposer:
         distinct, number = np.unique(fields.reshape(-1, 3), axis=0, return_inverse=True)
         place, label = send(number.reshape(conditions.column.shape)), send(labels)
         changes, held = self._evaluate(*send(distinct.T.copy()))
-        start = (self._weights(self.intervened.T).sum(0) + self.surrogate.intercept).T[label]
+        start = self._sums(label, kept)
         change = changes[label[:, None], place]
         n_columns = min(len(self.covered), MAX_CONDITIONS, max_anchor_size or MAX_CONDITIONS)
         size = send((conditions.members >= 0).sum(-1))
@@ -157,6 +163,24 @@ class Proposer:
         weight = self.surrogate.weight[drawn + self.surrogate.offset[column, None]]
         change = weight - self._weights(self.intervened.T)[column]
         return change.permute(2, 0, 1), held.float()
+
+    def without_conditions(self, labels: Int[np.ndarray, " instances"], kept: Kept) -> Float[np.ndarray, " instances"]:
+        """The surrogate's precision of the empty anchor of each instance, where some columns stay as they are."""
+        label = torch.as_tensor(labels, device=self.covered.device)
+        return self._sums(label, kept).sigmoid().mean(-1).double().cpu().numpy()
+
+    def _sums(self, label: Int[Tensor, " instances"], kept: Kept | None) -> Float[Tensor, "instances intervened"]:
+        """The surrogate's sums without any condition."""
+        sums = (self._weights(self.intervened.T).sum(0) + self.surrogate.intercept).T[label]
+        return sums if kept is None else sums + self._kept(*kept)[label, torch.arange(len(label))]
+
+    def _kept(
+        self, columns: Int[Tensor, " fixed"], bins: Int[Tensor, "instances fixed"]
+    ) -> Float[Tensor, "labels instances intervened"]:
+        """What it changes in the surrogate's sums that columns have the instances' bins, and not the rows' own."""
+        own = self.surrogate.weight[bins + self.surrogate.offset[columns]].sum(1)  # instances, labels
+        taken = self._weights(self.intervened.T)[columns].sum(0)  # intervened, labels
+        return own.T[:, :, None] - taken.T[:, None]
 
     def _weights(self, bins: Int[Tensor, "columns intervened"]) -> Float[Tensor, "columns intervened labels"]:
         """The surrogate's weights of the bins of every column."""
