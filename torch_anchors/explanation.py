@@ -120,23 +120,25 @@ class Explanation:
         return self.label_name if self.label_name is not None else f"label {self.label}"
 
     def called(self, label_names: LabelNames = None) -> str:
-        """The label as a picture or the command line calls it, in quotation marks if it has a name.
+        """The label as a picture or the command line calls it, in quotation marks if it is the name of a class.
 
         Args:
             label_names: the name of each class; None for the one that the explanation knows itself.
         """
+        if self.answer_names:
+            return self.label_words
         return label_name(self.label, self.names_of_labels(label_names))
 
     def names_of_labels(self, label_names: LabelNames = None) -> LabelNames:
-        """What labels are called: by a target that has names for them, by a user's names, or as the predictor does.
+        """What labels are called, in few words: by a target, by a user's names, or as the predictor does.
 
         Args:
             label_names: the user's name of each class.
         """
-        if label_names is not None and not self.answer_names:
-            return label_names
-        known: dict[int | str, str] = dict(self.answer_names.items())
-        return known if self.label_name is None else {**known, self.label: self.label_name}
+        if self.answer_names:
+            return self.answer_names
+        known = {} if self.label_name is None else {self.label: self.label_name}
+        return known if label_names is None else label_names
 
     @property
     def remark(self) -> str:

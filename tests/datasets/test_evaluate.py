@@ -351,7 +351,7 @@ def test_values_of_a_regression_are_evaluated_and_right_is_not_known(tmp_path: P
     explainer = AnchorTabular(price, ["age", "pay", "rent"], seed=0).fit(rows)
     found = quietly(explainer, rows[:4], tmp_path / "out", target=Within(2), true_label=["1", "2", "3", "4"])
     table = found.table().to_pandas()
-    assert set(table.label_name) == {"a value within 2 of the instance's"}
+    assert set(table.label_name) == {"within 2"}
     assert [json.loads(said) for said in table.said] == [
         explainer.explain(row, target=Within(2)).said for row in rows[table.id.astype(int)]
     ]

@@ -15,11 +15,13 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 
 from tests.figures import check_legible, shown, words
+from tests.grids import grid_explainer
 from tests.images.explained import explanation_of_quarters as explained
 from tests.images.explained import photograph
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.picture import draw_image
 from torch_anchors.search.protocol import Status
+from torch_anchors.targets.values import Within
 from torch_anchors.words import LabelNames
 
 NAMES = [f"a class with a rather long name, number {k}" for k in range(9)]
@@ -170,3 +172,26 @@ class TestPicture:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         with pytest.raises(ImportError, match=r'pip install "torch-anchors\[plot\]"'):
             picture("certified")
+
+
+def test_the_box_of_an_explained_object_is_drawn_around_it() -> None:
+    photograph = np.zeros((20, 30, 3), dtype=np.uint8)
+    segments = np.arange(20)[:, None] // 10 * np.ones((1, 30), dtype=int)
+    figure = draw_image(photograph, segments, [0], [], box=[2.0, 3.0, 12.0, 8.0])
+    original = figure.axes[0]
+    assert "Photograph and object" in words(figure)
+    for line in original.lines:
+        assert np.array(line.get_data()).min(1).tolist() == [1.5, 2.5]
+        assert np.array(line.get_data()).max(1).tolist() == [11.5, 7.5]
+    assert len(original.lines) == 2
+    assert original.get_xlim() == (-0.5, 29.5)
+    assert not draw_image(photograph, segments, [0], []).axes[0].lines
+
+
+def test_a_question_of_several_words_is_the_headline_and_few_words_stand_below_the_copies() -> None:
+    explainer = grid_explainer(lambda rows: rows[:, 0].mean((1, 2)) * 100, 2)
+    image = torch.zeros(1, 8, 8)
+    image[:, :4, :4] = 1.0
+    shown = words(explainer.explain(image, target=Within(5), method="exact").plot())
+    assert "A value within 5 of 25, as long as this one of 4 superpixels stays visible" in shown
+    assert "“within 5”" in shown

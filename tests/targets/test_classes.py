@@ -41,7 +41,7 @@ def test_the_words_of_a_class_among_the_first() -> None:
     target = TopK(3)
     assert target.name_of(1, torch.tensor([7])) == "class 7 among its first 3"
     assert target.name_of(0, torch.tensor([7])) == "class 7 not among its first 3"
-    assert target.names == {0: "the class not among its first 3", 1: "the class among its first 3"}
+    assert target.names == {0: "not among its first 3", 1: "among its first 3"}
     assert target.said(torch.tensor([7])) == {"class": 7}
 
 

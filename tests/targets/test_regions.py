@@ -55,8 +55,8 @@ def test_objects_are_numbered_by_their_scores() -> None:
     assert SameObject(index=0).said(SameObject(index=0).explained(answers))["class"] == 2
     second = SameObject(index=1).explained(answers)
     assert SameObject(index=1).said(second) == {"box": BOX, "class": 1, "score": pytest.approx(0.6)}
-    assert SameObject().name_of(1, second) == "an object of class 1 at x 0 to 10, y 0 to 10"
-    assert SameObject().name_of(0, second) == "no longer an object of class 1 at x 0 to 10, y 0 to 10"
+    assert SameObject().name_of(1, second) == "class 1 in the box 0, 0, 10, 10"
+    assert SameObject().name_of(0, second) == "no class 1 in the box 0, 0, 10, 10"
     assert SameObject().names == {0: "no such object", 1: "the same object"}
 
 
@@ -128,7 +128,7 @@ def test_the_object_is_explained_by_where_it_is(size: int) -> None:
     assert set(explanation.features) < {0, 1, 4, 5}
     assert len(explanation.features) == 3
     assert explanation.said == {"box": [0.0, 0.0, size / 2, size / 2], "class": 3, "score": 1.0}
-    assert f"answers an object of class 3 at x 0 to {size // 2}" in str(explanation)
+    assert f"answers class 3 in the box 0, 0, {size // 2}, {size // 2}" in str(explanation)
 
 
 def test_images_of_two_sizes_are_compared_each_with_its_own_object() -> None:

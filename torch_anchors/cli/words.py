@@ -17,7 +17,9 @@ _MANY = 4  # superpixels of which each is worth saying where it is
 def image_in_words(explanation: ImageExplanation, name: str, label_names: LabelNames) -> str:
     """What the model says of the picture, and what makes it say so."""
     label = explanation.called(label_names)
-    return f"The model takes {name} for {label}. {_anchor(explanation)}"
+    is_target = bool(explanation.answer_names)
+    says = f"For {name} the model answers {label}" if is_target else f"The model takes {name} for {label}"
+    return f"{says}. {_anchor(explanation)}"
 
 
 def cost_in_words(explanation: ImageExplanation, drawing: Path) -> str:

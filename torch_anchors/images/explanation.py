@@ -188,6 +188,7 @@ class ImageExplanation(Explanation):
             others=[other.features for other in self.others],
             fixed=self.fixed,
             excluded=self.excluded,
+            box=self.said.get("box"),
             headline=self._headline(label_names),
             figures=self._figures(),
             notes=" ".join(filter(None, (sentences.colours(self), sentences.constraints(self), self._answer_words()))),
@@ -196,7 +197,8 @@ class ImageExplanation(Explanation):
         )
 
     def _headline(self, label_names: LabelNames) -> str:
-        return sentences.headline(self, textwrap.shorten(self.called(label_names), 48, placeholder="…"))
+        line = sentences.headline(self, textwrap.shorten(self.called(label_names), 48, placeholder="…"))
+        return line[0].upper() + line[1:] if self.answer_names else line
 
     def _figures(self) -> str:
         precision = self._precision_words()

@@ -34,6 +34,7 @@ def draw_image(
     others: Sequence[Sequence[int]] = (),
     fixed: Sequence[int] = (),
     excluded: Sequence[int] = (),
+    box: Sequence[float] | None = None,
     headline: str = "",
     figures: str = "",
     notes: str = "",
@@ -51,6 +52,7 @@ def draw_image(
         others: superpixels of further anchors, which have outlines in other colours.
         fixed: superpixels that always stayed visible; they have a dashed outline.
         excluded: superpixels that no anchor may have; they are hatched.
+        box: of the object that is explained: x1, y1, x2, y2 in pixels.
         headline: what was found, in one line.
         figures: how sure that is, in a smaller one.
         notes: what else must be known, in another one.
@@ -67,7 +69,10 @@ def draw_image(
     page = _Page.for_images(shown.shape[0] / shown.shape[1], with_examples=bool(hits or misses))
 
     page.write_headline(headline, figures, notes)
-    page.panel(0, "Photograph").imshow(shown)
+    original = page.panel(0, "Photograph" if box is None else "Photograph and object")
+    original.imshow(shown)
+    if box is not None:
+        _draw_box(original, box)
     superpixels = page.panel(1, "Superpixels")
     every = np.isin(segments, [k for one in (anchor, *others) for k in one])
     _draw_superpixels(superpixels, shown, segments, every)
@@ -205,6 +210,14 @@ def _draw_constraints(
         veil = np.zeros((height, width, 4))
         veil[excluded & stripes] = (0.3, 0.3, 0.3, 0.45)
         axes.imshow(veil)
+
+
+def _draw_box(axes: Axes, box: Sequence[float]) -> None:
+    """The outline of a box, light on dark, to be seen on any picture."""
+    x1, y1, x2, y2 = (edge - 0.5 for edge in box)  # the middle of the first pixel is at 0
+    corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+    for colour, width in ((style.INK, 4.0), (style.ANCHOR, 2.2)):
+        axes.plot(*zip(*corners, strict=True), color=colour, linewidth=width, clip_on=False, scalex=False, scaley=False)
 
 
 def _draw_borders(axes: Axes, labels: NDArray[Any], *, offset: int = 0, **looks: Any) -> None:

@@ -60,8 +60,8 @@ class TopK(Comparison):
         return torch.where(answers.isnan().any(dim=1), torch.nan, found.nan_to_num())
 
     def name_of(self, label: int, explained: Int[Tensor, " 1"] | None = None) -> str:
-        this = "the class" if explained is None else f"class {int(explained)}"
-        return f"{this} {'among' if label == 1 else 'not among'} its first {self.k}"
+        place = f"{'among' if label == 1 else 'not among'} its first {self.k}"
+        return place if explained is None else f"class {int(explained)} {place}"
 
     def said(self, explained: Int[Tensor, " 1"]) -> dict[str, Any]:
         return {"class": int(explained)}

@@ -87,9 +87,8 @@ class SameObject(Comparison):
         if explained is None:
             return "the same object" if label == 1 else "no such object"
         about = self.said(explained)
-        x1, y1, x2, y2 = about["box"]
-        this = f"an object of class {about['class']} at x {x1:.0f} to {x2:.0f}, y {y1:.0f} to {y2:.0f}"
-        return this if label == 1 else f"no longer {this}"
+        this = f"class {about['class']} in the box {', '.join(f'{edge:.0f}' for edge in about['box'])}"
+        return this if label == 1 else f"no {this}"
 
     def said(self, explained: Float[Tensor, "1 6"]) -> dict[str, Any]:
         *box, label, score = (float(value) for value in explained[0])
@@ -154,8 +153,9 @@ class MaskOverlap(Comparison):
         return torch.where(nothing, torch.nan, found)
 
     def name_of(self, label: int, explained: Int[Tensor, "1 height width"] | None = None) -> str:
-        what = "the class" if explained is None else f"class {int(explained.max()) - 1}"
-        return f"{what} {'in the same region' if label == 1 else 'elsewhere or nowhere'}"
+        if explained is None:
+            return "the same region" if label == 1 else "another region"
+        return f"class {int(explained.max()) - 1} {'in the same region' if label == 1 else 'elsewhere or nowhere'}"
 
     def said(self, explained: Int[Tensor, "1 height width"]) -> dict[str, Any]:
         return {"class": int(explained.max()) - 1, "share": float((explained > 0).float().mean())}

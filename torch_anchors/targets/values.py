@@ -45,8 +45,8 @@ class Within(Comparison):
         return self.tolerance - (answers - explained).abs()
 
     def name_of(self, label: int, explained: Float[Tensor, " 1"] | None = None) -> str:
-        value = "the instance's" if explained is None else f"{float(explained):,.6g}"
-        return f"a value {'within' if label == 1 else 'beyond'} {self.tolerance:,.6g} of {value}"
+        near = f"{'within' if label == 1 else 'beyond'} {self.tolerance:,.6g}"
+        return near if explained is None else f"a value {near} of {float(explained):,.6g}"
 
     def said(self, explained: Float[Tensor, " 1"]) -> dict[str, Any]:
         return {"value": float(explained)}
