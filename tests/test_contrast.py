@@ -170,6 +170,72 @@ def test_an_image_without_an_answer_may_have_a_given_label_explained() -> None:
     assert load_again(found).answer is None
 
 
+# ---------------------------------------------------------------------------------------------------- nearest miss
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("question", ["sufficient", "necessary"])
+def test_the_nearest_miss_of_an_enumeration_is_that_of_brute_force(seed: int, question: str) -> None:
+    labels = (margins(seed, bias=0.5) > 0).astype(np.int64)
+    for n_covered_ex in (10, 0):
+        found = explainer_of(labels).explain(IMAGE, method="exact", question=question, n_covered_ex=n_covered_ex)
+        miss, n_hidden = found.nearest_miss, (~MASKS).sum(axis=1)
+        assert len(miss.changed) == n_hidden[labels == 0].min()
+        assert (miss.label, miss.hit) == (0, question == "necessary")
+        assert labels[sum(1 << k for k in range(K) if k not in miss.changed)] == 0
+        assert miss.image[0, 0].tolist() == [0.0 if k in miss.changed else 1.0 for k in range(K)]
+        assert len(found.examples) <= 2 * n_covered_ex
+
+
+@pytest.mark.parametrize("method", ["beam", "guided"])
+def test_the_nearest_miss_is_among_the_rows_that_were_sent(method: str) -> None:
+    table, sent = Table(logits(5, bias=0.5)), []
+
+    def model(images: Tensor) -> Tensor:
+        answers = table(images)
+        n_hidden = (images.flatten(1) == 0).sum(1)
+        sent.append(torch.stack([n_hidden, answers.argmax(1)], dim=1))
+        return answers
+
+    explainer = explainer_of(logits(5, bias=0.5))
+    explainer.reset_predictor(model)
+    found = explainer.explain(IMAGE, method=method)
+    rows = torch.cat(sent)
+    miss = found.nearest_miss
+    assert len(miss.changed) == int(rows[rows[:, 1] == 0, 0].min())
+    assert f"hides superpixel{'s' if len(miss.changed) > 1 else ''}" in str(found)
+
+
+def test_there_is_no_miss_where_nothing_changes_the_label() -> None:
+    found = explainer_of(np.ones(1 << K, dtype=np.int64)).explain(IMAGE)
+    assert found.nearest_miss is None
+    assert found.to_dict()["nearest_miss"] is None
+    assert "nearest" not in str(found)
+
+
+def test_rows_without_a_label_are_no_misses_and_fixed_parts_are_not_changed() -> None:
+    scores = np.where(MASKS[:, 4][:, None], [0.0, 1.0], [1.0, 0.0])
+    scores[~MASKS[:, 1]] = np.nan
+    found = explainer_of(scores).explain(IMAGE, fixed=[0, 2], method="exact")
+    assert found.nearest_miss.changed == (4,)
+    assert found.to_dict()["nearest_miss"] == {"changed": [4], "label": 0}
+    assert "Of all images tried, the nearest one with another label hides superpixel 4 alone: label 0." in str(found)
+
+
+def test_the_nearest_miss_is_in_files_and_in_pictures(tmp_path: Path) -> None:
+    found = explainer_of((MASKS[:, 2] & MASKS[:, 5]).astype(np.int64)).explain(IMAGE, n_covered_ex=2)
+    again = load_again(found)
+    assert (again.nearest_miss.changed, again.nearest_miss.label) == (found.nearest_miss.changed, 0)
+    assert torch.equal(again.nearest_miss.image, found.nearest_miss.image)
+    assert len(again.examples) == len(found.examples) == 2
+    titles = [axes.get_title(loc="left") for axes in found.plot().axes]
+    assert titles[-1] == "Nearest miss"
+    document = found._document()
+    del document.data["explanation"]["rows"]["has_nearest"]
+    earlier = ImageExplanation.of_document(document)
+    assert earlier.nearest_miss is None
+
+
 # ----------------------------------------------------------------------------------------------------- constraints
 
 

@@ -135,6 +135,7 @@ def test_the_dictionary_survives_json() -> None:
         "n_rows": 1234,
         "n_calls": 17,
         "seconds": 0.456,
+        "nearest_miss": None,
         "path": [
             {"anchor": [], "precision": 0.5, "coverage": 1.0, "n": 100},
             {"anchor": [2], "precision": 0.8, "coverage": 0.5, "n": 60},

@@ -119,6 +119,15 @@ class Explanation:
         """The label's name, or "label 3" where it has none."""
         return self.label_name if self.label_name is not None else f"label {self.label}"
 
+    @property
+    def nearest_miss(self) -> Any:
+        """Of all rows that were tried, the one of another label with the fewest changes to the instance.
+
+        It has `changed`, ids of what differs from the instance, and its `label`. None where there is no such row, or
+        where a kind of explanation cannot tell.
+        """
+        return None
+
     def called(self, label_names: LabelNames = None) -> str:
         """The label as a picture or the command line calls it, in quotation marks if it is the name of a class.
 
@@ -218,6 +227,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain Python values; pictures and tables of rows are left out."""
+        miss = self.nearest_miss
         return {
             "anchor": list(self.features),
             "names": list(self.names),
@@ -241,6 +251,7 @@ class Explanation:
             "n_rows": self.n_rows,
             "n_calls": self.n_calls,
             "seconds": self.seconds,
+            "nearest_miss": None if miss is None else {"changed": list(miss.changed), "label": miss.label},
             "path": [
                 {"anchor": list(s.anchor), "precision": s.precision, "coverage": s.coverage, "n": s.n}
                 for s in self.path

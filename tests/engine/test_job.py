@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from tests.engine.cases import FreshRows, Strip, case_of, job_of, scripted
-from torch_anchors.engine.job import AnyRequest, Case, EffectsRequest, Examples, ExamplesRequest, Job
+from torch_anchors.engine.job import (
+    AnyRequest,
+    Case,
+    EffectsRequest,
+    Examples,
+    ExamplesRequest,
+    Job,
+    Miss,
+    NearestMissRequest,
+)
 from torch_anchors.engine.replies import kind_of
 from torch_anchors.search.protocol import (
     Reply,
@@ -84,7 +93,7 @@ def test_a_search_is_led_from_its_first_requests_to_its_result() -> None:
     assert job.result is None
     ask(job, requests)
     reply_to(job, [SampleCounts(3, 0)])
-    assert job.advance() == (ExamplesRequest((2,)), EffectsRequest())
+    assert job.advance() == (ExamplesRequest((2,)), NearestMissRequest(), EffectsRequest())
     assert heard[2:] == [SampleCounts(3, 0)]
     assert job.result is not None
     assert job.result.anchor == (2,)
@@ -107,13 +116,14 @@ def test_rounds_in_which_nothing_is_asked_are_passed_over() -> None:
     assert told == [(), ()]
     ask(job, requests)
     reply_to(job, [SampleCounts(1, 1)])
-    assert job.advance() == (ExamplesRequest((3,)), EffectsRequest())
+    assert job.advance() == (ExamplesRequest((3,)), NearestMissRequest(), EffectsRequest())
     assert told == [(), (), (SampleCounts(1, 1),), ()]
 
 
-def test_a_search_that_knows_its_result_asks_for_examples_and_effects_only() -> None:
+def test_a_search_that_knows_its_result_asks_for_nothing_but_what_is_shown_of_it() -> None:
     job = job_of()
-    assert job.begin(scripted([], [], anchor=(0, 4))) == (ExamplesRequest((0, 4)), EffectsRequest())
+    last = (ExamplesRequest((0, 4)), NearestMissRequest(), EffectsRequest())
+    assert job.begin(scripted([], [], anchor=(0, 4))) == last
     assert job.advance() == ()
 
 
@@ -167,3 +177,19 @@ def test_nothing_is_found_before_everything_is_known(missing: str) -> None:
     setattr(job, missing, None)
     with pytest.raises(AssertionError):
         job.found()
+
+
+def test_samplers_that_do_not_compare_are_not_asked_for_the_nearest_miss() -> None:
+    assert job_of(FreshRows()).begin(scripted([], [])) == (ExamplesRequest(()),)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_examples_may_be_followed_by_a_miss(n: int) -> None:
+    examples = Examples(EXAMPLES.codes[:n], EXAMPLES.labels[:n], EXAMPLES.hits[:n])
+    assert examples.followed_by(None, hit=True) is examples
+    more = examples.followed_by(Miss(np.array([7, 8], dtype=np.uint8), 5), hit=False)
+    assert more.codes.tolist() == [[0, 0]] * n + [[7, 8]]
+    assert more.codes.dtype == np.uint8
+    assert (more.labels.tolist(), more.hits.tolist()) == ([3] * n + [5], [True] * n + [False])
+    nothing = Examples(np.zeros((0, 0)), EXAMPLES.labels[:0], EXAMPLES.hits[:0])
+    assert nothing.followed_by(Miss(np.array([7, 8], dtype=np.uint8), 5), hit=True).codes.tolist() == [[7, 8]]

@@ -11,10 +11,20 @@ import torch
 
 from tests.engine.cases import FreshRows, Strip, job_of
 from torch_anchors.engine.effects import least_squares, mask_shares, together
-from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, ExamplesRequest
+from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, ExamplesRequest, NearestMissRequest
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Ask, AskAnswer, AskEffects, AskEvery, AskExamples, AskPool, count, kind_of
+from torch_anchors.engine.replies import (
+    Ask,
+    AskAnswer,
+    AskEffects,
+    AskEvery,
+    AskExamples,
+    AskNearestMiss,
+    AskPool,
+    count,
+    kind_of,
+)
 from torch_anchors.perturb.masks import pack
 from torch_anchors.perturb.protocol import Order, Sampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, SampleCounts, SampleRequest
@@ -78,6 +88,7 @@ def masks(rng: np.random.Generator, n: int) -> np.ndarray:
         (ExamplesRequest(()), FreshRows(), AskExamples),
         (EffectsRequest(), strip(), AskEffects),
         (EffectsRequest(), not_repeatable(), AskEffects),
+        (NearestMissRequest(), strip(), AskNearestMiss),
     ],
 )
 def test_the_kind_of_a_request_says_what_answers_it(request_: AnyRequest, sampler: Sampler, expected: type) -> None:
@@ -209,6 +220,64 @@ def test_values_of_a_row_come_back_as_they_are(value: float, device: torch.devic
     codes = torch.full((2, 3), value, dtype=torch.float64, device=device)
     answered(ledger_of([1, 1, 0], device), [ask_of(ExamplesRequest(()), job, np.array([1, 2]), codes, 0, 0, 2)])
     assert job.examples.codes.tolist() == [[value] * 3] * 2
+
+
+@pytest.mark.parametrize(("changes", "hides"), [(False, False), (True, True)])
+@pytest.mark.parametrize("label", [None, 2])
+def test_the_nearest_miss_is_the_first_row_of_another_label_with_the_fewest_changes(
+    label: int | None, changes: bool, hides: bool, device: torch.device
+) -> None:
+    rng = np.random.default_rng(6)
+    for n in (1, 7, 40):
+        labels = np.append(1, rng.choice([1, 2, 3, INVALID], n, p=[0.7, 0.1, 0.1, 0.1]))
+        job = job_of(Strip(K, hides=hides, device=device), label, changes=changes)
+        holds = masks(rng, n)
+        ask = ask_of(NearestMissRequest(), job, np.arange(1, n + 1), torch.from_numpy(pack(holds)), 0, 0, n)
+        answered(ledger_of(labels.tolist(), device), [ask])
+        n_hidden = (holds if hides else ~holds).sum(1)
+        explained = 1 if label is None else label
+        found = [i for i in range(n) if labels[i + 1] not in (explained, INVALID)]
+        if not found:
+            assert job.nearest_miss is None
+            continue
+        first = min(found, key=lambda i: (n_hidden[i], i))
+        assert job.nearest_miss.code.tolist() == pack(holds)[first].tolist()
+        assert job.nearest_miss.label == labels[first + 1]
+
+
+def test_a_nearest_miss_among_many_rows_is_found_part_by_part(device: torch.device, monkeypatch: Any) -> None:
+    rng, n = np.random.default_rng(3), 100
+    labels, holds = rng.integers(0, 2, n + 1), masks(rng, n)
+    found = []
+    for rows_at_once in (1 << 18, 7):
+        monkeypatch.setattr(AskNearestMiss, "ROWS_AT_ONCE", rows_at_once)
+        job = job_of(strip())
+        ask = ask_of(NearestMissRequest(), job, np.arange(1, n + 1), torch.from_numpy(pack(holds)), 0, 0, n)
+        answered(ledger_of(labels.tolist(), device), [ask])
+        found.append((job.nearest_miss.code.tolist(), job.nearest_miss.label))
+    assert found[0] == found[1]
+
+
+class Compared(FreshRows):
+    """Fresh rows that are compared with the instance, which is 1 everywhere."""
+
+    def n_changes(self, codes: torch.Tensor, instance: Any) -> torch.Tensor:
+        return (codes != 1.0).sum(1)
+
+
+def test_a_nearest_miss_that_the_host_does_not_have_comes_back_as_it_is(device: torch.device) -> None:
+    rows = torch.rand(6, 3, device=device)
+    rows = rows.double() if device.type != "mps" else rows
+    rows[3, :2] = 1.0
+    job = job_of(Compared())
+    ask = ask_of(NearestMissRequest(), job, np.arange(1, 7), rows, 0, 0, 6)
+    assert ask.n_numbers == 3 + 3
+    answered(ledger_of([1, 0, 0, 1, 1, 1, 1], device), [ask])
+    assert job.nearest_miss.code.tolist() == rows[0].tolist()
+    job = job_of(Compared())
+    ask = ask_of(NearestMissRequest(), job, np.arange(1, 7), rows, 0, 0, 6)
+    answered(ledger_of([1, 0, 0, 1, 5, 1, 1], device), [ask])
+    assert (job.nearest_miss.code.tolist(), job.nearest_miss.label) == (rows[3].tolist(), 5)
 
 
 @pytest.mark.parametrize("label", [-1, 0, 9_999_999, INVALID, (1 << 40) + 1])

@@ -277,6 +277,23 @@ def test_examples_of_every_kind_of_rows_are_the_first_hits_and_misses_of_a_loop(
     assert examples.hits.tolist() == [True] * 5 + [False] * 5
 
 
+@pytest.mark.parametrize(("independent", "repeatable"), KINDS)
+@pytest.mark.parametrize("label", [None, 0])
+def test_the_nearest_miss_is_that_of_a_loop_over_all_rows(
+    independent: bool, repeatable: bool, label: int | None
+) -> None:
+    rounds: list[tuple[Request, ...]] = [(SampleRequest((), 60),), (SampleRequest((2,), 25), SampleRequest((4,), 9))]
+    sampler = sampler_of_kind(independent, repeatable)
+    (finished,) = run(runner_of(parity, 16), [case_of(scripted(rounds, [], (2,)), sampler, label=label)])
+    rng, target = np.random.default_rng(0), finished.found.label
+    drawn = [sampler.draw([Order(r, rng) for r in requests]) for requests in rounds]
+    rows = torch.cat([codes for round_ in drawn for codes in round_])
+    n_hidden, labels = (~sampler.shown(rows)).sum(1).tolist(), parity(sampler.render(rows)).tolist()
+    nearest = min((n, i) for i, n in enumerate(n_hidden) if n and labels[i] != target)[1]
+    assert finished.found.nearest_miss.code.tolist() == rows[nearest].tolist()
+    assert finished.found.nearest_miss.label == labels[nearest]
+
+
 @pytest.mark.parametrize("label", [None, 1])
 def test_the_instance_is_no_example_even_where_it_was_drawn(label: int | None) -> None:
     everything = tuple(range(K - 2))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.ledger import Memory
-from torch_anchors.perturb.protocol import Sampler
+from torch_anchors.perturb.protocol import ComparingSampler, Sampler
 from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
 
 if TYPE_CHECKING:
@@ -51,6 +51,21 @@ class Examples:
     labels: NDArray[np.int64]
     hits: NDArray[np.bool_]
 
+    def followed_by(self, miss: Miss | None, *, hit: bool) -> Examples:
+        """The same rows and then one more, if there is one; `hit` says whether that is one."""
+        if miss is None:
+            return self
+        codes = np.concatenate([self.codes, miss.code[None]]) if len(self.labels) else miss.code[None]
+        return Examples(codes, np.append(self.labels, miss.label), np.append(self.hits, hit))
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A row with another label than the explained one: its code (width,) and that label."""
+
+    code: NDArray[Any]
+    label: int
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -66,6 +81,8 @@ class Found:
         seconds: from the admission of the case to the end of its search.
         effects: how much each predicate adds to the chance of a hit (K,), by all rows that were predicted; None where
             rows of one anchor say nothing about other predicates, or there were no rows. See `engine.effects`.
+        nearest_miss: of all rows of the case with another label than the explained one, that with the fewest changes
+            to the instance, and of several the first; None where there is none, or the sampler does not compare.
     """
 
     result: SearchResult
@@ -76,6 +93,7 @@ class Found:
     n_calls: int
     seconds: float
     effects: NDArray[np.float64] | None = None
+    nearest_miss: Miss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,12 @@ class EffectsRequest:
     """The engine's own question at the end of a search with independent predicates: what each of them does."""
 
 
-AnyRequest = Request | AnswerRequest | ExamplesRequest | EffectsRequest
+@dataclass(frozen=True, slots=True)
+class NearestMissRequest:
+    """The engine's own question at the end of a search: the row of another label that has the fewest changes."""
+
+
+AnyRequest = Request | AnswerRequest | ExamplesRequest | NearestMissRequest | EffectsRequest
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +155,7 @@ class Job:
     result: SearchResult | None = None
     examples: Examples | None = None
     effects: NDArray[np.float64] | None = None
+    nearest_miss: Miss | None = None
     error: Exception | None = None
     n_rows: int = 0
     n_calls: int = 0
@@ -166,8 +190,12 @@ class Job:
             return requests
         except StopIteration as stop:
             self.result = stop.value
-            examples = ExamplesRequest(stop.value.anchor)
-            return (examples, EffectsRequest()) if self.case.sampler.independent else (examples,)
+            last: list[AnyRequest] = [ExamplesRequest(stop.value.anchor)]
+            if isinstance(self.case.sampler, ComparingSampler):
+                last.append(NearestMissRequest())
+            if self.case.sampler.independent:
+                last.append(EffectsRequest())
+            return tuple(last)
 
     def answered_case(self) -> Case:
         """The case, with what is explained of the answer to it, where that is more than a label."""
@@ -187,5 +215,13 @@ class Job:
         assert self.examples is not None
         seconds = time.perf_counter() - self.started
         return Found(
-            self.result, self.label, self.answer, self.examples, self.n_rows, self.n_calls, seconds, self.effects
+            self.result,
+            self.label,
+            self.answer,
+            self.examples,
+            self.n_rows,
+            self.n_calls,
+            seconds,
+            effects=self.effects,
+            nearest_miss=self.nearest_miss,
         )

@@ -148,6 +148,10 @@ class Memory:
         blocks = [block for block in self._blocks if self._sampler.independent or block.anchor == anchor]
         return self._satisfying(anchor, blocks)
 
+    def every(self) -> tuple[NDArray[np.int64], Tensor | None]:
+        """Slots and codes of all rows already predicted, whatever they were drawn for; see `known`."""
+        return self.known(()) if self._sampler.independent else self._satisfying((), self._blocks)
+
     def _satisfying(self, anchor: Anchor, blocks: Sequence[Block]) -> tuple[NDArray[np.int64], Tensor | None]:
         """The rows of `blocks` on which `anchor` holds: all of them where rows are drawn for one anchor only."""
         if not blocks:

@@ -19,10 +19,19 @@ from torch import Tensor
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine import effects
 from torch_anchors.engine.host_copy import HostCopy
-from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, Examples, ExamplesRequest, Job
+from torch_anchors.engine.job import (
+    AnswerRequest,
+    AnyRequest,
+    EffectsRequest,
+    Examples,
+    ExamplesRequest,
+    Job,
+    Miss,
+    NearestMissRequest,
+)
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.perturb.protocol import IndependentSampler
+from torch_anchors.perturb.protocol import ComparingSampler, IndependentSampler
 from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts, SampleRequest
 
 
@@ -95,6 +104,12 @@ class Ask:
     def n_margins(self) -> int:
         """Of how many of its rows, from the first, the margins are wanted."""
         return 0
+
+    @property
+    def _row_width(self) -> int:
+        """Numbers of a row that has to be copied from the device; rows with codes on the host need not be."""
+        on_host = self.codes is None or self.job.case.sampler.repeatable or self.job.case.sampler.independent
+        return 0 if on_host or self.codes is None else self.codes.shape[1]
 
     @property
     def family(self) -> Hashable:
@@ -216,12 +231,6 @@ class AskExamples(Ask):
         return min(self.job.n_examples, self.slots.size)
 
     @property
-    def _row_width(self) -> int:
-        """Numbers of a row that has to be copied from the device; rows with codes on the host need not be."""
-        on_host = self.codes is None or self.job.case.sampler.repeatable or self.job.case.sampler.independent
-        return 0 if on_host or self.codes is None else self.codes.shape[1]
-
-    @property
     def n_numbers(self) -> int:
         return 2 + 2 * self._n * (2 + self._row_width)
 
@@ -248,6 +257,40 @@ class AskExamples(Ask):
             codes = self.codes.numpy()[positions.astype(np.int64)]
         self.job.label, self.job.answer = map(int, asked)
         self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], (np.arange(2 * n) < n)[real])
+
+
+class AskNearestMiss(Ask):
+    """The row of another label that has the fewest changes to the instance; of several the one that was drawn first.
+
+    Which one that is, is decided on the device.
+    """
+
+    __slots__ = ()
+
+    ROWS_AT_ONCE = 1 << 18
+    """Rows that are compared with the instance together."""
+
+    @property
+    def n_numbers(self) -> int:
+        return 3 + self._row_width
+
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """Whether there is such a row; its position and its label; and the row, where the host does not have it."""
+        sampler, instance = cast(ComparingSampler, self.job.case.sampler), self.job.case.instance
+        parts = torch.split(_codes(self), self.ROWS_AT_ONCE)
+        n_changes = torch.cat([sampler.n_changes(part, instance) for part in parts])
+        differs = (rows.labels != rows.asked.targets) & (rows.labels != INVALID)
+        position = torch.where(differs, n_changes, torch.iinfo(n_changes.dtype).max).argmin()[None]
+        found = [differs.any()[None], position, rows.labels[position]]
+        if self._row_width:
+            found.append(_codes(self)[position].flatten())
+        return torch.cat([_exact(part) for part in found])
+
+    def read(self, counts: Counts) -> None:
+        there, position, label = map(int, counts.numbers[:3])
+        if there:
+            code = counts.numbers[3:] if self._row_width else _codes(self)[position].numpy()
+            self.job.nearest_miss = Miss(code, label)
 
 
 class AskEffects(Ask):
@@ -318,6 +361,8 @@ def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
         return AskAnswer
     if isinstance(request, ExamplesRequest):
         return AskExamples
+    if isinstance(request, NearestMissRequest):
+        return AskNearestMiss
     if isinstance(request, EffectsRequest):
         return AskEffects
     if isinstance(request, EnumerateRequest):

@@ -29,6 +29,7 @@ from torch_anchors.engine.job import (
     ExamplesRequest,
     Found,
     Job,
+    NearestMissRequest,
 )
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.margins import margins_of
@@ -248,8 +249,8 @@ class Runner(Generic[SomeCase]):
             return kind(job, request, slots, None, 0, 0, job.first_slot)
         if isinstance(request, ExamplesRequest):
             return self._enter_examples(job, request)
-        if isinstance(request, EffectsRequest):
-            return self._enter_effects(job, request)
+        if isinstance(request, (NearestMissRequest, EffectsRequest)):
+            return self._enter_last(job, request)
         assert codes is not None, "rows were drawn for every other request"
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:
@@ -266,17 +267,20 @@ class Runner(Generic[SomeCase]):
     def _enter_examples(self, job: Job, request: ExamplesRequest) -> Ask:
         """Looks the examples up among the rows that were predicted; where there are none, nothing is asked."""
         slots, rows = job.memory.known(request.anchor)
-        if rows is not None and slots.size > 1 and slots[0] == job.first_slot:
-            slots, rows = slots[1:], rows[1:]  # the instance itself is no example
+        if slots.size > 1:  # better the instance itself than none
+            slots, rows = _without_instance(job, slots, rows)
         ask = kind_of(job, request)(job, request, slots, rows, 0, 0, max(self._last(job, slots), job.first_slot))
         if job.label is not None and job.answer is not None and not slots.size:
             ask.read(Counts(0, 0, np.array([job.label, job.answer], dtype=np.float64)))
             ask.answered = True
         return ask
 
-    def _enter_effects(self, job: Job, request: EffectsRequest) -> Ask:
+    def _enter_last(self, job: Job, request: NearestMissRequest | EffectsRequest) -> Ask:
         """Looks at all rows that were predicted; where there are none, nothing is asked."""
-        slots, rows = job.memory.known(())
+        if isinstance(request, NearestMissRequest):
+            slots, rows = _without_instance(job, *job.memory.every())
+        else:
+            slots, rows = job.memory.known(())
         ask = kind_of(job, request)(job, request, slots, rows, 0, 0, self._last(job, slots))
         ask.answered = not slots.size
         return ask
@@ -391,6 +395,15 @@ class Runner(Generic[SomeCase]):
             self._open = [ask for ask in self._open if ask.job is not job]
             return Failed(job.number, job.error)
         return Finished(job.number, cast(SomeCase, job.answered_case()), job.found())
+
+
+def _without_instance(
+    job: Job, slots: NDArray[np.int64], rows: Tensor | None
+) -> tuple[NDArray[np.int64], Tensor | None]:
+    """Known rows but for the instance itself, which is the first of them if it is there at all."""
+    if rows is not None and slots.size and slots[0] == job.first_slot:
+        return slots[1:], rows[1:]
+    return slots, rows
 
 
 def _most_rows(job: Job, request: AnyRequest) -> int:

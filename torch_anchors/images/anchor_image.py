@@ -211,8 +211,9 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         """What was found for each image."""
         for one in finished:
             one, case = one.renumbered(one.case.sampler.numbers), one.case
-            result, effects = one.found.result, one.found.effects
+            result, effects, miss = one.found.result, one.found.effects, one.found.nearest_miss
             segments = case.sampler.segments
+            examples = one.found.examples.followed_by(miss, hit=case.changes)
             yield ImageExplanation(
                 **self.common(one, settings) | {"effects": None if effects is None else case.sampler.of_parts(effects)},
                 names=superpixel_names(result),
@@ -223,10 +224,11 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
                 label_map=segments.astype(np.min_scalar_type(int(segments.max()))),
                 layout=case.layout,
                 rows=ExampleRows.of(
-                    one.found.examples,
+                    examples,
                     case.sampler,
                     in_bytes=case.layout.in_bytes,
-                    labels=self._predictor.outputs.all_shown(one.found.examples.labels),
+                    labels=self._predictor.outputs.all_shown(examples.labels),
+                    has_nearest=miss is not None,
                 ),
             )
 

@@ -31,6 +31,16 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class NearestMiss(Example):
+    """Of all perturbed images that were tried, the one of another label with the fewest hidden superpixels.
+
+    `changed` are the superpixels that it hides. It is a hit where it was asked what is necessary to change the label.
+    """
+
+    changed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExampleRows:
     """What perturbed images are composed from.
 
@@ -42,6 +52,7 @@ class ExampleRows:
         background: number of each row's background (n,).
         labels: of the rows (n,), numbers or class names.
         hits: whether these are the explained label (n,).
+        has_nearest: whether the last row is the nearest miss, and no example.
     """
 
     fill: Shaped[np.ndarray, "..."]
@@ -49,6 +60,7 @@ class ExampleRows:
     background: Int[np.ndarray, " rows"]
     labels: Shaped[np.ndarray, " rows"]
     hits: Bool[np.ndarray, " rows"]
+    has_nearest: bool = False
 
     @classmethod
     def of(
@@ -58,6 +70,7 @@ class ExampleRows:
         *,
         in_bytes: bool,
         labels: Shaped[np.ndarray, " rows"] | None = None,
+        has_nearest: bool = False,
     ) -> ExampleRows:
         """What the engine's examples are composed from; of several backgrounds, only those that they show.
 
@@ -66,26 +79,29 @@ class ExampleRows:
             sampler: which drew them.
             in_bytes: whether the user's image has bytes, so that a fill rounded to bytes looks the same.
             labels: of the examples as users know them; None for the examples' own numbers.
+            has_nearest: whether the last of them is the nearest miss.
         """
         codes = torch.from_numpy(examples.codes)
         keep = sampler.shown(codes).numpy()
         shown = examples.labels if labels is None else labels
         background = sampler.background(codes).numpy()
         if isinstance(sampler.fill, RowFill):
-            return cls(np.array(sampler.fill.keys, dtype=np.int32), keep, background, shown, examples.hits)
+            keys = np.array(sampler.fill.keys, dtype=np.int32)
+            return cls(keys, keep, background, shown, examples.hits, has_nearest)
         used = np.zeros(1, dtype=np.int64)
         if len(codes):
             used, background = np.unique(background, return_inverse=True)
         fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
-        return cls(_compact(fill, sampler.segments, in_bytes), keep, background, shown, examples.hits)
+        return cls(_compact(fill, sampler.segments, in_bytes), keep, background, shown, examples.hits, has_nearest)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        """How many examples there are."""
+        return len(self.labels) - self.has_nearest
 
     def to_fields(self) -> dict[str, Any]:
         """The rows in values that JSON knows."""
         arrays = {name: pack_array(getattr(self, name)) for name in ("fill", "keep", "background", "hits")}
-        return {**arrays, "labels": pack_labels(self.labels)}
+        return {**arrays, "labels": pack_labels(self.labels), "has_nearest": self.has_nearest}
 
     @classmethod
     def read(cls, fields: Fields, shape: tuple[int, ...], n_superpixels: int) -> ExampleRows:
@@ -107,7 +123,9 @@ class ExampleRows:
         fields.check(len(background) == len(labels) == len(hits) == len(keep), "labels", f"of {len(keep)} rows")
         known = bool(((background >= 0) & (background < n_fills)).all())
         fields.check(known, "background", f"numbers of {n_fills} fills")
-        return cls(fill, keep, background, labels, hits)
+        has_nearest = "has_nearest" in fields and fields.truth("has_nearest")  # earlier versions had none
+        fields.check(len(labels) >= has_nearest, "has_nearest", "false where there is no row")
+        return cls(fill, keep, background, labels, hits, has_nearest)
 
     def compose(
         self, i: int, pixels: Float[np.ndarray, "channels height width"], segments: Int[np.ndarray, "height width"]

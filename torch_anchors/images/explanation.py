@@ -15,7 +15,7 @@ from torch_anchors._checks import one_of
 from torch_anchors._shapes import Bool, Float, Int, UInt
 from torch_anchors.explanation import Explanation, reference_examples
 from torch_anchors.images import sentences
-from torch_anchors.images.examples import Example, ExampleRows
+from torch_anchors.images.examples import Example, ExampleRows, NearestMiss
 from torch_anchors.images.picture import draw_image
 from torch_anchors.images.pixels import Layout, as_picture, hwc, pack_image, read_image, to_chw
 from torch_anchors.packing import Fields, pack_array, runs_of
@@ -83,10 +83,27 @@ class ImageExplanation(Explanation):
     @property
     def examples(self) -> tuple[Example, ...]:
         """Perturbed images on which the anchor holds, hits first, with the model's labels; composed when asked for."""
-        rows, pixels, segments = self.rows, to_chw(self.image).numpy(), self.segments
-        images = (self.restore(rows.compose(i, pixels, segments)) for i in range(len(rows)))
-        labelled = zip(images, rows.labels.tolist(), rows.hits.tolist(), strict=True)
-        return tuple(Example(image, label, hit) for image, label, hit in labelled)
+        return tuple(Example(**self._row(i)) for i in range(len(self.rows)))
+
+    @property
+    def nearest_miss(self) -> NearestMiss | None:
+        """Of all perturbed images that were tried, the one of another label with the fewest hidden superpixels.
+
+        None where all had the explained label, or in a file of an earlier version.
+        """
+        if not self.rows.has_nearest:
+            return None
+        last = len(self.rows)
+        return NearestMiss(**self._row(last), changed=tuple(np.flatnonzero(~self.rows.keep[last]).tolist()))
+
+    def _row(self, i: int) -> dict[str, Any]:
+        """A perturbed image, composed, its label, and whether it is a hit."""
+        pixels = self.rows.compose(i, to_chw(self.image).numpy(), self.segments)
+        return {
+            "image": self.restore(pixels),
+            "label": self.rows.labels[i : i + 1].tolist()[0],
+            "hit": bool(self.rows.hits[i]),
+        }
 
     def attribution(
         self, kind: str = "order", shape: str = "hw"
@@ -184,6 +201,7 @@ class ImageExplanation(Explanation):
             self.segments,
             self.features,
             self.examples,
+            nearest=self.nearest_miss,
             hides=self.question == NECESSARY,
             others=[other.features for other in self.others],
             fixed=self.fixed,
@@ -218,6 +236,7 @@ class ImageExplanation(Explanation):
             self.remark,
             sentences.constraints(self),
             self._answer_words(),
+            sentences.nearest_miss(self),
             self._remedy("segments"),
         ]
         return " ".join(part for part in (*said, self._cost_words()) if part)

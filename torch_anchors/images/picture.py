@@ -30,6 +30,7 @@ def draw_image(
     anchor: Sequence[int],
     examples: Sequence[Example],
     *,
+    nearest: Example | None = None,
     hides: bool = False,
     others: Sequence[Sequence[int]] = (),
     fixed: Sequence[int] = (),
@@ -48,9 +49,10 @@ def draw_image(
         segments: superpixel of each pixel.
         anchor: the superpixels that must stay visible, or hidden if `hides`.
         examples: perturbed copies, of which a few are shown.
+        nearest: the perturbed copy of another label with the fewest changes, shown after the others.
         hides: whether the anchor changes the label while it is hidden.
         others: superpixels of further anchors, which have outlines in other colours.
-        fixed: superpixels that always stayed visible; they have a dashed outline.
+        fixed: superpixels that always stayed visible; they are drawn in full, with an outline in ink.
         excluded: superpixels that no anchor may have; they are hatched.
         box: of the object that is explained: x1, y1, x2, y2 in pixels.
         headline: what was found, in one line.
@@ -65,8 +67,9 @@ def draw_image(
     """
     shades = _Shades.of(photograph)
     shown = shades(photograph)
-    hits, misses = _chosen_examples(examples)
-    page = _Page.for_images(shown.shape[0] / shown.shape[1], with_examples=bool(hits or misses))
+    hits, misses = _chosen_examples(examples, N_EXAMPLES - (nearest is not None))
+    thumbnails = [*hits, *misses, *([] if nearest is None else [nearest])]
+    page = _Page.for_images(shown.shape[0] / shown.shape[1], with_notes=bool(notes), with_examples=bool(thumbnails))
 
     page.write_headline(headline, figures, notes)
     original = page.panel(0, "Photograph" if box is None else "Photograph and object")
@@ -75,18 +78,21 @@ def draw_image(
         _draw_box(original, box)
     superpixels = page.panel(1, "Superpixels")
     every = np.isin(segments, [k for one in (anchor, *others) for k in one])
-    _draw_superpixels(superpixels, shown, segments, every)
+    _draw_superpixels(superpixels, shown, segments, every, np.isin(segments, fixed))
     outlines = [np.isin(segments, one) for one in (anchor, *others)]
     _draw_outlines(superpixels, outlines)
-    _draw_constraints(superpixels, np.isin(segments, fixed), np.isin(segments, excluded))
+    _draw_stripes(superpixels, np.isin(segments, excluded))
     title = f"Anchor{'s' if others else ''} {'hidden' if hides else 'alone'}"
     alone = page.panel(2, title)
     _draw_anchor(alone, shown, every, hides)
     if others:
         _draw_outlines(alone, outlines)
     of_hits, of_misses = ("Label changed", "Label kept") if hides else ("Label kept", "Label changed")
-    for place, example in enumerate([*hits, *misses]):
-        title = {0: of_hits if hits else of_misses, len(hits): of_misses}.get(place, "")
+    titles = {len(hits): of_misses} if misses else {}
+    titles |= {0: of_hits} if hits else {}
+    titles |= {} if nearest is None else {len(thumbnails) - 1: "Nearest change" if hides else "Nearest miss"}
+    for place, example in enumerate(thumbnails):
+        title = titles.get(place, "")
         axes = page.thumbnail(place, title, style.HIT if example.hit else style.MISS)
         axes.imshow(shades(hwc(example.image)))
         name = textwrap.shorten(label_name(example.label, label_names), 20, placeholder="…")
@@ -122,6 +128,7 @@ class _Page:
 
     figure: Figure
     height: float
+    panel_top: float
     panel_height: float
     thumbnail_top: float
     thumbnail_height: float
@@ -131,14 +138,15 @@ class _Page:
     THUMBNAIL_WIDTH = (style.WIDTH - 2 * style.MARGIN - (N_EXAMPLES - 1) * style.GAP) / N_EXAMPLES
 
     @classmethod
-    def for_images(cls, aspect: float, *, with_examples: bool) -> _Page:
-        """A page for images whose height is `aspect` times their width."""
+    def for_images(cls, aspect: float, *, with_notes: bool, with_examples: bool) -> _Page:
+        """A page for images whose height is `aspect` times their width, below a line of notes if there is one."""
         aspect = min(aspect, 1.6)  # very tall pictures get narrow, rather than the page endless
         panel_height, thumbnail_height = cls.PANEL_WIDTH * aspect, cls.THUMBNAIL_WIDTH * aspect
-        panel_bottom = cls.PANEL_TOP + panel_height
+        panel_top = cls.PANEL_TOP + 0.18 * with_notes
+        panel_bottom = panel_top + panel_height
         thumbnail_top = panel_bottom + 0.5
         height = thumbnail_top + thumbnail_height + 0.4 if with_examples else panel_bottom + style.MARGIN
-        return cls(style.new_figure(height), height, panel_height, thumbnail_top, thumbnail_height)
+        return cls(style.new_figure(height), height, panel_top, panel_height, thumbnail_top, thumbnail_height)
 
     def write_headline(self, headline: str, figures: str, notes: str) -> None:
         left = style.MARGIN / style.WIDTH
@@ -151,7 +159,7 @@ class _Page:
 
     def panel(self, column: int, title: str) -> Axes:
         left = style.MARGIN + column * (self.PANEL_WIDTH + style.GAP)
-        return self._axes(left, self.PANEL_TOP, self.PANEL_WIDTH, self.panel_height, title, style.INK)
+        return self._axes(left, self.panel_top, self.PANEL_WIDTH, self.panel_height, title, style.INK)
 
     def thumbnail(self, place: int, title: str, colour: str) -> Axes:
         left = style.MARGIN + place * (self.THUMBNAIL_WIDTH + style.GAP)
@@ -171,12 +179,12 @@ class _Page:
         return axes
 
 
-def _chosen_examples(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """As many hits and misses as a page has room for: half each, or more of one where the other has few."""
+def _chosen_examples(examples: Sequence[Example], n: int) -> tuple[list[Example], list[Example]]:
+    """Up to `n` hits and misses together: half each, or more of one where the other has few."""
     hits = [example for example in examples if example.hit]
     misses = [example for example in examples if not example.hit]
-    n_misses = min(len(misses), max(N_EXAMPLES // 2, N_EXAMPLES - len(hits)))
-    return hits[: N_EXAMPLES - n_misses], misses[:n_misses]
+    n_misses = min(len(misses), max(n // 2, n - len(hits)))
+    return hits[: n - n_misses], misses[:n_misses]
 
 
 def _draw_superpixels(
@@ -184,10 +192,13 @@ def _draw_superpixels(
     shown: Float[np.ndarray, "height width 3"],
     segments: Int[np.ndarray, "height width"],
     mask: Bool[np.ndarray, "height width"],
+    fixed: Bool[np.ndarray, "height width"],
 ) -> None:
     faded = style.PAPER + (shown - style.PAPER) * 0.45
-    axes.imshow(np.where(mask[..., None], shown, faded))
+    axes.imshow(np.where((mask | fixed)[..., None], shown, faded))
     _draw_borders(axes, segments, color="#4D4D4D", linewidth=0.6)
+    if fixed.any():
+        _draw_borders(axes, np.pad(fixed, 1), offset=-1, color=style.INK, linewidth=1.8)
 
 
 def _draw_outlines(axes: Axes, masks: Sequence[Bool[np.ndarray, "height width"]]) -> None:
@@ -198,17 +209,13 @@ def _draw_outlines(axes: Axes, masks: Sequence[Bool[np.ndarray, "height width"]]
         _draw_borders(axes, outline, offset=-1, color=colour, linewidth=2.4)
 
 
-def _draw_constraints(
-    axes: Axes, fixed: Bool[np.ndarray, "height width"], excluded: Bool[np.ndarray, "height width"]
-) -> None:
-    """A dashed outline around what always stayed visible, and stripes over what no anchor may have."""
-    if fixed.any():
-        _draw_borders(axes, np.pad(fixed, 1), offset=-1, color=style.INK, linewidth=1.6, linestyle=(0, (3, 2)))
+def _draw_stripes(axes: Axes, excluded: Bool[np.ndarray, "height width"]) -> None:
+    """Stripes over what no anchor may have."""
+    height, width = excluded.shape
+    stripes = np.add.outer(np.arange(height), np.arange(width)) * 24 // max(height, width) % 2 == 0
+    veil = np.zeros((height, width, 4))
+    veil[excluded & stripes] = (0.3, 0.3, 0.3, 0.45)
     if excluded.any():
-        height, width = excluded.shape
-        stripes = np.add.outer(np.arange(height), np.arange(width)) * 24 // max(height, width) % 2 == 0
-        veil = np.zeros((height, width, 4))
-        veil[excluded & stripes] = (0.3, 0.3, 0.3, 0.45)
         axes.imshow(veil)
 
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from torch_anchors.search.protocol import NECESSARY, Status
 from torch_anchors.words import listed
 
+FEW = 8
+"""Superpixels that are named one by one where they are not the anchor."""
+
 if TYPE_CHECKING:
     from torch_anchors.images.explanation import ImageExplanation
 
@@ -93,6 +96,17 @@ def constraints(explanation: ImageExplanation) -> str:
     if len({*fixed, *excluded}) == explanation.n_superpixels:
         said.append("That leaves none for an anchor.")
     return " ".join(said)
+
+
+def nearest_miss(explanation: ImageExplanation) -> str:
+    """Which image with another label is nearest; "" where none was tried."""
+    miss = explanation.nearest_miss
+    if miss is None:
+        return ""
+    label = miss.label if isinstance(miss.label, str) else f"label {miss.label}"
+    n = len(miss.changed)
+    hides = f"superpixel{'' if n == 1 else 's'} {listed(miss.changed)} alone" if n <= FEW else f"{n} superpixels"
+    return f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: {label}."
 
 
 def remark(explanation: ImageExplanation) -> str:

@@ -174,6 +174,10 @@ class MaskSampler(ABC):
         """As `keep`, on the host."""
         return masks.unpack_on_host(codes, self.n_predicates)
 
+    def n_changes(self, codes: UInt8[Tensor, "rows bytes"], instance: Any = None) -> Int[Tensor, " rows"]:
+        """How many parts are hidden in each row, on the sampler's device."""
+        return (~self.shown(codes.to(self.device, non_blocking=True))).sum(dim=1)
+
     def holds(self, codes: UInt8[np.ndarray, "rows bytes"], anchor: Anchor) -> Bool[np.ndarray, " rows"]:
         """In which of the rows every predicate of `anchor` holds."""
         return masks.holds(codes, anchor, self.n_predicates)

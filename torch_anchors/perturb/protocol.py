@@ -67,6 +67,15 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class ComparingSampler(Sampler, Protocol):
+    """A sampler that can tell how far a row is from the instance: explanations then show the nearest miss."""
+
+    def n_changes(self, codes: Tensor, instance: Any) -> Tensor:
+        """How many changes made each row of the instance, (n,) whole numbers on the sampler's device."""
+        ...
+
+
+@runtime_checkable
 class IndependentSampler(Sampler, Protocol):
     """A sampler whose predicates hold independently of each other, so that a row tells which of them it satisfies.
 
