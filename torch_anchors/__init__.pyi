@@ -11,6 +11,7 @@ from .errors import NotFittedError as NotFittedError
 from .errors import PredictorCallError as PredictorCallError
 from .errors import PredictorReturnTypeError as PredictorReturnTypeError
 from .explanation import Explanation as Explanation
+from .found_anchor import FoundAnchor as FoundAnchor
 from .images.anchor_image import AnchorImage as AnchorImage
 from .images.examples import Example as Example
 from .images.explanation import ImageExplanation as ImageExplanation
@@ -28,6 +29,7 @@ from .tables.anchor_tabular import AnchorTabular as AnchorTabular
 from .tables.explanation import TabularExplanation as TabularExplanation
 from .tables.rule import Predicate as Predicate
 from .tables.rule import Rule as Rule
+from .tables.rule_anchor import RuleAnchor as RuleAnchor
 from .targets.classes import Bit as Bit
 from .targets.classes import NearestText as NearestText
 from .targets.classes import TopK as TopK
