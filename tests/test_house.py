@@ -84,7 +84,7 @@ BELOW: dict[str, set[str]] = {
         "interrupts",
         "search.protocol",
     },
-    "integrations": {"datasets", "tables", "explainer"},
+    "integrations": {"datasets", "images", "tables", "explainer", "explanation", "search.choose"},
     "plots": {"images", "tables", "plot_style"},
     "cli": {
         "datasets",

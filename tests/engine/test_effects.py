@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
-from torch_anchors.engine.effects import difference, in_whole_parts, least_squares, mask_shares, together
+from torch_anchors.engine.effects import difference, in_whole_parts, mask_shares, of_rows
 from torch_anchors.perturb.masks import every_mask
 
 K = 7
@@ -13,23 +15,28 @@ EVERY = every_mask((), K)
 
 
 def fitted(keep: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    return least_squares(len(keep), float(hits.sum()), together(keep), hits.astype(float) @ keep)
+    return of_rows(keep, float(hits.sum()), hits.astype(float) @ keep)
 
 
-def test_rows_in_which_two_predicates_hold_are_counted() -> None:
-    keep = np.random.default_rng(0).random((40, K)) < 0.4
-    expected = [[int((keep[:, i] & keep[:, j]).sum()) for j in range(K)] for i in range(K)]
-    assert together(keep).tolist() == expected
-    assert together(np.zeros((0, K), dtype=bool)).tolist() == [[0.0] * K] * K
-
-
-def test_least_squares_are_a_ridge_regression() -> None:
-    rng = np.random.default_rng(1)
-    keep, hits = rng.random((60, K)) < 0.5, rng.random(60) < 0.5
+@pytest.mark.parametrize(("n", "n_predicates"), [(60, K), (K, K), (12, 30), (1, 5), (40, 400)])
+def test_least_squares_are_a_ridge_regression(n: int, n_predicates: int) -> None:
+    rng = np.random.default_rng(n)
+    keep, hits = rng.random((n, n_predicates)) < 0.5, rng.random(n) < 0.5
     x, y = keep - keep.mean(axis=0), hits - hits.mean()
-    wide = np.vstack([x, np.eye(K)])  # as if there were one row more for each coefficient, with a hit of 0
-    expected = np.linalg.lstsq(wide, np.append(y, np.zeros(K)), rcond=None)[0]
-    np.testing.assert_allclose(fitted(keep, hits), expected, atol=1e-12)
+    # As if there were one row more for each coefficient, with a hit of 0.
+    wide = np.vstack([x, np.eye(n_predicates)])
+    expected = np.linalg.lstsq(wide, np.append(y, np.zeros(n_predicates)), rcond=None)[0]
+    np.testing.assert_allclose(fitted(keep, hits), expected, atol=1e-9)
+
+
+def test_thousands_of_predicates_and_few_rows_are_quick() -> None:
+    """The system that is solved is one of the rows."""
+    rng = np.random.default_rng(5)
+    keep = rng.random((200, 6000)) < 0.5
+    started = time.process_time()
+    effects = fitted(keep, keep[:, 17])
+    assert time.process_time() - started < 5
+    assert effects.argmax() == 17
 
 
 def test_what_an_anchor_holds_together_is_told_apart() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.engine.cases import FreshRows, Strip, job_of
-from torch_anchors.engine.effects import least_squares, mask_shares, together
+from torch_anchors.engine.effects import mask_shares, of_rows
 from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, ExamplesRequest, NearestMissRequest
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
@@ -309,7 +309,7 @@ def test_effects_are_a_regression_on_the_rows_at_hand(device: torch.device) -> N
         slots, keep = rng.permutation(90)[:n], masks(rng, n)
         asks.append(effects_ask(job_of(strip(), label), slots, keep))
         hits = (labels[slots] == (labels[0] if label is None else label)).astype(float)
-        expected.append(least_squares(n, hits.sum(), together(keep), hits @ keep))
+        expected.append(of_rows(keep, hits.sum(), hits @ keep))
     answered(ledger, asks)
     for ask, effects in zip(asks, expected, strict=True):
         assert ask.job.effects.tolist() == effects.tolist()

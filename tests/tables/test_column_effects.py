@@ -7,10 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from torch_anchors.engine.effects import least_squares, together
+from torch_anchors.engine.effects import of_rows
 from torch_anchors.search.protocol import Anchor
 from torch_anchors.tables import column_effects
-from torch_anchors.tables.column_effects import ColumnEffects
+from torch_anchors.tables.column_effects import BinPairs, ColumnEffects
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.sampler import RowSampler
 from torch_anchors.tables.training import TrainingRows
@@ -35,6 +35,10 @@ def sampler_of(training: LabelledTraining, sampling: str) -> RowSampler:
     return RowSampler(training.training, np.array([large, unknown]), sampling=sampling)
 
 
+def effects_of(training: LabelledTraining) -> ColumnEffects:
+    return ColumnEffects(training, BinPairs(training.training))
+
+
 def alike(sampler: RowSampler, instance: int, anchor: Anchor) -> NDArray[np.bool_]:
     """In which columns each training row is like the instance."""
     binned = sampler.training.binned.cpu().numpy()
@@ -49,7 +53,7 @@ def alike(sampler: RowSampler, instance: int, anchor: Anchor) -> NDArray[np.bool
 
 def test_conditional_effects_are_differences_of_shares(training: LabelledTraining) -> None:
     sampler = sampler_of(training, "conditional")
-    found = ColumnEffects(training).of(sampler, INSTANCES, ANCHORS, EXPLAINED)
+    found = effects_of(training).of(sampler, INSTANCES, ANCHORS, EXPLAINED)
     for effects, i, anchor, label in zip(found, INSTANCES, ANCHORS, EXPLAINED, strict=True):
         held, hits = alike(sampler, i, anchor), label == LABELS
         for column in range(4):
@@ -63,12 +67,12 @@ def test_conditional_effects_are_differences_of_shares(training: LabelledTrainin
 
 def test_interventional_effects_are_a_regression_on_all_columns(training: LabelledTraining) -> None:
     sampler = sampler_of(training, "interventional")
-    found = ColumnEffects(training).of(sampler, INSTANCES, ANCHORS, EXPLAINED)
+    found = effects_of(training).of(sampler, INSTANCES, ANCHORS, EXPLAINED)
     for effects, i, anchor, label in zip(found, INSTANCES, ANCHORS, EXPLAINED, strict=True):
         held, hits = alike(sampler, i, anchor), (label == LABELS).astype(float)
-        expected = least_squares(len(held), hits.sum(), together(held), hits @ held)
+        expected = of_rows(held, hits.sum(), hits @ held)
         np.testing.assert_allclose(effects, expected, atol=1e-12)
-    conditional = ColumnEffects(training).of(sampler_of(training, "conditional"), INSTANCES, ANCHORS, EXPLAINED)
+    conditional = effects_of(training).of(sampler_of(training, "conditional"), INSTANCES, ANCHORS, EXPLAINED)
     assert found[0][2] < conditional[0][2] - 0.1  # what only goes along has less of its own
 
 
@@ -76,16 +80,16 @@ def test_columns_of_many_bins_are_not_adjusted_for(training: LabelledTraining, m
     monkeypatch.setattr(column_effects, "MOST_BINS", 2 + 4)  # the constant's and the category's
     monkeypatch.setattr(column_effects, "ROWS_AT_ONCE", 77)
     sampler = sampler_of(training, "interventional")
-    (found,) = ColumnEffects(training).of(sampler, [0], [()], np.array([9]))
+    (found,) = effects_of(training).of(sampler, [0], [()], np.array([9]))
     held, hits = alike(sampler, 0, ()), (LABELS == 9).astype(float)
     n, own = len(held), held[:, 0].sum()
     assert found[0] == pytest.approx((hits @ held[:, 0] - own * hits.mean()) / (own - own**2 / n + 1))
     pair = held[:, [1, 3]]
-    np.testing.assert_allclose(found[[1, 3]], least_squares(n, hits.sum(), together(pair), hits @ pair), atol=1e-12)
+    np.testing.assert_allclose(found[[1, 3]], of_rows(pair, hits.sum(), hits @ pair), atol=1e-12)
 
 
 def test_instances_alone_have_the_effects_that_they_have_together(training: LabelledTraining) -> None:
-    sampler, effects = sampler_of(training, "interventional"), ColumnEffects(training)
+    sampler, effects = sampler_of(training, "interventional"), effects_of(training)
     found = effects.of(sampler, INSTANCES, ANCHORS, EXPLAINED)
     for i, (instance, anchor) in enumerate(zip(INSTANCES, ANCHORS, strict=True)):
         alone = effects.of(sampler, [instance], [anchor], EXPLAINED[i : i + 1])

@@ -17,13 +17,27 @@ PENALTY = 1.0
 """Of the sum of squared coefficients, in rows: predicates that few rows tell apart share what they explain."""
 
 
-def together(keep: Bool[np.ndarray, "rows predicates"]) -> Float[np.ndarray, "predicates predicates"]:
-    """In how many rows each two predicates hold together; on the diagonal, in how many each one holds.
+def of_rows(
+    keep: Bool[np.ndarray, "rows predicates"], n_hits: float, hits: Float[np.ndarray, " predicates"]
+) -> Float[np.ndarray, " predicates"]:
+    """`least_squares` of rows of which it is known what holds in them; of few rows their number decides on the cost.
 
-    Exact whatever the order of the rows, as float32 counts to 2^24.
+    Args:
+        keep: which predicates hold.
+        n_hits: hits among the rows.
+        hits: hits among the rows in which each predicate holds.
     """
-    held = keep.astype(np.float32)
-    return (held.T @ held).astype(np.float64)
+    n, n_predicates = keep.shape
+    held = keep.astype(np.float32)  # counts to 2^24 without rounding, and so the same whatever the order
+    if n >= n_predicates:
+        return least_squares(n, n_hits, (held.T @ held).astype(np.float64), hits)
+    means = held.mean(axis=0, dtype=np.float64) if n else np.zeros(n_predicates)
+    with_hits = hits - means * n_hits
+    along = held @ means
+    kernel = (held @ held.T).astype(np.float64) - along[:, None] - along + means @ means
+    # (A'A + p)^-1 b = (b - A' (AA' + p)^-1 A b) / p, where A is `keep` less its means, and p the penalty
+    weights = np.linalg.solve(kernel + PENALTY * np.eye(n), held @ with_hits - means @ with_hits)
+    return (with_hits - weights @ held + means * weights.sum()) / PENALTY
 
 
 def least_squares(
@@ -40,7 +54,7 @@ def least_squares(
     Args:
         n: rows.
         n_hits: hits among them.
-        together: rows in which each two predicates hold.
+        together: rows in which each two predicates hold; on the diagonal, in which each one holds.
         hits: hits among the rows in which each predicate holds.
     """
     held = np.diag(together)

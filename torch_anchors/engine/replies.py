@@ -351,8 +351,8 @@ class AskEffects(Ask):
             whole = _whole(counts.numbers.dtype)
             self.job.effects = effects.difference(self._p_keep, hits / whole, float(all_hits) / whole)
             return
-        held = effects.together(self._sampler.kept(_codes(self).numpy()))
-        self.job.effects = effects.least_squares(self.slots.size, float(all_hits), held, hits)
+        keep = self._sampler.kept(_codes(self).numpy())
+        self.job.effects = effects.of_rows(keep, float(all_hits), hits)
 
 
 def kind_of(job: Job, request: AnyRequest) -> type[Ask]:

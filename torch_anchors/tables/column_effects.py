@@ -7,12 +7,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from torch_anchors._shapes import Bool, Float, Int
+from torch_anchors._shapes import Float, Int
 from torch_anchors.engine.effects import difference, least_squares
 from torch_anchors.search.protocol import Anchor
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.sampler import RowSampler
+from torch_anchors.tables.training import TrainingRows
 
 MOST_BINS = 512
 """Bins of the columns that are adjusted for. Those of fewest bins come first: there are pairs of all these bins."""
@@ -20,25 +22,74 @@ ROWS_AT_ONCE = 1 << 14
 """Training rows whose bins are spread out together."""
 
 
+class BinPairs:
+    """How many training rows are in which two bins; counted once, as it depends on no label and no instance.
+
+    Args:
+        training: the rows.
+    """
+
+    def __init__(self, training: TrainingRows) -> None:
+        self._training = training
+        sizes = training.discretizer.n_bins + 1  # the last is for what no training row has
+        self.first = np.cumsum(sizes) - sizes  # number of each column's first bin among the bins of all columns
+        self.n_bins = int(sizes.sum())
+        order = np.argsort(sizes, kind="stable")
+        self.counted = np.zeros(len(sizes), dtype=bool)
+        """Columns whose bins are: those of fewest bins, up to `MOST_BINS`."""
+        self.counted[order] = np.cumsum(sizes[order]) <= MOST_BINS
+        self._bins = np.repeat(self.counted, sizes)
+
+    def parts(self) -> list[tuple[slice, Tensor]]:
+        """Some training rows at a time, with their bins among those of all columns."""
+        binned = self._training.binned
+        first = torch.as_tensor(self.first, device=binned.device)
+        parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(binned), ROWS_AT_ONCE)]
+        return [(part, binned[part].long() + first) for part in parts]
+
+    def rows(
+        self, low: Int[np.ndarray, "anchors columns"], high: Int[np.ndarray, "anchors columns"]
+    ) -> Float[np.ndarray, "anchors columns columns"]:
+        """Training rows that are from `low` to `high` in each two of the counted columns.
+
+        Sums over rectangles, by their corners.
+        """
+        place = np.cumsum(np.concatenate([[0], self._bins]))  # of each bin among those that are counted
+        starts, ends = place[low], place[high + 1]
+        corners = self._corners
+        return (
+            corners[ends[:, :, None], ends[:, None, :]]
+            - corners[starts[:, :, None], ends[:, None, :]]
+            - corners[ends[:, :, None], starts[:, None, :]]
+            + corners[starts[:, :, None], starts[:, None, :]]
+        )
+
+    @cached_property
+    def _corners(self) -> Float[np.ndarray, "bins_and_1 bins_and_1"]:
+        """Training rows that are in all bins before one and also in all bins before another one."""
+        device = self._training.values.device
+        counted = torch.as_tensor(np.flatnonzero(self._bins), device=device)
+        together = torch.zeros(len(counted), len(counted), device=device)
+        for _, binned in self.parts():
+            held = torch.zeros(len(binned), self.n_bins, device=device).scatter_(1, binned, 1.0)
+            held = held.index_select(1, counted)
+            together += held.T @ held  # whole numbers, exact up to 2^24
+        return np.pad(together.cpu().double().numpy(), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+
+
 class ColumnEffects:
     """How much more often rows have a label that are like an instance in a column than rows that are not.
 
     A row is like the instance in a column where the anchor's conditions on it hold or, in a column that the anchor does
-    not have, where its value is in the instance's bin. How many training rows have which two bins is counted once for
-    all instances.
+    not have, where its value is in the instance's bin.
 
     Args:
         training: the rows and the model's labels of them.
+        pairs: of the rows' bins.
     """
 
-    def __init__(self, training: LabelledTraining) -> None:
-        self._training = training
-        sizes = training.training.discretizer.n_bins + 1  # the last is for what no training row has
-        self._first = np.cumsum(sizes) - sizes  # number of each column's first bin among the bins of all columns
-        self._n_bins = int(sizes.sum())
-        order = np.argsort(sizes, kind="stable")
-        self._adjusted = np.zeros(len(sizes), dtype=bool)
-        self._adjusted[order] = np.cumsum(sizes[order]) <= MOST_BINS
+    def __init__(self, training: LabelledTraining, pairs: BinPairs) -> None:
+        self._training, self._pairs = training, pairs
 
     def of(
         self,
@@ -71,8 +122,8 @@ class ColumnEffects:
             shares = zip(held / n_rows, hits / n_rows, n_hits / n_rows, strict=True)
             return np.stack([difference(*share) for share in shares])
         together = held[:, :, None] * held[:, None, :] / n_rows  # as of columns that have nothing to do with each other
-        pairs = np.ix_(np.arange(len(low)), self._adjusted.nonzero()[0], self._adjusted.nonzero()[0])
-        together[pairs] = self._both(low[:, self._adjusted], high[:, self._adjusted])
+        counted = self._pairs.counted.nonzero()[0]
+        together[np.ix_(np.arange(len(low)), counted, counted)] = self._pairs.rows(low[:, counted], high[:, counted])
         columns = np.arange(held.shape[1])
         together[:, columns, columns] = held
         found = zip(n_hits.tolist(), together, hits, strict=True)
@@ -90,53 +141,15 @@ class ColumnEffects:
         line, place = np.nonzero(demanded.column >= 0)
         column = demanded.column[line, place]
         low[line, column], high[line, column] = demanded.low[line, place], demanded.high[line, place]
-        return low + self._first, high + self._first
-
-    def _both(
-        self, low: Int[np.ndarray, "anchors columns"], high: Int[np.ndarray, "anchors columns"]
-    ) -> Float[np.ndarray, "anchors columns columns"]:
-        """Training rows that are in the bins of each two columns: sums over rectangles, by their corners."""
-        place = np.cumsum(np.concatenate([[0], self._in_pairs]))  # of each bin among those of the adjusted columns
-        starts, ends = place[low], place[high + 1]
-        corners = self._pairs
-        return (
-            corners[ends[:, :, None], ends[:, None, :]]
-            - corners[starts[:, :, None], ends[:, None, :]]
-            - corners[ends[:, :, None], starts[:, None, :]]
-            + corners[starts[:, :, None], starts[:, None, :]]
-        )
-
-    @cached_property
-    def _in_pairs(self) -> Bool[np.ndarray, " bins"]:
-        """Which bins are of columns that are adjusted for."""
-        return np.repeat(self._adjusted, np.diff(np.append(self._first, self._n_bins)))
+        return low + self._pairs.first, high + self._pairs.first
 
     @cached_property
     def _by_class(self) -> Float[np.ndarray, "classes bins_and_1"]:
         """Training rows of each class in all bins before a bin."""
-        counts = torch.zeros(self._n_bins * self._training.n_classes, device=self._training.classes.device)
-        counts = counts.double() if counts.device.type != "mps" else counts
-        for binned, classes in self._parts():
-            place = (binned + classes[:, None] * self._n_bins).flatten()
-            counts.index_add_(0, place, counts.new_ones(len(place)))
-        by_class = counts.view(self._training.n_classes, self._n_bins).cpu().double().numpy()
+        n_bins, n_classes, classes = self._pairs.n_bins, self._training.n_classes, self._training.classes
+        counts = torch.zeros(n_bins * n_classes, dtype=torch.int64, device=classes.device)
+        for part, binned in self._pairs.parts():
+            place = (binned + classes[part, None] * n_bins).flatten()
+            counts += torch.bincount(place, minlength=len(counts))
+        by_class = counts.view(n_classes, n_bins).cpu().double().numpy()
         return np.pad(by_class, ((0, 0), (1, 0))).cumsum(axis=1)
-
-    @cached_property
-    def _pairs(self) -> Float[np.ndarray, "bins_and_1 bins_and_1"]:
-        """Training rows that are in all bins before one and also in all bins before another one."""
-        device = self._training.classes.device
-        adjusted = torch.as_tensor(np.flatnonzero(self._in_pairs), device=device)
-        together = torch.zeros(len(adjusted), len(adjusted), device=device)
-        for binned, _ in self._parts():
-            held = torch.zeros(len(binned), self._n_bins, device=device).scatter_(1, binned, 1.0)
-            held = held.index_select(1, adjusted)
-            together += held.T @ held  # whole numbers, exact up to 2^24
-        return np.pad(together.cpu().double().numpy(), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-
-    def _parts(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The training rows' bins among those of all columns, and their classes, some rows at a time."""
-        binned, classes = self._training.training.binned, self._training.classes
-        first = torch.as_tensor(self._first, device=classes.device)
-        parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(classes), ROWS_AT_ONCE)]
-        return [(binned[part].long() + first, classes[part]) for part in parts]

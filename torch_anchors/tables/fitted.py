@@ -11,7 +11,7 @@ from torch_anchors._locks import Lock
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.seeds import stream
-from torch_anchors.tables.column_effects import ColumnEffects
+from torch_anchors.tables.column_effects import BinPairs, ColumnEffects
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.model import TableModel
@@ -52,6 +52,7 @@ class FittedTable:
         self._proposer: Proposer | None = None
         self._split: SplitTable | None = None
         self._effects: ColumnEffects | None = None
+        self._pairs = BinPairs(self.training)
 
     def about(self, explained: Tensor | None) -> FittedTable:
         """The same rows and model; where the target compares, labelled by the agreement with what is explained."""
@@ -121,5 +122,5 @@ class FittedTable:
         """What each column does to the model's answer, by the training rows."""
         with self._lock:
             if self._effects is None:
-                self._effects = ColumnEffects(self.labelled())
+                self._effects = ColumnEffects(self.labelled(), self._pairs)
             return self._effects
