@@ -146,8 +146,8 @@ def regressor(kind: str) -> Callable[[np.ndarray], np.ndarray]:
     else:
         from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
-        forests = {"forest": RandomForestRegressor(60, n_jobs=1, random_state=0)}
-        model = forests.get(kind) or HistGradientBoostingRegressor(random_state=0)
+        models = {"forest": RandomForestRegressor(60, n_jobs=1), "boosting": HistGradientBoostingRegressor()}
+        model = models[kind].set_params(random_state=0)
     return model.fit(rows, response).predict
 
 
@@ -177,7 +177,7 @@ def planted(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Ite
     for kind in ("forest", "boosting", "xgboost"):
         yield f"Within, {kind}", lambda kind=kind: columns_planted(Within(40), regressor(kind), n)
     yield "Between, xgboost", lambda: columns_planted(Between(low=130), regressor("xgboost"), n)
-    yield "TopK, logistic", lambda: columns_planted(TopK(2), classifier(), n)
+    yield "TopK, logistic", lambda: columns_planted(TopK(2, label=0), classifier(), n)
 
 
 def detector(options: argparse.Namespace) -> nn.Module:

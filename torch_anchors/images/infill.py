@@ -47,6 +47,7 @@ class Infill(RowFill):
         sizes = [tuple(image.shape[1:])]
         while max(sizes[-1]) > 1:
             sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
+        self._steps, self._coarse_steps = _steps(_SWEEPS, image.device), _steps(_COARSE_SWEEPS, image.device)
         ones = (torch.ones(1, 1, *size, device=image.device) for size in sizes[:-1])
         self._n_neighbours = [_neighbour_sum(one) for one in ones]  # fewer at the edges
 
@@ -68,7 +69,7 @@ class Infill(RowFill):
             weighted, weight = levels.pop()
             hidden = (weight == 0).float()
             start = _doubled(solved, weighted) * hidden + weighted / (weight + hidden)
-            solved = _swept(start, hidden, n_neighbours, _COARSE_SWEEPS if levels else _SWEEPS)
+            solved = _swept(start, hidden, n_neighbours, self._coarse_steps if levels else self._steps)
         # Steps longer than to the mean spread faster, but may lead out of the image's range.
         return torch.clamp(solved, self._least, self._greatest).to(self._dtype)
 
@@ -77,23 +78,25 @@ def _swept(
     start: Float[Tensor, "rows channels height width"],
     hidden: Float[Tensor, "rows 1 height width"],
     n_neighbours: Float[Tensor, "1 1 height width"],
-    n_sweeps: int,
+    steps: Float[Tensor, "sweeps 1 1 1 1"],
 ) -> Float[Tensor, "rows channels height width"]:
-    """The image after some sweeps, each of which moves the hidden pixels towards the means of their neighbours."""
+    """The image after sweeps of these steps, each of which moves the hidden pixels to the means of their neighbours."""
     x = pad(start, (1, 1, 1, 1))
     inside = x[..., 1:-1, 1:-1]
-    per_neighbour = hidden / n_neighbours
+    # For all sweeps together, as on a GPU each operation costs as much as a small image does.
+    stays, per_neighbour = 1 - hidden * steps, hidden / n_neighbours * steps
     towards = torch.empty_like(start)
-    for step in _steps(n_sweeps):
-        _sum_around(x, towards).mul_(per_neighbour * step)
-        inside.mul_(1 - hidden * step).add_(towards)
+    for i in range(steps.shape[0]):
+        _sum_around(x, towards).mul_(per_neighbour[i])
+        inside.mul_(stays[i]).add_(towards)
     return inside
 
 
-def _steps(n: int) -> list[float]:
+def _steps(n: int, device: torch.device) -> Float[Tensor, "sweeps 1 1 1 1"]:
     """How far each of `n` sweeps goes: the inverse roots of the Chebyshev polynomial on (`_SMOOTHEST`, 2)."""
     middle, reach = (2 + _SMOOTHEST) / 2, (2 - _SMOOTHEST) / 2
-    return [1 / (middle + reach * math.cos(math.pi * (2 * i + 1) / (2 * n))) for i in range(n)]
+    steps = [1 / (middle + reach * math.cos(math.pi * (2 * i + 1) / (2 * n))) for i in range(n)]
+    return torch.tensor(steps, device=device).reshape(-1, 1, 1, 1, 1)
 
 
 def _neighbour_sum(x: Float[Tensor, "rows channels height width"]) -> Float[Tensor, "rows channels height width"]:
