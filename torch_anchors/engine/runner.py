@@ -46,6 +46,9 @@ from torch_anchors.search.protocol import EnumerateRequest, Request, SampleReque
 
 SomeCase = TypeVar("SomeCase", bound=Case)
 
+DEPTHS = {"cuda": 2}
+"""Batches that are under way at once, by the type of device; one where the host computes them itself."""
+
 Searches = Callable[[Sequence[SomeCase], Sequence[int | None]], Iterable[Search]]
 """Starts the searches of some cases, given the label of each, or None as long as only the device knows it."""
 
@@ -134,7 +137,7 @@ class Runner(Generic[SomeCase]):
         self._active: dict[Job, None] = {}  # whose search is under way
         self._open: list[Ask] = []
         self._flying: deque[Answers] = deque()
-        self._depth = 2 if predictor.device.type == "cuda" else 1
+        self._depth = DEPTHS.get(predictor.device.type, 1)
         self._forward = ForwardPass(predictor)
 
     def waves(self, groups: Iterable[Sequence[SomeCase]]) -> Iterator[list[Finished[SomeCase] | Failed]]:
@@ -162,7 +165,7 @@ class Runner(Generic[SomeCase]):
     # ------------------------------------------------------------------------------------------------- admission
 
     def _admit(self, coming: Iterator[Sequence[SomeCase]]) -> bool:
-        """Begins searches until two batches are queued; whether more cases may come."""
+        """Begins searches until two batches are queued for each that may be under way; whether more cases may come."""
         orders: list[tuple[Job, Sequence[AnyRequest]]] = []
         n_expected, more = self._queue.n_rows, True
         while self._has_room(n_expected):
@@ -188,7 +191,7 @@ class Runner(Generic[SomeCase]):
             return True
         number = self._waiting[0][0].number if self._waiting else self._n_admitted
         ahead = number - next(iter(self._jobs)).number
-        return len(self._active) < self.max_active and ahead < self.max_ahead and n_expected < 2 * self.max_rows.n
+        return len(self._active) < self.max_active and ahead < self.max_ahead and n_expected < 2 * self._depth * self.max_rows.n
 
     def _take_in(self, group: Sequence[SomeCase]) -> None:
         """Makes jobs of cases, and starts their searches or first asks for the labels of their instances."""
