@@ -26,6 +26,7 @@ from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.outputs import Outputs
 from torch_anchors.engine.predictor import Predictor
+from torch_anchors.engine.runner import Runner
 from torch_anchors.images.fills import FillFunction, mean, resolve_fill
 from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.perturb.protocol import Order
@@ -279,12 +280,25 @@ def test_whole_searches_run_with_one_copy_for_each_answer(
     assert all(module.training for module in model.modules())
 
 
-def test_a_batch_is_sent_before_the_answers_of_the_one_before_are_awaited(gpu: None, events: list[str]) -> None:
+def test_a_batch_is_sent_before_the_answers_of_the_one_before_are_awaited(
+    gpu: None, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of batches there are two under way at most; answers from memory, which come with none, do not count."""
+    under_way: list[int] = []
+    launch = Runner._launch
+
+    def launched(runner: Runner) -> None:
+        launch(runner)
+        under_way.append(runner._n_under_way())
+
+    monkeypatch.setattr(Runner, "_launch", launched)
     finished = run(runner_of(network(), 32), cases_on_gpu(5))
     assert len(finished) == 5
+    assert set(under_way) == {1, 2}
     steps = [event for event in events if event in ("record", "wait")]
     in_flight = np.cumsum([1 if step == "record" else -1 for step in steps])
-    assert set(in_flight.tolist()) == {0, 1, 2}
+    assert (in_flight.min(), in_flight[-1]) == (0, 0)
+    assert in_flight.max() >= 2
 
 
 def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch) -> None:

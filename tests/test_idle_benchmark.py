@@ -57,17 +57,17 @@ def test_a_copy_can_be_read_when_the_batches_before_it_are_done(clock: list[floa
 def test_a_slow_device_is_kept_busy_and_one_batch_at_a_time_would_not_do() -> None:
     """The bound is loose, as the CPU time of a row depends on what else the machine does."""
     found = measured("labels", 16, 32, 1 / 5_000)
-    assert found.idle < 0.15
+    assert found.idle < 0.1
     assert found.n_rows > 20_000
     assert found.n_rows / found.n_calls > 0.8 * idle.MAX_ROWS
 
 
 def test_without_anything_to_do_ahead_the_device_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    two = measured("labels", 16, 16, 1 / 20_000)
+    two = measured("labels", 16, 64, 1 / 10_000)
     monkeypatch.setattr(idle, "asynchronous", one_at_a_time)
-    one = measured("labels", 16, 16, 1 / 20_000)
+    one = measured("labels", 16, 64, 1 / 10_000)
     assert one.n_rows == two.n_rows  # what is found does not depend on it
-    assert one.idle > two.idle
+    assert one.idle > 2 * two.idle
 
 
 def one_at_a_time(device: StandIn) -> object:

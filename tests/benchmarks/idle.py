@@ -2,10 +2,10 @@
 
     python tests/benchmarks/idle.py [--images 64] [--superpixels 16 64]
 
-A stand-in for the device takes a + b n seconds for a batch of n rows, while the host goes on; an answer can be read when
-its batch is done. Its clock is the CPU time of this process, and where the host waits the clock is moved on, so that
-nobody sleeps and other work on the machine does not count. What the device itself would do (render, predict, count) the
-host does here on small tensors, at about the price of starting as many kernels.
+A stand-in for the device takes a + b n seconds for a batch of n rows, while the host goes on; an answer can be read
+when its batch is done. Its clock is the CPU time of this process, and where the host waits the clock is moved on, so
+that nobody sleeps and other work on the machine does not count. What the device itself would do (render, predict,
+count) the host does here on small tensors, at about the price of starting as many kernels.
 
 "idle" is the share of the time, from the first batch to the end of the last, in which the stand-in had nothing to do.
 Images and models are those of `host.py`; rounds are those that a search asks for beside a GPU.

@@ -431,7 +431,12 @@ class Answers:
     """The numbers that answer some asks, on their way to the host, and what they mean; see `count`.
 
     The copy is started at once and awaited in `deliver` only, so that the device can go on meanwhile.
+
+    Attributes:
+        n_batches: batches that were sent since the answers before, and so are done when these can be read.
     """
+
+    n_batches: int = 0
 
     def __init__(self, numbers: Float[Tensor, " numbers"], asks: Sequence[Ask], has_margins: bool = False) -> None:
         self.asks = asks

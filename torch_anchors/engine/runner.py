@@ -137,6 +137,7 @@ class Runner(Generic[SomeCase]):
         self._active: dict[Job, None] = {}  # whose search is under way
         self._open: list[Ask] = []
         self._flying: deque[Answers] = deque()
+        self._n_unanswered = 0  # batches that were sent after the latest of these
         self._depth = DEPTHS.get(predictor.device.type, 1)
         self._forward = ForwardPass(predictor)
 
@@ -191,7 +192,11 @@ class Runner(Generic[SomeCase]):
             return True
         number = self._waiting[0][0].number if self._waiting else self._n_admitted
         ahead = number - next(iter(self._jobs)).number
-        return len(self._active) < self.max_active and ahead < self.max_ahead and n_expected < 2 * self._depth * self.max_rows.n
+        return (
+            len(self._active) < self.max_active
+            and ahead < self.max_ahead
+            and n_expected < 2 * self._depth * self.max_rows.n
+        )
 
     def _take_in(self, group: Sequence[SomeCase]) -> None:
         """Makes jobs of cases, and starts their searches or first asks for the labels of their instances."""
@@ -302,7 +307,7 @@ class Runner(Generic[SomeCase]):
     def _turn(self) -> list[Finished[SomeCase] | Failed]:
         """Sends batches until the device is busy, awaits the oldest answers, and lets searches go on."""
         self._answer()
-        while self._queue.n_rows and len(self._flying) < self._depth:
+        while self._queue.n_rows and (not self._flying or 0 < self._n_under_way() < self._depth):
             if self._flying and self._queue.n_rows < self.max_rows.n:
                 break  # a part of a batch waits for company while the device has work
             self._launch()
@@ -311,6 +316,10 @@ class Runner(Generic[SomeCase]):
             self._flying.popleft().deliver()
         return self._go_on()
 
+    def _n_under_way(self) -> int:
+        """Batches of which nobody knows yet that they are done. Answers from memory come with none."""
+        return self._n_unanswered + sum(answers.n_batches for answers in self._flying)
+
     def _answer(self) -> None:
         """Starts the counting of every open request whose rows have all been predicted."""
         written = self._ledger.n_written
@@ -318,7 +327,9 @@ class Runner(Generic[SomeCase]):
         known = [ask for ask in self._open if ask.last_slot < written]
         if known:
             self._open = [ask for ask in self._open if ask.last_slot >= written]
-            self._flying.append(count(self._ledger, known))
+            answers = count(self._ledger, known)
+            answers.n_batches, self._n_unanswered = self._n_unanswered, 0
+            self._flying.append(answers)
 
     def _launch(self) -> None:
         """Predicts the head of the queue, or less of it next time if that does not fit into memory."""
@@ -337,6 +348,7 @@ class Runner(Generic[SomeCase]):
             return
         self.max_rows.record(n_rows, time.perf_counter() - started)
         self._write(reading, pieces)
+        self._n_unanswered += 1
         self.load.add(n_rows, size)
         for piece in pieces:
             piece.job.n_rows += piece.codes.shape[0]
