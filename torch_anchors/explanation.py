@@ -138,6 +138,10 @@ class Explanation:
             return self.label_words
         return label_name(self.label, self.names_of_labels(label_names))
 
+    def in_words(self, label: int | str) -> str:
+        """The short name of another label, or "label 3" where it has none."""
+        return label if isinstance(label, str) else self.answer_names.get(label, f"label {label}")
+
     def names_of_labels(self, label_names: LabelNames = None) -> LabelNames:
         """What labels are called, in few words: by a target, by a user's names, or as the predictor does.
 
@@ -199,9 +203,7 @@ class Explanation:
         """What the model answers for the instance itself, where that is not the explained label; otherwise ""."""
         if self.answer is None or self.answer == self.label:
             return ""
-        names = {**self.answer_names}
-        answer = self.answer if isinstance(self.answer, str) else names.get(self.answer, f"label {self.answer}")
-        return f"For the instance itself the model answers {answer}, not {self.label_words}."
+        return f"For the instance itself the model answers {self.in_words(self.answer)}, not {self.label_words}."
 
     def _own_anchor(self) -> FoundAnchor:
         """The first of `anchors`; a kind of explanation has a kind of its own."""

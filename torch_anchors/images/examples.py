@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from torch_anchors.perturb.mask_sampler import MOST_BACKGROUNDS
 class Example:
     """One perturbed image of the anchor: the image in the user's layout, its label, and whether that is a hit."""
 
-    image: Any
+    image: Any = field(repr=False)
     label: int | str
     hit: bool
 

@@ -103,10 +103,9 @@ def nearest_miss(explanation: ImageExplanation) -> str:
     miss = explanation.nearest_miss
     if miss is None:
         return ""
-    label = miss.label if isinstance(miss.label, str) else f"label {miss.label}"
     n = len(miss.changed)
     hides = f"superpixel{'' if n == 1 else 's'} {listed(miss.changed)} alone" if n <= FEW else f"{n} superpixels"
-    return f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: {label}."
+    return f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: {explanation.in_words(miss.label)}."
 
 
 def remark(explanation: ImageExplanation) -> str:
