@@ -68,7 +68,7 @@ def test_saved_here_and_loaded_in_another_process(tmp_path: Path) -> None:
 
 
 def test_all_kinds_are_known() -> None:
-    assert {kind.__name__ for kind in KINDS} == {"ImageExplanation", "TabularExplanation"}
+    assert {kind.__name__ for kind in KINDS} == {"ImageExplanation", "TabularExplanation", "NecessaryExplanation"}
     assert torch_anchors.load is load
 
 

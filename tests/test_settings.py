@@ -135,15 +135,14 @@ def test_what_is_no_setting_is_not_in_the_metadata() -> None:
 # ------------------------------------------------------------------------------------------ the explainers' methods
 
 ONE, SEVERAL = {"progress": False}, {"progress": False, "n_workers": None, "on_error": "raise"}
-CONSTRAINTS = {"fixed": None, "exclude": None}
 CONTRAST = {"question": "sufficient", "fixed": None, "exclude": None}
 METHODS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]] = {
     "image": (AnchorImage.explain, {"image": REQUIRED, "p_sample": 0.5}, ONE | CONTRAST),
     "images": (AnchorImage.explain_batch, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL | CONTRAST),
     "stream of images": (AnchorImage.explain_iter, {"images": REQUIRED, "p_sample": 0.5}, SEVERAL | CONTRAST),
-    "row": (AnchorTabular.explain, {"X": REQUIRED}, ONE | CONSTRAINTS),
-    "rows": (AnchorTabular.explain_batch, {"rows": REQUIRED}, SEVERAL | CONSTRAINTS),
-    "stream of rows": (AnchorTabular.explain_iter, {"rows": REQUIRED}, SEVERAL | CONSTRAINTS),
+    "row": (AnchorTabular.explain, {"X": REQUIRED}, ONE | CONTRAST),
+    "rows": (AnchorTabular.explain_batch, {"rows": REQUIRED}, SEVERAL | CONTRAST),
+    "stream of rows": (AnchorTabular.explain_iter, {"rows": REQUIRED}, SEVERAL | CONTRAST),
 }
 """Each method with the parameters that come before the reference's, and those by name only that are no settings."""
 

@@ -27,6 +27,7 @@ from .search.protocol import Step as Step
 from .settings import ExplainSettings as ExplainSettings
 from .tables.anchor_tabular import AnchorTabular as AnchorTabular
 from .tables.explanation import TabularExplanation as TabularExplanation
+from .tables.necessary import NecessaryExplanation as NecessaryExplanation
 from .tables.rule import Predicate as Predicate
 from .tables.rule import Rule as Rule
 from .tables.rule_anchor import RuleAnchor as RuleAnchor

@@ -9,8 +9,9 @@ from torch_anchors.explanation import Explanation
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.store import Document
 from torch_anchors.tables.explanation import TabularExplanation
+from torch_anchors.tables.necessary import NecessaryExplanation
 
-KINDS = (ImageExplanation, TabularExplanation)
+KINDS = (ImageExplanation, TabularExplanation, NecessaryExplanation)
 """Imported here, so that their files can be read; other kinds can be once their module was imported."""
 
 

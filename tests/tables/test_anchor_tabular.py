@@ -596,7 +596,8 @@ def test_training_rows_that_are_refused_leave_the_explainer_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("given", "hint"), [("treshold", r"Did you mean threshold\?"), ("segments", r"It has X, threshold, .*, progress\.")]
+    ("given", "hint"),
+    [("treshold", r"Did you mean threshold\?"), ("segments", r"It has X, threshold, .*, progress,.* exclude\.")],
 )
 def test_an_unknown_parameter_is_ignored_with_a_warning(given, hint):
     made = explainer(sampling="conditional")

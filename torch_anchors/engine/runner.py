@@ -73,15 +73,18 @@ class Load:
         return self.n_rows / self.capacity if self.capacity else 1.0
 
 
+OneCase = TypeVar("OneCase", bound=Case, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Finished(Generic[SomeCase]):
+class Finished(Generic[OneCase]):
     """A case, by its place among all cases, and what was found for it."""
 
     place: int
-    case: SomeCase
+    case: OneCase
     found: Found
 
-    def renumbered(self, numbers: Sequence[int] | None) -> Finished[SomeCase]:
+    def renumbered(self, numbers: Sequence[int] | None) -> Finished[OneCase]:
         """The same with the numbers of predicates that users know; see `SearchResult.renumbered`."""
         return replace(self, found=replace(self.found, result=self.found.result.renumbered(numbers)))
 

@@ -101,11 +101,14 @@ def constraints(explanation: ImageExplanation) -> str:
 def nearest_miss(explanation: ImageExplanation) -> str:
     """Which image with another label is nearest; "" where none was tried."""
     miss = explanation.nearest_miss
-    if miss is None:
+    if miss is None or (not miss.changed and explanation.answer != explanation.label):  # the image itself
         return ""
     n = len(miss.changed)
     hides = f"superpixel{'' if n == 1 else 's'} {listed(miss.changed)} alone" if n <= FEW else f"{n} superpixels"
-    return f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: {explanation.in_words(miss.label)}."
+    return (
+        f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: "
+        f"{explanation.in_words(miss.label)}."
+    )
 
 
 def remark(explanation: ImageExplanation) -> str:

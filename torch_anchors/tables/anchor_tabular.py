@@ -24,7 +24,7 @@ from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError
 from torch_anchors.explainer import Explainer
 from torch_anchors.reference.tabular_sampler import TabularSampler
-from torch_anchors.search.protocol import BY_SAMPLING, SearchSpace
+from torch_anchors.search.protocol import BY_SAMPLING, NECESSARY, SearchSpace
 from torch_anchors.seeds import stream
 from torch_anchors.settings import ExplainSettings, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
@@ -33,6 +33,8 @@ from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
 from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.local import local
+from torch_anchors.tables.misses import encoded_misses
+from torch_anchors.tables.necessary import ColumnsCase, NecessaryExplanation, columns_cases, necessary_explanation
 from torch_anchors.tables.question import RowQuestion, RowsQuestion
 from torch_anchors.tables.row_rules import RowRule, row_rules
 from torch_anchors.tables.rule import Rule
@@ -41,12 +43,15 @@ from torch_anchors.tables.schema import TableSchema
 from torch_anchors.tables.training import TrainingRows
 from torch_anchors.targets.target import ARGMAX, Comparison
 
+TableCase = RowCase | ColumnsCase
+"""A row made ready, of which a rule is wanted, or the columns that are necessary."""
+
 FIRST_MAX_ROWS = 8192
 """Rows of the first batches when `max_rows` is "auto"; they grow while larger ones are faster. Rows of a table are
 small, and what is done around a forward pass is more than the pass of a few of them."""
 
 
-class AnchorTabular(Explainer[RowCase, TabularExplanation]):
+class AnchorTabular(Explainer[TableCase, TabularExplanation]):
     """Explains a classifier of table rows: conditions on a row's columns that keep its answer.
 
     Ribeiro, Singh and Guestrin, "Anchors: High-Precision Model-Agnostic Explanations" (AAAI 2018). A condition is
@@ -301,13 +306,16 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         rows = schema.encode(given, argument="rows")
         return rows, len(rows)
 
-    def cases(self, instances: Sequence[Any], question: RowQuestion | RowsQuestion) -> list[RowCase]:
-        """The rows, with a sampler for all of them. The training rows are labelled first, so that names are known."""
+    def cases(self, instances: Sequence[Any], question: RowQuestion | RowsQuestion) -> list[TableCase]:
+        """The rows, ready to be explained. The training rows are labelled first, so that names are known."""
         self._fitted.ask()
         fixed, excluded = question.columns(self._fitted.schema)
         schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.as_array
         rows = np.stack(instances)
         require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
+        if question.question == NECESSARY:
+            self._check_replaces()
+            return [*columns_cases(self._fitted, self._predictor, rows, fixed, excluded, seed=self._seed)]
         sampler = RowSampler(
             training,
             rows,
@@ -322,6 +330,13 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             for i, rng in enumerate(streams)
         ]
 
+    def _check_replaces(self) -> None:
+        if self.sampling == "conditional":
+            raise ArgumentError(
+                "question must be 'sufficient' with sampling='conditional', which takes training rows as they are, "
+                "while 'necessary' replaces columns. Make the explainer with sampling='interventional'."
+            )
+
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
         self._fitted.ask()
@@ -333,9 +348,16 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         return code
 
     def spaces(
+        self, cases: Sequence[TableCase], labels: Sequence[int | None], settings: ExplainSettings
+    ) -> Iterable[SearchSpace]:
+        """The rules of each row, with what the training rows and a surrogate say of them; or its columns."""
+        if isinstance(cases[0], ColumnsCase):
+            return [case.sampler.space() for case in cast(Sequence[ColumnsCase], cases)]
+        return self._spaces_of_rules(cast(Sequence[RowCase], cases), labels, settings)
+
+    def _spaces_of_rules(
         self, cases: Sequence[RowCase], labels: Sequence[int | None], settings: ExplainSettings
     ) -> Iterator[SearchSpace]:
-        """The rules of each row, with what the training rows and a surrogate of the model say of them."""
         if not isinstance(self._predictor.target, Comparison):
             return self._spaces(self._fitted, cases, labels, settings)
         alone = [replace(case, sampler=case.sampler.alone(case.instance), instance=0) for case in cases]
@@ -361,9 +383,27 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
         return (spaces.space(case.instance) for case in cases)
 
     def explanations(
+        self, finished: Sequence[Finished[TableCase]], settings: ExplainSettings
+    ) -> Iterable[TabularExplanation]:
+        """What was found for each row."""
+        if finished and isinstance(finished[0].case, ColumnsCase):
+            return [self._necessary(one, settings) for one in cast(Sequence[Finished[ColumnsCase]], finished)]
+        return self._rules_explained(cast(Sequence[Finished[RowCase]], finished), settings)
+
+    def _necessary(self, one: Finished[ColumnsCase], settings: ExplainSettings) -> NecessaryExplanation:
+        one = one.renumbered(one.case.sampler.numbers)
+        return necessary_explanation(
+            one,
+            self.common(one, settings),
+            self._fitted.about(one.case.explained),
+            repeats=self._predictor.repeats,
+            shown=self._predictor.outputs.all_shown,
+        )
+
+    def _rules_explained(
         self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
     ) -> Iterator[TabularExplanation]:
-        """What was found for each row; the training rows are counted for those of one sampler together."""
+        """The rules of rows; the training rows are counted for those of one sampler together."""
         compares = isinstance(self._predictor.target, Comparison)  # each row has labels of its own then
         for _, group in groupby(finished, key=lambda one: id(one if compares else one.case.sampler)):
             yield from self._explanations_together(list(group), settings)
@@ -382,6 +422,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
             [instances[i] for i in undrawn], [anchors[i] for i in undrawn], labels[undrawn], settings.n_covered_ex
         )
         from_training = dict(zip(undrawn, counted, strict=True))
+        misses = encoded_misses(finished, covered, self._predictor.outputs.all_shown)
         effects = fitted.effects().of(sampler, instances, anchors, labels)
         for i, (one, (first, *others)) in enumerate(zip(finished, rules, strict=True)):
             drawn = one.found.examples
@@ -398,6 +439,7 @@ class AnchorTabular(Explainer[RowCase, TabularExplanation]):
                 training_path=first.path,
                 others=tuple(other.as_anchor() for other in others),
                 encoded_examples=replace(examples, labels=self._predictor.outputs.all_shown(examples.labels)),
+                encoded_miss=misses[i],
                 predict=fitted.model.labels_of_table,
             )
 

@@ -56,6 +56,14 @@ class Covered:
         found = self._training.examples(conditions, classes, self._training.count(conditions, classes), n)
         return [EncodedExamples(*examples) for examples in found]
 
+    def nearest_misses(
+        self, instances: Sequence[int], labels: Int[np.ndarray, " instances"]
+    ) -> list[tuple[Float[np.ndarray, " columns"], int] | None]:
+        """For each instance the training row of another label that is most like it, and that label; see there."""
+        if not len(instances):
+            return []
+        return self._training.nearest_misses(self._sampler.binned[list(instances)], self._training.class_of(labels))
+
     @property
     def _n_rows(self) -> int:
         return self._training.training.index.n_rows

@@ -161,6 +161,19 @@ class Discretizer:
             line[1 : len(cuts) + 1] = cuts
         return edges[column, low], edges[column, high + 1]
 
+    def edges(
+        self, binned: Int[np.ndarray, "instances columns"], rows: Float[np.ndarray, "instances columns"]
+    ) -> Float[np.ndarray, "2 instances columns"]:
+        """What the values in the bins of some instances are above, and what they are at most.
+
+        A value of a categorical column is within half of its own code; of one that is missing both are NaN.
+        """
+        column = np.broadcast_to(np.arange(len(self.cuts)), rows.shape)
+        numeric = ~self.categorical[column] & ~np.isnan(rows)
+        edges = np.stack([rows - 0.5, rows + 0.5])
+        edges[:, numeric] = self.bounds(column[numeric], binned[numeric], binned[numeric])
+        return edges
+
     def value_ranges(
         self,
         column: Int[np.ndarray, " n"],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch_anchors._shapes import Bool, Float, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.explanation import Explanation, packed_step, plain, reference_examples, step_of
+from torch_anchors.found_anchor import FoundAnchor
 from torch_anchors.packing import Fields, pack_array, pack_labels
-from torch_anchors.search.protocol import Status, Step
+from torch_anchors.search.protocol import NECESSARY, Status, Step
+from torch_anchors.tables.nearest_row import EncodedMiss, NearestMiss
 from torch_anchors.tables.picture import plot_rules
 from torch_anchors.tables.rule import Predicate, Rule, stated
 from torch_anchors.tables.rule_anchor import RuleAnchor
@@ -82,19 +84,21 @@ class TabularExplanation(Explanation):
         sampling: "interventional" or "conditional".
         training_path: share of hits among the training rows, and coverage, as the conditions of `names` accumulate.
         encoded_examples: what `examples` shows.
+        encoded_miss: what `nearest_miss` shows.
         predict: the model's labels of a user's table; None in an explanation that was pickled or loaded from a file.
     """
 
-    kind_of_anchor = RuleAnchor
+    kind_of_anchor: ClassVar[type[FoundAnchor]] = RuleAnchor
 
     rule: Rule
     instance: Float[np.ndarray, " columns"]
     sampling: str
     training_path: tuple[Step, ...]
     encoded_examples: EncodedExamples
+    encoded_miss: EncodedMiss | None = None
     predict: Callable[[Any], NDArray[Any]] | None = None
 
-    def _own_anchor(self) -> RuleAnchor:
+    def _own_anchor(self) -> FoundAnchor:
         return RuleAnchor(**self._own_figures(), rule=self.rule, on_training=self.training_path[-1])
 
     @property
@@ -116,6 +120,23 @@ class TabularExplanation(Explanation):
             ExampleRow({name: values[i] for name, values in columns.items()}, label, hit)
             for i, (label, hit) in enumerate(zip(drawn.labels.tolist(), drawn.hits.tolist(), strict=True))
         )
+
+    @property
+    def nearest_miss(self) -> NearestMiss | None:
+        """Of all rows that were tried, the one of another label with the fewest columns that are unlike the row.
+
+        A drawn row or, where no drawn row has another label, a training row. None where all have the label, or in a
+        file of an earlier version.
+        """
+        if self.encoded_miss is None:
+            return None
+        return self.encoded_miss.decoded(self.rule.schema, hit=self.question == NECESSARY)
+
+    def _nearest_words(self) -> str:
+        """Which row with another label is nearest; "" where none was tried."""
+        miss = self.encoded_miss
+        is_itself = miss is not None and not miss.changed and self.answer != self.label
+        return "" if miss is None or is_itself else miss.in_words(self.rule.schema, self.in_words(miss.label))
 
     def attribution(self, kind: str = "order") -> Float[np.ndarray, " columns"]:
         """A number for each column of the table, (columns,) float32; a one-hot block is one column.
@@ -245,6 +266,7 @@ class TabularExplanation(Explanation):
             "sampling": self.sampling,
             "training_path": [packed_step(step) for step in self.training_path],
             "examples": self.encoded_examples.to_fields(),
+            "nearest_miss": None if self.encoded_miss is None else self.encoded_miss.to_fields(),
         }
 
     @classmethod
@@ -261,6 +283,7 @@ class TabularExplanation(Explanation):
         fields.check(fits, "effects", f"of {n_columns} columns")
         for name in ("fixed", "excluded"):
             fields.check(all(i < n_columns for i in common.get(name, ())), name, f"numbers below {n_columns}")
+        has_miss = "nearest_miss" in fields and fields.get("nearest_miss") is not None  # earlier versions had none
         path = tuple(map(step_of, fields.each("training_path")))
         fields.check(len(path) == len(rule.conditions) + 1, "training_path", f"of {len(rule.conditions) + 1} steps")
         return {
@@ -270,6 +293,7 @@ class TabularExplanation(Explanation):
             "sampling": fields.word("sampling", SAMPLINGS),
             "training_path": path,
             "encoded_examples": EncodedExamples.read(fields.fields("examples"), n_columns),
+            "encoded_miss": EncodedMiss.read(fields.fields("nearest_miss"), n_columns) if has_miss else None,
         }
 
     def plot(self, path: str | Path | None = None) -> Figure:
@@ -328,8 +352,9 @@ class TabularExplanation(Explanation):
                 f"Where {' and '.join(self.anchor)}, the model answers {what} with {self._precision_words()}{others}; "
                 f"that covers {share}."
             )
-        parts = (first, self._others_words("column"), self.remark, self._remedy("conditions"), self._cost_words())
-        return " ".join(part for part in parts if part)
+        others, remedy = self._others_words("column"), self._remedy("conditions")
+        said = [first, others, self.remark, self._answer_words(), self._nearest_words(), remedy, self._cost_words()]
+        return " ".join(part for part in said if part)
 
     def _repr_html_(self) -> str:
         """The rule as a table, for notebooks."""

@@ -12,6 +12,7 @@ from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.seeds import stream
 from torch_anchors.tables.column_effects import BinPairs, ColumnEffects
+from torch_anchors.tables.column_sampler import Replacements
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.model import TableModel
@@ -53,6 +54,7 @@ class FittedTable:
         self._split: SplitTable | None = None
         self._effects: ColumnEffects | None = None
         self._pairs = BinPairs(self.training)
+        self._replacements: Replacements | None = None
 
     def about(self, explained: Tensor | None) -> FittedTable:
         """The same rows and model; where the target compares, labelled by the agreement with what is explained."""
@@ -117,6 +119,13 @@ class FittedTable:
             if self._split is None:
                 self._split = SplitTable(self.labelled(), stream(self._seed, b"split"))
             return self._split
+
+    def replacements(self) -> Replacements:
+        """The training rows that stand in for an explained row's values; of very many, as many as there may be."""
+        with self._lock:
+            if self._replacements is None:
+                self._replacements = Replacements.of(self.training.values, stream(self._seed, b"replacements"))
+            return self._replacements
 
     def effects(self) -> ColumnEffects:
         """What each column does to the model's answer, by the training rows."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch_anchors.errors import ArgumentError
-from torch_anchors.settings import NO_SETTING, ExplainSettings, ManyQuestion, OneQuestion
+from torch_anchors.settings import NO_SETTING, Contrast, ManyQuestion, OneQuestion
 from torch_anchors.tables.schema import TableSchema
 
 
@@ -34,18 +34,17 @@ class _ManyRows:
 
 
 @dataclass(frozen=True)
-class RowConstraints(ExplainSettings):
+class RowContrast(Contrast):
     """What else may be asked of a row.
 
     Args:
+        question: "sufficient" asks for a rule that keeps the label. "necessary" asks for the fewest columns whose
+            values, when they are replaced by those of a random training row, change the label, each other column being
+            replaced with probability 0.5 by the same row's; only with interventional sampling.
         fixed: columns, by name or number, that keep the row's value in every perturbed row, and so are in no rule; only
             with interventional sampling. Precision and rule are then about rows that have this value.
         exclude: columns that vary like all others, but are in no rule.
     """
-
-    _: KW_ONLY
-    fixed: Any = None
-    exclude: Any = None
 
     def columns(self, schema: TableSchema) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Numbers of the columns that are fixed, and of those that are excluded.
@@ -58,22 +57,16 @@ class RowConstraints(ExplainSettings):
             raise ArgumentError(f"fixed must leave at least one column that varies, got all {len(fixed)}.")
         return fixed, excluded
 
-    def params(self) -> dict[str, Any]:
-        """As of all settings; of these here only what was asked, so that older metadata says the same."""
-        params = super().params()
-        for name in ("fixed", "exclude"):
-            given = params.pop(name)
-            if given is not None:
-                several = isinstance(given, Iterable) and not isinstance(given, str)
-                params[name] = list(given) if several else [given]
-        return params
+    def parts_in_words(self, parts: Any) -> Any:
+        """The columns as they were given, in a list."""
+        return list(parts) if isinstance(parts, Iterable) and not isinstance(parts, str) else [parts]
 
 
 @dataclass(frozen=True)
-class RowQuestion(RowConstraints, OneQuestion, _OneRow):
+class RowQuestion(RowContrast, OneQuestion, _OneRow):
     """The parameters of `AnchorTabular.explain`."""
 
 
 @dataclass(frozen=True)
-class RowsQuestion(RowConstraints, ManyQuestion, _ManyRows):
+class RowsQuestion(RowContrast, ManyQuestion, _ManyRows):
     """The parameters of `AnchorTabular.explain_batch` and `AnchorTabular.explain_iter`."""

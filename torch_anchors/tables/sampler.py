@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,24 @@ class RowSampler:
     def bins(self, instance: int, anchor: Anchor) -> list[tuple[int, int, int]]:
         """Column, lowest and highest bin of each predicate of an anchor; column -1 where there is none."""
         return [tuple(line) for line in self._host_predicates[:, instance, list(anchor)].T.tolist()]
+
+    def n_changes(self, codes: Float[Tensor, "rows columns"], instance: int) -> Int[Tensor, " rows"]:
+        """In how many columns each row is unlike an instance: in another bin, or of another category."""
+        return self.changed(codes, instance).sum(dim=1)
+
+    def changed(
+        self, codes: Float[Tensor, "rows columns"], instance: int | Sequence[int]
+    ) -> Bool[Tensor, "rows columns"]:
+        """In which columns each row is unlike an instance, one for all or each its own, on the device."""
+        above, at_most = self._edges[:, instance]
+        both_missing = codes.isnan() & self._instance_codes[instance].isnan()
+        return ~(((codes > above) & (codes <= at_most)) | both_missing)
+
+    @cached_property
+    def _edges(self) -> Float[Tensor, "2 instances columns"]:
+        """See `Discretizer.edges`; on the device."""
+        edges = self.training.discretizer.edges(self.binned.numpy(), self.instances)
+        return torch.as_tensor(edges, dtype=self.training.values.dtype).to(self.device)
 
     def instance_code(self, instance: Any) -> Float[Tensor, "1 columns"]:
         """The explained row itself."""

@@ -11,11 +11,15 @@ from torch import Tensor
 
 from torch_anchors._shapes import Int
 from torch_anchors.engine.digest import digest_of
+from torch_anchors.engine.outputs import INVALID
 from torch_anchors.tables import bitsets
 from torch_anchors.tables.conditions import Conditions
 from torch_anchors.tables.propose.proposer import Proposer
 from torch_anchors.tables.propose.surrogate import Surrogate
 from torch_anchors.tables.training import TrainingRows
+
+COMPARED_AT_ONCE = 1 << 22
+"""Pairs of an instance and a training row that are compared together, which bounds the memory that it takes."""
 
 
 class LabelledTraining:
@@ -94,6 +98,42 @@ class LabelledTraining:
         labels = self._labels[self.classes[chosen].cpu().numpy()]
         ends = np.cumsum(sizes.sum(axis=1))[:-1]
         return list(zip(np.split(rows, ends), np.split(labels, ends), np.split(owner % 2 == 0, ends), strict=True))
+
+    def share_of_others(self, label: int, rows: Int[Tensor, " some"] | None = None) -> float:
+        """The share of the training rows, or of some of them, that have another label; rows without one have none."""
+        classes = self.classes if rows is None else self.classes[rows]
+        counts = torch.bincount(classes, minlength=self.n_classes).cpu().numpy()
+        return float(counts[:-1][(self._labels != label) & (self._labels != INVALID)].sum() / len(classes))
+
+    def nearest_misses(
+        self, binned: Int[Tensor, "instances columns"], classes: Int[np.ndarray, " instances"]
+    ) -> list[tuple[NDArray[np.float64], int] | None]:
+        """For each instance the training row of another class with the fewest columns in another bin, and its label.
+
+        Of several it is the first; None where all rows are of the class, or have no label.
+
+        Args:
+            binned: bins of the instances.
+            classes: of the instances.
+        """
+        by_column, known = self.training.index.by_column, self._send(np.append(self._labels, INVALID)) != INVALID
+        step, found = max(1, COMPARED_AT_ONCE // by_column.shape[1]), [torch.zeros(2, 0, dtype=torch.int64)]
+        own_bins, own_classes = binned.to(by_column.device), self._send(classes)
+        for first in range(0, len(own_bins), step):
+            own, own_class = own_bins[first : first + step], own_classes[first : first + step]
+            n_unlike = torch.zeros(len(own), by_column.shape[1], dtype=torch.int16, device=by_column.device)
+            for column, bins in zip(by_column, own.T, strict=True):
+                n_unlike += column != bins[:, None]
+            other = (self.classes != own_class[:, None]) & known[self.classes]
+            nearest = torch.where(other, n_unlike, torch.iinfo(torch.int16).max).argmin(dim=1)
+            found.append(torch.stack([other.any(dim=1).long(), nearest]).cpu())
+        there, rows = torch.cat(found, dim=1)
+        values = self.training.values[rows.to(by_column.device)].cpu().numpy()
+        labels = self._labels[self.classes[rows.to(by_column.device)].cpu().numpy()]
+        return [
+            (row, int(label)) if exists else None
+            for exists, row, label in zip(there.tolist(), values, labels.tolist(), strict=True)
+        ]
 
     @cached_property
     def _members(self) -> Int[Tensor, "classes words"]:
