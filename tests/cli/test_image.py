@@ -261,3 +261,14 @@ def test_a_question_that_is_none_is_told(question: str, words: str, capsys: pyte
         main(["image", picture("red.png", RED), *GRID, "--target", question])
     assert ended.value.code == CANNOT
     assert words in capsys.readouterr().err
+
+
+def test_what_is_necessary_and_several_anchors_are_told(sketched: None, capsys: pytest.CaptureFixture[str]) -> None:
+    picture("red.png", RED)
+    assert main(["image", "red.png", *GRID, "--question", "necessary", "--json", "red.json"]) == FOUND
+    (found,) = json.loads(Path("red.json").read_text())["pictures"]
+    assert (found["question"], found["anchor"]) == ("necessary", [0])
+    told = capsys.readouterr().out
+    assert "The model takes red for “red”. While superpixel 0 of 4 is hidden, the model answers something else" in told
+    assert main(["image", "red.png", *GRID, "--n-anchors", "2"]) == FOUND
+    assert "It is the only anchor: 2 were asked for" in capsys.readouterr().out

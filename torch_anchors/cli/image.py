@@ -16,6 +16,7 @@ from torch_anchors.cli.drawings import check_drawing, save_figure
 from torch_anchors.cli.each import each_explained
 from torch_anchors.cli.json_files import JsonFile, json_file
 from torch_anchors.cli.options import (
+    add_question_options,
     add_shared_output_options,
     add_trust_option,
     share,
@@ -77,6 +78,7 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
     add_perturbation_options(parser.add_argument_group("perturbation"))
     search = parser.add_argument_group("search")
     add_search_options(search)
+    add_question_options(search, "superpixels")
     search.add_argument(
         "--target",
         type=target,
@@ -201,6 +203,8 @@ def _explain(
         "method": options.method,
         "max_anchor_size": options.max_anchor_size,
         "target": options.target,
+        "question": options.question,
+        "n_anchors": options.n_anchors,
     }
     bars = console.has_bars() and not options.quiet
 
@@ -242,6 +246,7 @@ def _record(
         label_name = known[label]
     about = {"name": task.name, "file": _file(task), "drawing": str(task.drawing)}
     data.add({**about, **explanation.to_dict(), "label_name": label_name})
+    explanation = dataclasses.replace(explanation, label_name=label_name)
     tell(image_in_words(explanation, task.title, model.class_names))
     tell(cost_in_words(explanation, task.drawing))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch_anchors.errors import ArgumentError
+from torch_anchors.search.protocol import QUESTIONS, SUFFICIENT
 
 if TYPE_CHECKING:
     from torch_anchors.targets.target import Target
@@ -92,6 +93,24 @@ def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> N
         known = re.findall(r"--[a-z][a-z-]*", parser.format_help())
         hints = [did_you_mean(word.partition("=")[0], known) for word in unknown if word.startswith("-")]
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
+
+
+def add_question_options(group: Any, parts: str) -> None:
+    """What is asked about the `parts` of an instance, such as "superpixels"."""
+    group.add_argument(
+        "--question",
+        type=word_of(QUESTIONS),
+        choices=QUESTIONS,
+        default=SUFFICIENT,
+        help=f"which {parts} keep the answer (sufficient, the default), or change it when they are hidden (necessary)",
+    )
+    group.add_argument(
+        "--n-anchors",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help=f"up to so many anchors that share no {parts}, certified together (default: 1)",
+    )
 
 
 def add_shared_output_options(group: Any) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from torch_anchors._shapes import Bool
+from torch_anchors.explanation import Explanation
 from torch_anchors.images.explanation import ImageExplanation
-from torch_anchors.search.protocol import Status
+from torch_anchors.search.protocol import SUFFICIENT, Status
 from torch_anchors.words import LabelNames, listed
 
 _MANY = 4  # superpixels of which each is worth saying where it is
@@ -19,7 +20,12 @@ def image_in_words(explanation: ImageExplanation, name: str, label_names: LabelN
     label = explanation.called(label_names)
     is_target = bool(explanation.answer_names)
     says = f"For {name} the model answers {label}" if is_target else f"The model takes {name} for {label}"
-    return f"{says}. {_anchor(explanation)}"
+    return f"{says}. {_anchor(explanation) if is_plain(explanation) else explanation.found_in_words()}"
+
+
+def is_plain(explanation: Explanation) -> bool:
+    """Whether it is about what keeps the answer, and about one anchor."""
+    return explanation.question == SUFFICIENT and explanation.params.get("n_anchors", 1) == 1
 
 
 def cost_in_words(explanation: ImageExplanation, drawing: Path) -> str:

@@ -229,9 +229,12 @@ class ImageExplanation(Explanation):
         return sentences.remark(self)
 
     def __str__(self) -> str:
-        first = sentences.first_sentence(self, self._precision_words())
+        return f"{self.found_in_words()} {self._cost_words()}"
+
+    def found_in_words(self) -> str:
+        """What was found, in a few sentences."""
         said = [
-            first,
+            sentences.first_sentence(self, self._precision_words()),
             self._others_words("superpixel"),
             self.remark,
             sentences.constraints(self),
@@ -239,4 +242,4 @@ class ImageExplanation(Explanation):
             sentences.nearest_miss(self),
             self._remedy("segments"),
         ]
-        return " ".join(part for part in (*said, self._cost_words()) if part)
+        return " ".join(part for part in said if part)

@@ -105,10 +105,8 @@ def nearest_miss(explanation: ImageExplanation) -> str:
         return ""
     n = len(miss.changed)
     hides = f"superpixel{'' if n == 1 else 's'} {listed(miss.changed)} alone" if n <= FEW else f"{n} superpixels"
-    return (
-        f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: "
-        f"{explanation.in_words(miss.label)}."
-    )
+    label = explanation.in_words(miss.label)
+    return f"Of all images tried, the nearest one with another label hides {hides if n else 'none'}: {label}."
 
 
 def remark(explanation: ImageExplanation) -> str:
