@@ -74,7 +74,7 @@ def test_the_search_gets_what_concerns_it() -> None:
     }
     config = ExplainSettings(**given).config(CPU)
     assert {name: getattr(config, name) for name in given} == given
-    elsewhere = {"max_rows_candidate", "enumerate_below", "round_rows", "n_spent"}
+    elsewhere = {"max_rows_candidate", "enumerate_below", "round_rows", "n_spent", "disjoint"}
     assert {own.name for own in fields(SearchConfig)} == {*given, *elsewhere}
 
 

@@ -292,3 +292,30 @@ def test_another_kind_of_reply_is_refused():
     next(running)
     with pytest.raises(TypeError, match="must be answered by SampleCounts, got EnumeratedHits"):
         running.send((EnumeratedHits(np.ones(2)),))
+
+
+def disjoint_race(needed, proposed, seed, config=None):
+    """A race of one proposed anchor that holds wherever the predicates needed do."""
+    space = SearchSpace(6, coverage=lambda anchor: 0.5 ** len(anchor))
+    oracle = ArmsOracle(6, lambda anchor: 0.999 if set(needed) <= set(anchor) else 0.5, seed)
+    config = config or replace(CONFIG, disjoint=True)
+    return drive(race(space, config, {proposed: 0.97}), oracle)
+
+
+@pytest.mark.parametrize("proposed", [(0, 1, 2), (1, 2, 4), (0, 1, 2, 3, 4, 5), (1, 2)])
+def test_a_disjoint_anchor_loses_every_condition_that_it_does_not_need(proposed):
+    for seed in range(10):
+        run = disjoint_race((1, 2), proposed, seed)
+        assert run.result.anchor == (1, 2)
+        assert run.result.status is Status.CERTIFIED
+        assert run.n_new < 3000
+    usual = disjoint_race((1, 2), (0, 1, 2), 0, CONFIG)
+    assert usual.result.anchor == (0, 1, 2)  # few enough to be read
+    first = disjoint_race((1, 2), (0, 1, 2), 0, replace(CONFIG, disjoint=True, stop_on_first=True))
+    assert first.result.anchor == (0, 1, 2)
+
+
+def test_no_needless_condition_is_worth_more_rows_than_there_are():
+    for most in (40, 90, 150):
+        run = disjoint_race((1, 2), (0, 1, 2, 3, 4, 5), 0, replace(CONFIG, disjoint=True, max_rows_total=most))
+        assert run.n_new <= most

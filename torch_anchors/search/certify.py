@@ -45,6 +45,11 @@ class Certificate:
         return self.n_hits / self.n if self.n else 0.0
 
     @property
+    def smoothed(self) -> float:
+        """The same with a pseudo hit and a pseudo miss."""
+        return (self.n_hits + 1) / (self.n + 2)
+
+    @property
     def accepted(self) -> bool:
         """Whether "precision <= threshold" is rejected at level `alpha`."""
         if self.config.threshold >= 1:

@@ -179,6 +179,7 @@ class SearchConfig:
         max_rows_candidate: most rows spent on certifying one candidate.
         enumerate_below: enumerate a candidate's rows, rather than sample them, when they are at most this many.
         round_rows: rows that a round may ask for without costing noticeably more; hundreds on a GPU.
+        disjoint: whether other anchors will have none of this one's predicates, so that it should have no needless one.
     """
 
     threshold: float = 0.95
@@ -194,10 +195,11 @@ class SearchConfig:
     max_rows_candidate: int = 1000
     enumerate_below: int = 64
     round_rows: int = 16
+    disjoint: bool = False
 
     def share(self, n_anchors: int) -> SearchConfig:
-        """The settings of one of several searches, each of which gets an equal share of delta."""
-        return self if n_anchors == 1 else replace(self, delta=self.delta / n_anchors)
+        """The settings of one of several searches for disjoint anchors, each of which gets an equal share of delta."""
+        return self if n_anchors == 1 else replace(self, delta=self.delta / n_anchors, disjoint=True)
 
     def __post_init__(self) -> None:
         between("threshold", self.threshold, "a precision", closed="most")
@@ -209,7 +211,8 @@ class SearchConfig:
             whole(name, getattr(self, name), least=1, or_none=True)
         for name in ("n_spent", "enumerate_below"):
             whole(name, getattr(self, name))
-        flag("stop_on_first", self.stop_on_first)
+        for name in ("stop_on_first", "disjoint"):
+            flag(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ LONG = 4
 """An anchor of more conditions than this is shortened at the end; fewer are read with ease."""
 LEAST_SHORTENING = 0.3
 """Conditions that an anchor must be expected to lose for the search to spend rows on it at the end."""
+LEAST_CHANCE = 0.03
+"""Chance to be rid of one condition that is worth rows where each needless one takes a column from other anchors."""
 LEAST_WORTH = LEAST_COVERAGE = 1e-6
 """What an anchor counts for that no one believes in, or that no training row satisfies: any is better than none."""
 
@@ -63,14 +65,14 @@ def race_search(space: SearchSpace, config: SearchConfig) -> Search:
 
     It ends when no other anchor is expected to add coverage that is worth its rows, at the first certified anchor with
     `stop_on_first`, or when the rows are spent. The result is the certified anchor of largest coverage, without
-    conditions that turn out not to be needed if it has more than `LONG`. Where none is certified it is the sampled one
-    of highest precision, less a standard error, with its estimate.
+    conditions that turn out not to be needed if it has more than `LONG`, or if anchors are to be `disjoint`. Where none
+    is certified it is the sampled one of highest precision, less a standard error, with its estimate.
 
     Args:
         space: gives the anchors' coverage, and the `Proposals`. Their guesses decide which anchors are sampled, and so
             how soon and how well the search ends, never what is certified.
         config: of its fields `threshold`, `delta`, `batch_size`, `stop_on_first`, `max_anchor_size`, `max_rows_total`,
-            `max_rows_candidate` and `round_rows` apply.
+            `max_rows_candidate`, `round_rows` and `disjoint` apply.
     """
     if space.proposals is None:
         raise ArgumentError(
@@ -101,6 +103,8 @@ def _certify(proposals: Proposals, space: SearchSpace, config: SearchConfig) -> 
     first = () if race.winner is None else race.anchors[race.winner]
     if len(first) > LONG and not config.stop_on_first:
         race = yield from _shortened(race, {first: guesses[first], **proposals.shorter(first)})
+    if config.disjoint and race.winner is not None and not config.stop_on_first:
+        race = yield from _minimal(race, space)
     if race.winner is None:
         yield from race.look_again()
     return race.result(space, empty)
@@ -117,6 +121,23 @@ def _shortened(race: _Race, expected: Mapping[Anchor, float]) -> Asking[_Race]:
         if not race.winner:
             break
         expected = {anchor: expected[anchor] for anchor in race.anchors[race.winner :]}
+    return race
+
+
+def _minimal(race: _Race, space: SearchSpace) -> Asking[_Race]:
+    """A race whose winner has no condition that it does not need, as far as rows show: each may be the one to go.
+
+    Nothing is known of the winner's parts, and its own rows say little of them: the chances are taken for even that one
+    reaches the threshold.
+    """
+    while race.winner is not None and len(winner := race.anchors[race.winner]) > 1:
+        parts = [tuple(p for p in winner if p != dropped) for dropped in winner]
+        parts = sorted((part for part in parts if part not in race.rejected), key=lambda part: -space.coverage(part))
+        known, even = race.runners[race.winner].smoothed, race.certifier.config.threshold
+        race = race.with_fewer({winner: known, **dict.fromkeys(parts, even)}, alike=True)
+        yield from race.run(until=1)
+        if race.winner == 0:
+            break
     return race
 
 
@@ -151,23 +172,30 @@ class _Race:
         everyone = np.ones(len(anchors), dtype=bool)
         return cls(anchors, value, least_gain, certifier, budget, belief, everyone, everyone.copy())
 
-    def with_fewer(self, expected: Mapping[Anchor, float]) -> _Race:
+    @property
+    def rejected(self) -> set[Anchor]:
+        """Anchors whose rows spoke against them."""
+        return {runner.anchor for runner in (*self.earlier, *self.runners.values()) if runner.hopeless}
+
+    def with_fewer(self, expected: Mapping[Anchor, float], *, alike: bool = False) -> _Race:
         """A race of the winner, the first of `expected`, against itself with ever fewer conditions.
 
-        What its rows say beyond what was expected of it is expected of the others as well.
+        What its rows say beyond what was expected of it is expected of the others as well. Each is worth more than the
+        one before it or, where they are `alike` in size, all are worth the same.
         """
         assert self.winner is not None
         winner = self.runners[self.winner]
         anchors = list(expected)
         guess = np.clip(list(expected.values()), *GUESSES)
-        surprise = _log_odds((winner.n_hits + 1) / (winner.n + 2)) - _log_odds(guess[0])
+        surprise = _log_odds(winner.smoothed) - _log_odds(guess[0])
         guess[1:] = 1 / (1 + np.exp(-_log_odds(guess[1:]) - max(surprise, 0)))
-        race = _Race.of(
-            anchors, np.arange(float(len(anchors))), guess.tolist(), LEAST_SHORTENING, self.certifier, self.budget
-        )
+        value = np.arange(float(len(anchors)))
+        value = np.minimum(value, 1.0) if alike else value
+        least = LEAST_CHANCE if alike else LEAST_SHORTENING
+        race = _Race.of(anchors, value, guess.tolist(), least, self.certifier, self.budget)
         race.earlier = [*self.earlier, *(runner for runner in self.runners.values() if runner is not winner)]
         race.runners[0], race.winner, race.undecided[0] = winner, 0, False
-        rejected = {runner.anchor for runner in race.earlier if runner.hopeless}
+        rejected = self.rejected
         race.undecided &= [anchor not in rejected for anchor in anchors]
         race.belief.add(0, winner.n, winner.n_hits)
         return race
@@ -271,8 +299,7 @@ class _Race:
 
 def _cautious(certificate: Certificate) -> float:
     """The precision one standard error below the estimate, with a pseudo hit and a pseudo miss."""
-    smoothed = (certificate.n_hits + 1) / (certificate.n + 2)
-    return smoothed - standard_error(certificate.n_hits, certificate.n)
+    return certificate.smoothed - standard_error(certificate.n_hits, certificate.n)
 
 
 def _log_odds(precision: Any) -> Any:
