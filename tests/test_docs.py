@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 HOW_TO = sorted([*(DOCS / "extend").glob("*.md"), *(DOCS / "recipes").glob("*.md")])
-OF_PAGES = ("attribution", "fills", "migrating", "rule_lists", "several", "tables", "targets")
+OF_PAGES = ("attribution", "contrast", "fills", "migrating", "rule_lists", "several", "tables", "targets")
 HOW_TO += [DOCS / f"{name}.md" for name in OF_PAGES]
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
 

@@ -6,6 +6,9 @@ A truth table holds the hit or miss of each of the 2^13 masks of a photograph, f
 becomes a model of a tiny image with one pixel per superpixel: which pixels are not 0 is the mask to look up. Of a
 photograph the probability of the explained class is known as well. That of the next class is taken for half of the
 rest, as far as the label allows it: so there are margins for `method="guided"`. A coin's table has labels only.
+
+Each table is asked what keeps the label while it is shown, and what is necessary: what changes it while it is hidden.
+Tables of photographs that are not there are left out, and so are those of a folder that `--data` names.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,7 @@ from torch import Tensor, nn
 
 from torch_anchors import AnchorImage
 from torch_anchors.search.exact import superset_precisions
+from torch_anchors.search.protocol import NECESSARY, QUESTIONS, SUFFICIENT
 
 DATA = Path(__file__).parents[1] / "data"
 N_SUPERPIXELS = 13
@@ -56,18 +61,18 @@ class Outcome:
     error: float
 
 
-def photograph(name: str) -> NDArray[np.bool_]:
+def photograph(name: str, folder: Path = DATA) -> NDArray[np.bool_]:
     """Hits (2^13,) of a photograph's masks."""
-    with np.load(DATA / f"truth_{name}.npz") as stored:
+    with np.load(folder / f"truth_{name}.npz") as stored:
         return stored["labels"] == stored["y0"]
 
 
-def logits(name: str) -> NDArray[np.float64]:
+def logits(name: str, folder: Path = DATA) -> NDArray[np.float64]:
     """Of the next class and of the explained one (2^13, 2), for each of a photograph's masks."""
-    with np.load(DATA / f"truth_{name}.npz") as stored:
+    with np.load(folder / f"truth_{name}.npz") as stored:
         own = stored["conf"].astype(np.float64).clip(1e-6, 1 - 1e-6)
     following = (1 - own) / 2
-    following = np.where(photograph(name), np.minimum(following, own / 1.05), np.maximum(following, own * 1.05))
+    following = np.where(photograph(name, folder), np.minimum(following, own / 1.05), np.maximum(following, own * 1.05))
     return np.log(np.stack([following, own], axis=1))
 
 
@@ -78,9 +83,20 @@ def coins(precision: float, seed: int) -> NDArray[np.bool_]:
     return hits
 
 
-def outcome(hits: NDArray[np.bool_], method: str, seed: int, answers: NDArray | None = None) -> Outcome:
+def precisions(hits: NDArray[np.bool_], question: str) -> NDArray[np.float64]:
+    """The true precision (2^13,) of every anchor; bit k of an index says that superpixel k is in it.
+
+    Of what is necessary, a mask of hidden superpixels is the complement of one of shown ones: the table backwards.
+    """
+    counted = ~hits[::-1] if question == NECESSARY else hits
+    return superset_precisions(counted.astype(np.float64))
+
+
+def outcome(
+    hits: NDArray[np.bool_], method: str, seed: int, answers: NDArray | None = None, question: str = SUFFICIENT
+) -> Outcome:
     """One explanation, and what the table says of it; the model returns `answers`, or labels."""
-    truth = superset_precisions(hits.astype(np.float64))
+    truth = precisions(hits, question)
     sizes = np.array([code.bit_count() for code in range(truth.size)])
     explainer = AnchorImage(
         Table(hits.astype(np.int64) if answers is None else answers),
@@ -89,7 +105,7 @@ def outcome(hits: NDArray[np.bool_], method: str, seed: int, answers: NDArray | 
         seed=seed,
     )
     started = time.perf_counter()
-    found = explainer.explain(torch.ones(1, 1, N_SUPERPIXELS), method=method)
+    found = explainer.explain(torch.ones(1, 1, N_SUPERPIXELS), method=method, question=question)
     seconds = time.perf_counter() - started
     true_precision = float(truth[sum(1 << k for k in found.features)])
     low, high = found.precision_interval
@@ -98,7 +114,7 @@ def outcome(hits: NDArray[np.bool_], method: str, seed: int, answers: NDArray | 
         n_calls=found.n_calls,
         seconds=seconds,
         size=len(found.features),
-        best_size=int(sizes[truth >= THRESHOLD - 1e-12].min()),
+        best_size=int(sizes[truth >= THRESHOLD - 1e-12].min(initial=N_SUPERPIXELS + 1)),
         success=found.success,
         false=found.success and true_precision < THRESHOLD - 1e-12,
         covered=low - 1e-12 <= true_precision <= high + 1e-12,
@@ -124,26 +140,36 @@ def line(name: str, method: str, outcomes: list[Outcome]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=200, help="explanations of each table (default: 200)")
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables of photographs")
+    given = parser.parse_args()
+    seeds = range(given.seeds)
     torch.set_num_threads(1)
     print(
         f"{'table':<12}{'method':<8}{'seeds':>6}{'rows':>8}{'median':>8}{'most':>7}{'calls':>7}{'success':>9}"
         f"{'false':>7}{'optimal':>9}{'covered':>9}{'error':>10}{'ms':>8}"
     )
-    for name in ("coffee", "camera"):
-        hits = photograph(name)
-        answers = logits(name)
-        print(line(name, "beam", [outcome(hits, "beam", seed) for seed in seeds]), flush=True)
-        print(line(name, "guided", [outcome(hits, "guided", seed, answers) for seed in seeds]), flush=True)
+    for question, name in product(QUESTIONS, ("coffee", "camera")):
+        if not (given.data / f"truth_{name}.npz").exists():
+            print(f"{name:<12}left out: there is no {given.data / f'truth_{name}.npz'}")
+            continue
+        hits, answers = photograph(name, given.data), logits(name, given.data)
+        called = name if question == SUFFICIENT else f"{name} nec."
+        asked = {"question": question}
+        print(line(called, "beam", [outcome(hits, "beam", seed, **asked) for seed in seeds]), flush=True)
+        print(line(called, "guided", [outcome(hits, "guided", seed, answers, **asked) for seed in seeds]), flush=True)
         # Enumeration has no randomness; a few seeds show it.
-        print(line(name, "exact", [outcome(hits, "exact", seed) for seed in seeds[:3]]), flush=True)
-    for precision in (0.92, 0.94):
+        print(line(called, "exact", [outcome(hits, "exact", seed, **asked) for seed in seeds[:3]]), flush=True)
+    for question, precision in product(QUESTIONS, (0.92, 0.94)):
+        # Of coins the change is as likely as the label: a hit of the one question is a miss of the other.
+        share = precision if question == SUFFICIENT else 1 - precision
+        called = f"coins {precision}{'' if question == SUFFICIENT else 'n'}"
         for method in ("beam", "exact"):
-            tables = [outcome(coins(precision, seed), method, seed) for seed in seeds]
-            print(line(f"coins {precision}", method, tables), flush=True)
+            tables = [outcome(coins(share, seed), method, seed, question=question) for seed in seeds]
+            print(line(called, method, tables), flush=True)
     print("\nrows, calls, ms: per explanation. optimal: share as short as the shortest anchor that truly reaches 0.95.")
     print(
-        "false: certified, but truly below 0.95. covered: interval holds the truth. error: of the reported precision."
+        "nec., n: asked what is necessary. false: certified, but truly below 0.95. covered: interval holds the truth. "
+        "error: of the reported precision."
     )
 
 
