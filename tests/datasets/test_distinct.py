@@ -73,6 +73,8 @@ def test_errors_say_what_was_expected() -> None:
         successful([explanation_of(COOK), image])
     with pytest.raises(ArgumentError, match=r"of rows of a table, got int as number 0\.$"):
         of_rows([3])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match=r"got one of what is necessary as number 0\. Explain with question="):
+        of_rows([explanation_of(COOK, question="necessary")])
     with pytest.raises(ArgumentError, match="must be a list of explanations of rows, got 3"):
         of_rows(3)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="X must be a table of at least one row, got none"):

@@ -77,3 +77,13 @@ def test_pictures_and_other_things_are_refused(tmp_path: Path) -> None:
         evaluated_rules(evaluation, of_rows())
     with pytest.raises(ArgumentError, match="evaluation must be what evaluate returns, got"):
         evaluated_rules(tmp_path, of_rows())  # type: ignore[arg-type]
+
+
+def test_what_is_necessary_is_no_rule(tmp_path: Path) -> None:
+    explainer = of_rows()
+    evaluation = evaluate(explainer, rows_of_table(3), tmp_path, question="necessary", progress=False)
+    with pytest.raises(ArgumentError, match=r"asks what is necessary\. Evaluate with question='sufficient'"):
+        evaluated_rules(evaluation, explainer)
+    page = evaluation.report(tmp_path / "page.html").read_text()
+    assert "The answer stays" not in page
+    assert "The answer changes" in page or "are replaced" in page or "No anchor was found" in page

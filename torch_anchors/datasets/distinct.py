@@ -16,6 +16,7 @@ from torch_anchors._shapes import Bool
 from torch_anchors.datasets.found_rule import FoundRule
 from torch_anchors.errors import ArgumentError
 from torch_anchors.explanation import Explanation
+from torch_anchors.search.protocol import NECESSARY
 from torch_anchors.tables import bitsets
 from torch_anchors.tables.explanation import TabularExplanation
 from torch_anchors.tables.schema import TableSchema
@@ -97,6 +98,11 @@ def of_rows(explanations: Iterable[Explanation]) -> list[TabularExplanation]:
             raise ArgumentError(
                 f"explanations must be of rows of a table, got {type(one).__name__} as number {number}."
                 f"{why if isinstance(one, Explanation) else ''}"
+            )
+        if one.question == NECESSARY:
+            raise ArgumentError(
+                "explanations must be about rules, which keep the label, got one of what is necessary as number "
+                f"{number}. Explain with question='sufficient'."
             )
         found.append(one)
     return found

@@ -48,6 +48,11 @@ def _check_same(evaluation: Evaluation, explainer: AnchorTabular) -> None:
             f"target={evaluation.run.settings['target']}. Explain the rows with explain_batch, and pass that to "
             "RuleList.from_explanations."
         )
+    if evaluation.run.asks_what_is_necessary:
+        raise ArgumentError(
+            f"evaluation must be about rules, which keep the label; {evaluation.folder} asks what is necessary. "
+            "Evaluate with question='sufficient'."
+        )
     known = evaluation.run.digests
     other = [name for name, digest in explainer.digests().items() if known.get(name) != digest]
     sampling = evaluation.run.settings.get("sampling")

@@ -19,6 +19,7 @@ import torch
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import version
 from torch_anchors.interrupts import finished_first
+from torch_anchors.search.protocol import NECESSARY
 from torch_anchors.targets.target import ARGMAX
 from torch_anchors.whole_files import in_words, partial_name, whole_file
 
@@ -57,6 +58,11 @@ class RunRecord:
     def is_about_classes(self) -> bool:
         """Whether the labels are the predictor's classes, which can be right or wrong, and not answers to a target."""
         return bool(self.settings.get("target", repr(ARGMAX)) == repr(ARGMAX))
+
+    @property
+    def asks_what_is_necessary(self) -> bool:
+        """Whether anchors change the label while they are hidden, and do not keep it while they are shown."""
+        return bool(self.settings.get("question") == NECESSARY)
 
     def write(self, folder: Path) -> None:
         """Write the file.

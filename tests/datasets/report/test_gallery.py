@@ -83,6 +83,32 @@ def test_words(tmp_path: Path, status: str, names: list[str], words: str) -> Non
     assert card.words == words
 
 
+@pytest.mark.parametrize(
+    ("status", "names", "of_image", "of_row"),
+    [
+        ("exact", ["a"], "The answer changes while a is hidden.", "The answer changes while this is replaced:"),
+        (
+            "not found",
+            ["a", "b"],
+            "Not certified; the best one found: while a and b are hidden.",
+            "Not certified; the best one found: while these are replaced:",
+        ),
+        (
+            "empty",
+            [],
+            "The answer changes anyway while superpixels are hidden at random.",
+            "The answer changes anyway while columns are replaced at random.",
+        ),
+        ("budget", [], "No anchor was found.", "No anchor was found."),
+    ],
+)
+def test_words_of_what_is_necessary(tmp_path: Path, status: str, names: list[str], of_image: str, of_row: str) -> None:
+    results = results_of(folder_of(tmp_path, [row("a", status, 0, names=names)]).folder)
+    for is_table, words in ((False, of_image), (True, of_row)):
+        (card,) = cards(tmp_path, results, None, is_table=is_table, necessary=True)
+        assert card.words == words
+
+
 def test_precision_as_far_as_it_is_known(tmp_path: Path) -> None:
     rows = [
         row("a", "exact", 0, precision=0.96875, precision_low=0.96875, precision_high=0.96875),

@@ -66,7 +66,9 @@ def _order(id: str) -> list[tuple[int, int, str]]:
     return [(0, len(digits), digits) if digits else (1, 0, other) for digits, other in pieces]
 
 
-def cards(folder: Path, results: pd.DataFrame, photographs: Photographs | None, *, is_table: bool) -> list[Card]:
+def cards(
+    folder: Path, results: pd.DataFrame, photographs: Photographs | None, *, is_table: bool, necessary: bool = False
+) -> list[Card]:
     """A card for each line, in their order.
 
     Args:
@@ -74,14 +76,16 @@ def cards(folder: Path, results: pd.DataFrame, photographs: Photographs | None, 
         results: the lines; what else a card needs is read of the parts.
         photographs: where photographs are read; None where there are no files.
         is_table: whether the inputs are rows of a table.
+        necessary: whether it was asked what is necessary, not what is sufficient.
     """
+    words_of = _necessary_words if necessary else _words
     details = {row["id"]: row for row in _details(folder, set(results["id"]))}
     made = []
     for line in results.to_dict("records"):
         row = {**line, **details[line["id"]]}
         pictures = {} if is_table else _pictures(row, photographs)
         failed = row["status"] == FAILED
-        words = str(row["reason"]) if failed else _words(row, is_table=is_table)
+        words = str(row["reason"]) if failed else words_of(row, is_table=is_table)
         rule = _few(row["names"] or []) if is_table and not failed else None
         made.append(Card(line, words, rule, None if failed else _precision(row), **pictures))
     return made
@@ -119,6 +123,18 @@ def _words(row: Mapping[str, Any], *, is_table: bool) -> str:
         return f"{start} {'this holds' if len(names) == 1 else 'these hold'}:"
     are = "is" if len(names) == 1 else "are"
     return f"{start} {listed(_few(names))} {are} shown."
+
+
+def _necessary_words(row: Mapping[str, Any], *, is_table: bool) -> str:
+    """What is necessary, in a sentence."""
+    names, found = row["names"] or [], row["status"] in FOUND
+    if not names:
+        parts = "columns are replaced" if is_table else "superpixels are hidden"
+        return f"The answer changes anyway while {parts} at random." if found else "No anchor was found."
+    start = "The answer changes while" if found else "Not certified; the best one found: while"
+    if is_table:
+        return f"{start} {'this is' if len(names) == 1 else 'these are'} replaced:"
+    return f"{start} {listed(_few(names))} {'is' if len(names) == 1 else 'are'} hidden."
 
 
 def _few(names: list[str]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def page_of(
         summary=_summary(folder, record, results),
         lines=class_lines(results),
         distributions=distributions(results, _number_or_none(record.settings.get("threshold"))),
-        cards=cards(folder, shown, photographs, is_table=is_table),
+        cards=cards(folder, shown, photographs, is_table=is_table, necessary=record.asks_what_is_necessary),
         n_shown=len(shown),
         style=_file("page.css"),
         script=script,
