@@ -221,3 +221,64 @@ def test_without_a_proposer_or_parted_rows_a_space_has_neither() -> None:
     assert space.proposals is None
     assert space.counted is None
     assert space.coverage((3,)) == (ROWS[:, 1] == 1).mean()
+
+
+# --------------------------------------------------------------------------------------------- fewer columns
+
+
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_a_narrowed_space_has_no_anchor_on_the_columns_of_the_predicates_left_out(sampling: str) -> None:
+    spaces, sampler = spaces_of(SOME, OF_SOME, sampling, threshold=0.6, max_anchor_size=3)
+    for i, space in enumerate(spaces):
+        column_of = [column for column, _, _ in sampler.bins(i, tuple(range(7)))]
+        narrowed = space.without((column_of.index(0),))
+        assert [narrowed.allows((), p) for p in range(7)] == [column != 0 for column in column_of]
+        anchors = (
+            list(narrowed.proposals().guesses) if narrowed.proposals is not None else [narrowed.counted().anchor]  # type: ignore[misc]
+        )
+        assert anchors
+        assert not any(column_of[p] == 0 for anchor in anchors for p in anchor)
+        for anchor in anchors:
+            assert narrowed.coverage(anchor) == pytest.approx(space.coverage(anchor))
+        twice = narrowed.without((column_of.index(1),))
+        assert [twice.allows((), p) for p in range(7)] == [column == 2 for column in column_of]
+
+
+def test_counted_rules_share_the_error_among_all_that_the_first_rule_could_have_been() -> None:
+    sampler = sampler_of(SOME, "conditional")
+    training, split = labelled(sampler), split_of(sampler)
+    config = replace(CONFIG, threshold=0.84)
+    spaces = RowSpaces(training, sampler, OF_SOME, config, None, split)
+    settings = {"threshold": config.threshold, "max_size": MAX_COUNTED}
+    classes = training.class_of(OF_SOME)
+    first = certified_rules(split, sampler.predicates, SOME, classes, delta=CONFIG.delta, **settings)  # type: ignore[arg-type]
+    assert any(rule.n_alternatives > 1 for rule in first)
+    for i, rule in enumerate(first):
+        if not rule.anchor:
+            continue
+        columns = {column for column, _, _ in sampler.bins(i, rule.anchor)}
+        (second,) = certified_rules(
+            split,
+            sampler.alone(i).predicates.without(columns),
+            SOME[i : i + 1],
+            classes[i : i + 1],
+            delta=CONFIG.delta / rule.n_alternatives,
+            **settings,  # type: ignore[arg-type]
+        )
+        found = spaces.space(i).without(rule.anchor).counted()  # type: ignore[misc]
+        assert (found.anchor, found.precision_interval) == (second.anchor, second.interval)
+
+
+def test_closed_columns_are_in_no_space() -> None:
+    for sampling in ("interventional", "conditional"):
+        sampler = sampler_of(SOME, sampling)
+        training = labelled(sampler)
+        proposer = training.proposer(stream(0, b"")) if sampling == "interventional" else None
+        split = split_of(sampler) if sampling == "conditional" else None
+        space = RowSpaces(training, sampler, OF_SOME, CONFIG, proposer, split, closed=(0, 2)).space(0)
+        assert [space.allows((), p) for p in range(7)] == [p == 3 for p in range(7)]
+        everything = RowSpaces(training, sampler, OF_SOME, CONFIG, proposer, split, closed=(0, 1, 2)).space(0)
+        if everything.proposals is not None:
+            assert not everything.proposals().guesses
+        else:
+            assert everything.counted().anchor == ()  # type: ignore[misc]

@@ -265,3 +265,22 @@ def test_errors_say_what_was_expected():
     sampler = perturbations(table(), table(1))
     with pytest.raises(TypeError, match="never enumerated"):
         sampler.draw([Order(EnumerateRequest(()), np.random.default_rng(0), 0)])
+
+
+def test_fixed_columns_have_the_instances_values_and_nothing_else_changes() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=300), rng.integers(0, 3, 300), rng.normal(size=300)])
+    training = TrainingRows.fit(rows, [None, 3, None])
+    free, fixed = RowSampler(training, rows[:4]), RowSampler(training, rows[:4], fixed=(1, 2))
+    orders = [Order(SampleRequest((0,), 50), np.random.default_rng(7), i) for i in (2, 0)]
+    same = [Order(SampleRequest((0,), 50), np.random.default_rng(7), i) for i in (2, 0)]
+    for i, own, usual in zip((2, 0), fixed.draw(orders), free.draw(same), strict=True):
+        assert (own[:, 1:] == torch.tensor(rows[i, 1:])).all()
+        assert (own[:, 0] == usual[:, 0]).all()
+    assert free.kept is None
+    columns, bins = fixed.kept or ()
+    assert columns.tolist() == [1, 2]
+    assert (bins == training.discretizer.bin(torch.tensor(rows[:4]))[:, 1:]).all()
+    assert fixed.alone(3).fixed == (1, 2)
+    with pytest.raises(ArgumentError, match="fixed must be None with sampling='conditional'"):
+        RowSampler(training, rows[:4], sampling="conditional", fixed=(0,))

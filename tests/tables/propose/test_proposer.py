@@ -200,3 +200,23 @@ def test_evaluating_conditions_stays_on_the_device():
         changes, rows = proposer._evaluate(zeros(7), zeros(7), zeros(7))
     assert changes.device.type == rows.device.type == "cuda"
     assert (changes.shape, rows.shape) == ((2, 7, 16), (7, 64))
+
+
+def test_columns_that_are_kept_have_the_instances_bins_in_what_is_expected(table, proposer):
+    """The surrogate's own sums, with these bins in place of the rows' own."""
+    rows, labels = table[0][:5], np.array([0, 1, 1, 0, 1])
+    kept = (torch.tensor([1, 3]), rows[:, [1, 3]])
+    surrogate = proposer.surrogate
+    expected = []
+    for row, label in zip(rows, labels, strict=True):
+        changed = proposer.intervened.clone()
+        changed[:, [1, 3]] = row[[1, 3]].to(changed.dtype)
+        sums = surrogate.weight[changed.long() + surrogate.offset][:, :, label].sum(1) + surrogate.intercept[label]
+        expected.append(float(sums.sigmoid().mean()))
+    assert proposer.without_conditions(labels, kept) == pytest.approx(expected, abs=1e-5)
+    free = proposer.propose(predicates_of(rows), labels)
+    told = proposer.propose(predicates_of(rows).without([1, 3]), labels, kept=kept)
+    for i, (own, usual) in enumerate(zip(told, free, strict=True)):
+        assert own.guesses != usual.guesses
+        columns = predicates_of(rows).column[i]
+        assert not any(columns[p] in (1, 3) for anchor in own.guesses for p in anchor)

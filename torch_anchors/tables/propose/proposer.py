@@ -170,17 +170,14 @@ class Proposer:
         return self._sums(label, kept).sigmoid().mean(-1).double().cpu().numpy()
 
     def _sums(self, label: Int[Tensor, " instances"], kept: Kept | None) -> Float[Tensor, "instances intervened"]:
-        """The surrogate's sums without any condition."""
-        sums = (self._weights(self.intervened.T).sum(0) + self.surrogate.intercept).T[label]
-        return sums if kept is None else sums + self._kept(*kept)[label, torch.arange(len(label))]
-
-    def _kept(
-        self, columns: Int[Tensor, " fixed"], bins: Int[Tensor, "instances fixed"]
-    ) -> Float[Tensor, "labels instances intervened"]:
-        """What it changes in the surrogate's sums that columns have the instances' bins, and not the rows' own."""
+        """The surrogate's sums without any condition; where columns are kept, with the instances' bins there."""
+        weights = self._weights(self.intervened.T)
+        sums = (weights.sum(0) + self.surrogate.intercept).T[label]
+        if kept is None:
+            return sums
+        columns, bins = kept
         own = self.surrogate.weight[bins + self.surrogate.offset[columns]].sum(1)  # instances, labels
-        taken = self._weights(self.intervened.T)[columns].sum(0)  # intervened, labels
-        return own.T[:, :, None] - taken.T[:, None]
+        return sums + own.gather(1, label[:, None]) - weights[columns].sum(0).T[label]
 
     def _weights(self, bins: Int[Tensor, "columns intervened"]) -> Float[Tensor, "columns intervened labels"]:
         """The surrogate's weights of the bins of every column."""
