@@ -101,8 +101,8 @@ def example(rng: np.random.Generator) -> tuple[Tensor, list[Shape]]:
     return picture, shapes
 
 
-def detector() -> nn.Module:
-    """Faster R-CNN with MobileNetV3, for two classes, at the size of the pictures."""
+def detector(backbone: nn.Module) -> nn.Module:
+    """Faster R-CNN with MobileNetV3, for two classes, whose backbone starts as that of a trained `segmenter`."""
     from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
@@ -110,15 +110,16 @@ def detector() -> nn.Module:
         weights=None,
         weights_backbone=None,
         num_classes=3,
-        min_size=SIDE,
-        max_size=SIDE,
-        rpn_post_nms_top_n_train=60,
-        rpn_post_nms_top_n_test=30,
-        box_batch_size_per_image=32,
-        box_detections_per_img=10,
+        min_size=2 * SIDE,  # as its features are 32 pixels wide
+        max_size=2 * SIDE,
+        rpn_post_nms_top_n_train=30,
+        rpn_post_nms_top_n_test=12,
+        box_batch_size_per_image=16,
+        box_detections_per_img=8,
     )
-    sizes, ratios = (12, 16, 20, 24, 32), (0.5, 1.0, 2.0)  # those of photographs are larger than all that is drawn
+    sizes, ratios = (32, 40, 48, 56, 64), (0.5, 1.0, 2.0)  # those of photographs are larger than all that is drawn
     model.rpn.anchor_generator = AnchorGenerator((sizes,) * 3, (ratios,) * 3)
+    model.backbone.body.load_state_dict(backbone.state_dict())
     return model
 
 

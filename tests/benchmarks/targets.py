@@ -183,7 +183,10 @@ def planted(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Ite
 def detector(options: argparse.Namespace) -> nn.Module:
     """The detector, from the cache or trained."""
     return drawn_shapes.trained(
-        drawn_shapes.detector, drawn_shapes.detector_loss, options.steps, options.cache / "detector.pt"
+        lambda: drawn_shapes.detector(segmenter(options).backbone),
+        drawn_shapes.detector_loss,
+        options.steps,
+        options.cache / "detector.pt",
     )
 
 
