@@ -38,10 +38,10 @@ def test_images_have_their_pictures_and_numbers_that_add_up_over_channels() -> N
     found = to_shap(explanations)
     assert isinstance(found, shap.Explanation)
     assert found.values.shape == found.data.shape == (3, 16, 16, 3)
-    for one, values, picture, base in zip(explanations, found.values, found.data, found.base_values, strict=True):
+    assert found.base_values is None
+    for one, values, picture in zip(explanations, found.values, found.data, strict=True):
         np.testing.assert_allclose(values.sum(-1), one.attribution("marginal"), atol=1e-6)
         np.testing.assert_array_equal(picture, one.image.permute(1, 2, 0))
-        assert base == one.path[0].precision
     assert list(found.instance_names) == ["label 1", "label 0", "label 2"]
     named = to_shap(explanations[:1], label_names=["dark", "left", "lower"])
     assert list(named.instance_names) == ["“left”"]
@@ -80,7 +80,7 @@ def test_shap_draws_them(tmp_path: Path) -> None:
         "bar": lambda: shap.plots.bar(rows, show=False),
         "bar of one": lambda: shap.plots.bar(rows[0], show=False),
         "beeswarm": lambda: shap.plots.beeswarm(rows, show=False),
-        "waterfall": lambda: shap.plots.waterfall(rows[0], show=False),
+        "scatter": lambda: shap.plots.scatter(rows[:, 0], show=False),
     }
     for name, draw in drawings.items():
         pyplot.close("all")
@@ -88,6 +88,18 @@ def test_shap_draws_them(tmp_path: Path) -> None:
         pyplot.savefig(tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 5000, name
     pyplot.close("all")
+    with pytest.raises(TypeError):
+        shap.plots.waterfall(rows[0], show=False)  # there is no sum to show
+
+
+def test_coded_categories_and_missing_values_are_shown_in_words() -> None:
+    codes = np.column_stack([RNG.normal(size=300), RNG.integers(0, 2, 300)])
+    codes[5, 0] = codes[6, 1] = np.nan
+    explainer = AnchorTabular(lambda x: (x[:, 1] == 1).astype(int), ["a", "b"], {1: ["no", "yes"]}, seed=0).fit(codes)
+    found = to_shap(explainer.explain_batch(codes[[5, 6, 7]]))
+    assert found.display_data[:, 0].tolist() == ["missing", *codes[[6, 7], 0].tolist()]
+    expected = [["no", "yes"][int(code)] for code in codes[[5, 7], 1]]
+    assert found.display_data[:, 1].tolist() == [expected[0], "missing", expected[1]]
 
 
 @pytest.mark.parametrize(

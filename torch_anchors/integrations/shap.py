@@ -6,6 +6,7 @@ difference of probabilities) and what a plot of them is read for. They do not ad
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,8 @@ def to_shap(
     Of images, ``values`` are (N, H, W, C), a pixel's number shared evenly among its channels, as SHAP's plots add these
     up; ``data`` are the pictures on a scale that ``imshow`` knows; ``instance_names`` are the labels. They are for
     `shap.image_plot`. Of rows, ``values`` are (N, columns), ``data`` the numbers and category codes, and
-    ``display_data`` the values in words. They are for `shap.plots.bar`, `beeswarm`, `waterfall` and the like.
-    ``base_values`` (N,) is the precision of the empty anchor: the chance of the label where nothing is known, or NaN.
+    ``display_data`` the values in words. They are for `shap.plots.bar`, `beeswarm`, `scatter` and the like.
+    There are no ``base_values``: the numbers do not add up to anything, and plots of sums (`waterfall`, `force`) fail.
 
     Args:
         explanations: one, or several of one kind.
@@ -53,8 +54,7 @@ def to_shap(
     several: list[Any] = [explanations] if isinstance(explanations, Explanation) else list(explanations)
     for kind_of_explanation, arguments_of in ((ImageExplanation, _of_images), (TabularExplanation, _of_rows)):
         if several and all(isinstance(one, kind_of_explanation) for one in several):
-            base = np.array([one.path[0].precision if one.path else np.nan for one in several])
-            return made(base_values=base, **arguments_of(several, kind, label_names))
+            return made(**arguments_of(several, kind, label_names))
     kinds = ", ".join(sorted({type(one).__name__ for one in several})) or said(explanations)
     raise ArgumentError(f"explanations must be of images, or of rows of one table, at least one, got {kinds}.")
 
@@ -81,8 +81,8 @@ def _of_rows(explanations: Sequence[TabularExplanation], kind: str, label_names:
         raise ArgumentError("explanations must be of rows of one table, got several with other columns.")
     rows = np.stack([one.instance for one in explanations])
     shown = np.empty(rows.shape, dtype=object)
-    for column, values in enumerate(schema.decode(rows).values()):
-        shown[:, column] = values
+    for i, column in enumerate(schema.columns):
+        shown[:, i] = ["missing" if math.isnan(number) else column.shown(number) for number in rows[:, i].tolist()]
     return {
         "values": np.stack([one.attribution(kind) for one in explanations]).astype(np.float64),
         "data": rows,
