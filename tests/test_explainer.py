@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import torch_anchors
 from tests.anchor_series import AnchorSeries, SeriesExplanation
+from tests.figures import words
+from tests.grids import grid_explainer
 from torch_anchors import explainer as explainer_module
 from torch_anchors.engine.job import Case
 from torch_anchors.engine.predictor import Predictor
@@ -22,6 +27,7 @@ from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallErr
 from torch_anchors.explainer import READERS, Explainer, ahead, version
 from torch_anchors.search.protocol import SearchSpace
 from torch_anchors.settings import ExplainSettings
+from torch_anchors.targets.classes import Bit
 
 
 def test_the_version_is_known() -> None:
@@ -481,3 +487,63 @@ def test_digests_are_of_the_model() -> None:
 
     assert AnchorSeries(peak, 4).digests() == AnchorSeries(peak, 5, seed=1).digests()
     assert AnchorSeries(peak, 4).digests() != AnchorSeries(other, 4).digests()
+
+
+# ------------------------------------------------------------------------------------------------- names of classes
+
+
+def two_classes(rows: torch.Tensor) -> torch.Tensor:
+    return torch.stack([0.5 - rows[:, 0, 0, 0], rows[:, 0, 0, 0] - 0.5], dim=1)
+
+
+@pytest.mark.parametrize("class_names", [("dark", "bright"), {1: "bright", 0: "dark"}, ["dark", "bright"]])
+def test_names_that_were_given_once_are_everywhere(class_names: Any, tmp_path: Path) -> None:
+    explainer = grid_explainer(two_classes, 2, class_names=class_names)
+    explanation = explainer.explain(torch.ones(1, 4, 4))
+    assert (explanation.label, explanation.label_name, explanation.label_words) == (1, "bright", "bright")
+    assert explanation.answer_names == {0: "dark", 1: "bright"}
+    assert "the model answers bright with" in str(explanation)
+    assert "another label hides superpixel 0 alone: dark" in str(explanation)
+    assert {"“bright”", "“dark”"} < set(words(explanation.plot()))
+    assert explanation.to_dict()["label_name"] == "bright"
+    explanation.save(tmp_path / "one.json")
+    assert str(torch_anchors.load(tmp_path / "one.json")) == str(explanation)
+    assert explainer.explain(torch.zeros(1, 4, 4), label="dark").label == 0
+    assert pickle.loads(pickle.dumps(explanation)).answer_names == explanation.answer_names
+
+
+def test_a_user_may_call_classes_otherwise_in_a_picture() -> None:
+    explanation = grid_explainer(two_classes, 2, class_names=("dark", "bright")).explain(torch.ones(1, 4, 4))
+    assert "“day”" in words(explanation.plot({0: "night", 1: "day"}))
+    assert explanation.called(["night", "day"]) == "“day”"
+
+
+def test_of_many_classes_an_explanation_knows_those_that_it_shows() -> None:
+    def many(rows: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot((rows[:, 0, 0, 0] > 0.5).long() * 70, 100).float()
+
+    names = [f"class number {k}" for k in range(100)]
+    explanation = grid_explainer(many, 2, class_names=names).explain(torch.ones(1, 4, 4))
+    assert explanation.answer_names == {70: "class number 70", 0: "class number 0"}
+
+
+def test_names_that_do_not_fit_are_errors() -> None:
+    explainer = grid_explainer(two_classes, 2, class_names=("dark", "bright", "grey"))
+    with pytest.raises(ArgumentError, match="class_names must be one for each of the predictor's 2 classes, got 3"):
+        explainer.explain(torch.ones(1, 4, 4))
+    explainer = grid_explainer(two_classes, 2, class_names=("dark", "bright"))
+    with pytest.raises(ArgumentError, match=r"none is called 'brigth'. Did you mean 'bright'\?"):
+        explainer.explain(torch.ones(1, 4, 4), label="brigth")
+
+
+@pytest.mark.parametrize("class_names", ["dark", [1, 2], {"dark": 0}, 3])
+def test_what_are_no_names_is_an_error(class_names: Any, unchecked: None) -> None:
+    with pytest.raises(ArgumentError, match="class_names must be a text for each class, or texts by the numbers"):
+        grid_explainer(two_classes, 2, class_names=class_names)
+
+
+def test_another_target_has_names_of_its_own() -> None:
+    explainer = grid_explainer(two_classes, 2, class_names=("dark", "bright"))
+    explanation = explainer.explain(torch.ones(1, 4, 4), target=Bit(1, threshold=0))
+    assert explanation.label_words == "yes for label 1"
+    assert explainer.explain(torch.ones(1, 4, 4)).label_words == "bright"

@@ -40,13 +40,17 @@ from torch_anchors.search.protocol import NECESSARY, SUFFICIENT, Search, SearchC
 from torch_anchors.search.several import several
 from torch_anchors.seeds import checked_seed
 from torch_anchors.settings import ExplainSettings, ManyQuestion, OneQuestion
-from torch_anchors.targets.target import ARGMAX, Comparison, Target
+from torch_anchors.targets.target import ARGMAX, Argmax, Comparison, Target
+from torch_anchors.words import LabelNames
 
 SomeCase = TypeVar("SomeCase", bound=Case)
 Explained = TypeVar("Explained", bound=Explanation)
 
 MOST_TARGETS = 8
 """Questions about the model of which an explainer remembers what it learned."""
+
+FEW_NAMES = 20
+"""Names of labels that every explanation knows; of more, it knows those of the labels that it shows."""
 
 READERS = 4
 """Threads that make instances ready beside a GPU."""
@@ -170,6 +174,12 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         return other
 
     @property
+    def class_names(self) -> LabelNames:
+        """What the classes are called, as the explainer was told; None where it was not."""
+        target = self._predictor.target
+        return target.class_names if isinstance(target, Argmax) else None
+
+    @property
     def seed(self) -> int:
         """The seed of all random streams: the one that was given, or that was drawn when the explainer was made."""
         return self._seed
@@ -257,7 +267,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "coverage": result.coverage,
             "status": result.status,
             "label": self._predictor.outputs.shown(label),
-            **self._answered(label, found.case.explained),
+            **self._answered(found),
             "answer": None if answer == INVALID else self._predictor.outputs.shown(answer),
             "question": NECESSARY if found.case.changes else SUFFICIENT,
             "threshold": settings.threshold,
@@ -270,10 +280,14 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "meta": {**self.meta, "params": {**self.meta["params"], **settings.params()}},
         }
 
-    def _answered(self, label: int, explained: Tensor | None) -> dict[str, Any]:
-        """What was asked, and what the model said of the instance."""
-        target = self._predictor.target
-        asked = {"target": repr(target), "answer_names": dict(target.names)}
+    def _answered(self, found: Finished[SomeCase]) -> dict[str, Any]:
+        """What was asked, what the model said of the instance, and names of the labels that the explanation shows."""
+        target, label, explained = self._predictor.target, found.found.label, found.case.explained
+        shown = {label, found.found.answer, *found.found.examples.labels.tolist()}
+        shown |= set() if found.found.nearest_miss is None else {found.found.nearest_miss.label}
+        few = len(target.names) <= FEW_NAMES
+        names = {one: name for one, name in target.names.items() if few or one in shown}
+        asked = {"target": repr(target), "answer_names": names}
         if not isinstance(target, Comparison) or explained is None:
             return {"label_name": self._predictor.outputs.name_of(label), **asked}
         return {"label_name": target.name_of(label, explained), "said": target.said(explained), **asked}
@@ -399,7 +413,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     ) -> Iterator[tuple[int, Explained | Exception]]:
         """The explanation of each case, by its place; the error where the model failed or gave no label to explain."""
         explainable = []
-        label, names = settings.label, self._predictor.outputs.names
+        outputs, label = self._predictor.outputs, settings.label
+        names = outputs.names or tuple(outputs.target.names.values())
         for one in wave:
             if isinstance(one, Failed):
                 yield one.place, one.error

@@ -71,7 +71,8 @@ class Explanation:
         meta: name and parameters of the explainer, as in the reference.
         target: what counts as the same answer, as in "Within(tolerance=10.0)"; see `torch_anchors.targets`.
         said: what the model said of the instance, where that is more than a label: a value, the box of an object.
-        answer_names: what the labels are called, where the target has names for them.
+        answer_names: what labels are called: by the target, or the `class_names` of the explainer. Of many classes,
+            those that the explanation shows.
     """
 
     kinds: ClassVar[dict[str, type[Explanation]]] = {}
@@ -134,9 +135,14 @@ class Explanation:
         Args:
             label_names: the name of each class; None for the one that the explanation knows itself.
         """
-        if self.answer_names:
+        if self.answer_names and not self.is_about_classes:
             return self.label_words
         return label_name(self.label, self.names_of_labels(label_names))
+
+    @property
+    def is_about_classes(self) -> bool:
+        """Whether labels are the predictor's own classes, and not answers to another target."""
+        return self.target == "Argmax()"
 
     def in_words(self, label: int | str) -> str:
         """The short name of another label, or "label 3" where it has none."""
@@ -148,10 +154,11 @@ class Explanation:
         Args:
             label_names: the user's name of each class.
         """
-        if self.answer_names:
+        if label_names is not None and (self.is_about_classes or not self.answer_names):
+            return label_names
+        if self.answer_names or self.label_name is None:
             return self.answer_names
-        known = {} if self.label_name is None else {self.label: self.label_name}
-        return known if label_names is None else label_names
+        return {self.label: self.label_name}
 
     @property
     def remark(self) -> str:

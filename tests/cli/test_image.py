@@ -49,7 +49,7 @@ class Sketch:
 
 @pytest.fixture
 def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageExplanation, "plot", lambda self, names: Sketch())
+    monkeypatch.setattr(ImageExplanation, "plot", lambda self: Sketch())
 
 
 def picture(name: str, colour: tuple[int, int, int]) -> str:

@@ -195,7 +195,6 @@ def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
         source,
         options.out,
         transform=model.fit,
-        label_names=model.class_names,
         method=options.method,
         target=target,
         **_shared(options),
@@ -221,7 +220,7 @@ def _evaluate_table(options: argparse.Namespace) -> Evaluation:
 
     _say(options, model_in_words(options, explainer, split))
     source = TableRows(features, ids, table[options.target].tolist())
-    return evaluate(explainer, source, options.out, label_names=split.classes, **_shared(options))
+    return evaluate(explainer, source, options.out, **_shared(options))
 
 
 def _shared(options: argparse.Namespace) -> dict[str, Any]:

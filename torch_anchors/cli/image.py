@@ -229,25 +229,18 @@ def _explain(
                 data.add_failed({"name": task.name, "file": _file(task), "error": console.reason(found)})
                 continue
             with finished_first():
-                _record(task, found, model, data, tell)
+                _record(task, found, data, tell)
                 outcome.explained(success=found.success)
 
 
-def _record(
-    task: _Task, explanation: ImageExplanation, model: LoadedModel, data: JsonFile, tell: Callable[[str], None]
-) -> None:
+def _record(task: _Task, explanation: ImageExplanation, data: JsonFile, tell: Callable[[str], None]) -> None:
     """Draw an explanation, add it to the data, and tell it."""
     from torch_anchors.cli.words import cost_in_words, image_in_words
 
-    save_figure(explanation.plot(model.class_names), task.drawing)
-    known, label = model.class_names or (), explanation.label
-    label_name = explanation.label_name
-    if not explanation.answer_names and isinstance(label, int) and 0 <= label < len(known):
-        label_name = known[label]
+    save_figure(explanation.plot(), task.drawing)
     about = {"name": task.name, "file": _file(task), "drawing": str(task.drawing)}
-    data.add({**about, **explanation.to_dict(), "label_name": label_name})
-    explanation = dataclasses.replace(explanation, label_name=label_name)
-    tell(image_in_words(explanation, task.title, model.class_names))
+    data.add({**about, **explanation.to_dict()})
+    tell(image_in_words(explanation, task.title))
     tell(cost_in_words(explanation, task.drawing))
 
 
@@ -342,6 +335,7 @@ def explainer_of(options: argparse.Namespace, model: LoadedModel, device: torch.
         fill="mean" if options.fill is None else options.fill,
         preprocess=model.preprocess,
         device=device,
+        class_names=model.class_names,
         max_rows=options.max_rows,
     )
 

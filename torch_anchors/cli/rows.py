@@ -46,10 +46,6 @@ class Split:
     held_back: torch.Tensor
     asked: list[int]
 
-    def called(self, label: int | str) -> str:
-        """The class of a label in words."""
-        return self.classes[label] if isinstance(label, int) and 0 <= label < len(self.classes) else f"label {label}"
-
 
 def read_table(options: argparse.Namespace) -> pd.DataFrame:
     """The table of the file, without the columns to leave out.

@@ -156,7 +156,7 @@ def _explain(split: Split, options: argparse.Namespace, outcome: Outcome) -> Non
                 data.add_failed({"row": row, "error": console.reason(found)})
                 continue
             with finished_first():
-                data.add({"row": row, **found.to_dict(), "label_name": split.called(found.label)})
+                data.add({"row": row, **found.to_dict()})
                 tell(_rule_in_words(row, found, split, options))
                 if options.out and not outcome.n_explained:
                     save_figure(found.plot(), options.out)
@@ -195,7 +195,14 @@ def explainer_of(options: argparse.Namespace, split: Split) -> tuple[AnchorTabul
             epochs=options.epochs,
         )
     categories = {i: column.categories for i, column in enumerate(schema.columns) if column.categories is not None}
-    explainer = AnchorTabular(model, list(schema.names), categories, seed=options.seed, sampling=options.sampling)
+    explainer = AnchorTabular(
+        model,
+        list(schema.names),
+        categories,
+        seed=options.seed,
+        sampling=options.sampling,
+        class_names=split.classes,
+    )
     return explainer.fit(split.table.iloc[split.train.numpy()]), schema
 
 
@@ -227,7 +234,7 @@ def _share_right(explainer: AnchorTabular, split: Split) -> float:
 
 def _rule_in_words(row: int, explanation: TabularExplanation, split: Split, options: argparse.Namespace) -> str:
     """What the model says of a row, the rule, and how the rule did on rows held back."""
-    label = split.called(explanation.label)
+    label = explanation.label_words
     low, high = explanation.precision_interval
     kind = "exactly" if low == high else f"{100 * low:.1f} to {100 * high:.1f} % with {100 * (1 - options.delta):g} %"
     kind = kind if low == high else f"{kind} confidence"

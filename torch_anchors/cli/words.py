@@ -10,16 +10,15 @@ from torch_anchors._shapes import Bool
 from torch_anchors.explanation import Explanation
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.search.protocol import SUFFICIENT, Status
-from torch_anchors.words import LabelNames, listed
+from torch_anchors.words import listed
 
 _MANY = 4  # superpixels of which each is worth saying where it is
 
 
-def image_in_words(explanation: ImageExplanation, name: str, label_names: LabelNames) -> str:
+def image_in_words(explanation: ImageExplanation, name: str) -> str:
     """What the model says of the picture, and what makes it say so."""
-    label = explanation.called(label_names)
-    is_target = bool(explanation.answer_names)
-    says = f"For {name} the model answers {label}" if is_target else f"The model takes {name} for {label}"
+    label, takes = explanation.called(), explanation.is_about_classes
+    says = f"The model takes {name} for {label}" if takes else f"For {name} the model answers {label}"
     return f"{says}. {_anchor(explanation) if is_plain(explanation) else explanation.found_in_words()}"
 
 

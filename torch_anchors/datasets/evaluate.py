@@ -69,7 +69,7 @@ def evaluate(
         true_label: of tables, the name of the column with the true label, or a label for each row; of items that are
             mappings, the name of their part with it.
         transform: applied to each image when it was read, in the reading threads, such as a model's `fit`.
-        label_names: the name of each class.
+        label_names: the name of each class; None for the explainer's `class_names`.
         progress: show a bar with the inputs a second and the time that remains.
         overwrite: start again, whatever is in the folder.
         part_size: most rows of a file. A smaller one is written when the last was written a minute ago.
@@ -97,6 +97,7 @@ def evaluate(
     is_table = isinstance(explainer, AnchorTabular)
     if transform is not None and is_table:
         raise ArgumentError("transform must be None for tables; transform the table before.")
+    label_names = explainer.class_names if label_names is None else label_names
     inputs = source_of(source, ids, true_label, label_names, is_table=is_table)
     folder = Path(out)
     _make_folder(folder)

@@ -176,7 +176,7 @@ def failed_row(id: str, reason: str, *, true_label: str | None = None, seed: int
 def _name_of(explanation: Explanation, label_names: LabelNames) -> str | None:
     """What the label is called; by the same word for all inputs, where the target compares the answers to each."""
     label = explanation.label
-    if explanation.answer_names:
+    if explanation.answer_names and not explanation.is_about_classes:
         return explanation.answer_names.get(label) if isinstance(label, int) else str(label)
     return name_of(label, label_names) or explanation.label_name
 

@@ -7,6 +7,7 @@ error where no label can be meant. So which rows have an error never depends on 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import warnings
 from typing import Any
@@ -162,6 +163,13 @@ class Outputs:
                 f"instance itself, got {label!r}."
             )
         if isinstance(label, str):
+            numbers = [number for number, name in self.target.names.items() if name == label]
+            if numbers:
+                return numbers[0]
+            if self.target.names:
+                close = difflib.get_close_matches(label, self.target.names.values(), n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise ArgumentError(f"label must be a class by its number or name; none is called {label!r}.{hint}")
             if self._kind in ("scores", "labels"):
                 classes = "" if self.n_classes is None else f", of classes 0 to {self.n_classes - 1}"
                 raise ArgumentError(
@@ -207,6 +215,11 @@ class Outputs:
     def _must_have(self, n_columns: int) -> None:
         """Remembers the number of classes; another one later is an error."""
         n_classes = max(n_columns, 2)
+        names = self.target.class_names if isinstance(self.target, Argmax) else None
+        if isinstance(names, tuple) and len(names) != n_classes:
+            raise ArgumentError(
+                f"class_names must be one for each of the predictor's {n_classes} classes, got {len(names)}."
+            )
         if self.n_classes != n_classes:
             with self._lock:
                 self.n_classes = self.n_classes or n_classes

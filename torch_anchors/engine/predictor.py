@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from torch_anchors.errors import (
     PredictorReturnTypeError,
     words_of,
 )
-from torch_anchors.targets.target import ARGMAX, Comparison, Target
+from torch_anchors.targets.target import Argmax, Comparison, Target, checked_names
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Predictor:
         channels_last: memory format of image rows; None to follow the module's own convolution weights.
         check_repeats: whether some rows of the first batches are predicted twice, to learn whether the model repeats
             its answers; see `repeats`.
+        class_names: what the classes are called, a name for each or by their numbers; None where nobody says.
 
     Raises:
         ArgumentError: the model is not callable, or `device` is not where the module's parameters are.
@@ -66,6 +67,7 @@ class Predictor:
         autocast: torch.dtype | None = None,
         channels_last: bool | None = None,
         check_repeats: bool = False,
+        class_names: Sequence[str] | Mapping[int, str] | None = None,
     ) -> None:
         if not callable(model):
             raise ArgumentError(
@@ -92,7 +94,7 @@ class Predictor:
         self.device = _device_of(model, device)
         self.memory_format = _memory_format(model, channels_last)
         self._check_repeats = check_repeats
-        self._ask(ARGMAX)
+        self._ask(Argmax(checked_names(class_names)))
         # TorchScript that has run with gradients before cannot run in inference mode.
         modules = model.modules() if isinstance(model, nn.Module) else ()
         scripted = any(isinstance(module, torch.jit.ScriptModule) for module in modules)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         preprocess: from perturbed pixels to what the predictor takes, on the device, such as torchvision's
             ``weights.transforms()``. It gets rows of the image's own type: a uint8 image is perturbed in uint8.
         device: where rows are made; None for the module's device, or the CPU.
+        class_names: what the classes are called, a name for each or by their numbers: in words, pictures and files.
         max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
         autocast: dtype of ``torch.autocast`` around the predictor; None for none.
         channels_last: memory format of the rows; None to follow the module's own convolution weights.
@@ -84,6 +85,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         fill: str | float | Sequence[float] | Callable[..., Any] = "mean",
         preprocess: Callable[[Tensor], Tensor] | None = None,
         device: torch.device | str | None = None,
+        class_names: Sequence[str] | Mapping[int, str] | None = None,
         max_rows: int | str = "auto",
         autocast: torch.dtype | None = None,
         channels_last: bool | None = None,
@@ -114,6 +116,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
                 autocast=autocast,
                 channels_last=channels_last,
                 check_repeats=True,
+                class_names=class_names,
             ),
             max_rows=max_rows,
             seed=seed,

@@ -216,7 +216,7 @@ class ImageExplanation(Explanation):
 
     def _headline(self, label_names: LabelNames) -> str:
         line = sentences.headline(self, textwrap.shorten(self.called(label_names), 48, placeholder="…"))
-        return line[0].upper() + line[1:] if self.answer_names else line
+        return line[0].upper() + line[1:] if self.answer_names and not self.is_about_classes else line
 
     def _figures(self) -> str:
         precision = self._precision_words()

@@ -83,6 +83,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         seed: same seed, same explanation. None draws one from the system when the explainer is made.
         device: where rows are made; None for the module's device, or the CPU.
         sampling: "interventional" or "conditional", as above.
+        class_names: what the classes are called, a name for each or by their numbers: in words, pictures and files.
         max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
 
     Raises:
@@ -111,6 +112,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         *,
         device: torch.device | str | None = None,
         sampling: str = "interventional",
+        class_names: Sequence[str] | Mapping[int, str] | None = None,
         max_rows: int | str = "auto",
     ) -> None:
         one_of("sampling", sampling, SAMPLINGS)
@@ -123,7 +125,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         self._latest = PerThread()
         super().__init__(
             predictor,
-            wrap=partial(Predictor, dtype=dtype, device=device, check_repeats=True),
+            wrap=partial(Predictor, dtype=dtype, device=device, check_repeats=True, class_names=class_names),
             max_rows=max_rows,
             seed=seed,
             params={"ohe": ohe, "sampling": sampling},

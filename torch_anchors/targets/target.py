@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from torch_anchors._checks import is_whole, said
 from torch_anchors._shapes import Float, Shaped
+from torch_anchors.errors import ArgumentError
 
 
 class Target(ABC):
@@ -90,16 +92,47 @@ class Comparison(Target):
 
 @dataclass(frozen=True)
 class Argmax(Labelling):
-    """The class with the largest score, or the label that the predictor returns: what is explained unless one says."""
+    """The class with the largest score, or the label that the predictor returns: what is explained unless one says.
+
+    Args:
+        class_names: what the classes are called, by their numbers; explainers fill in those that they were given.
+    """
+
+    class_names: Sequence[str] | Mapping[int, str] | None = field(default=None, repr=False, compare=False)
 
     def labels(self, output: Any, n: int, device: torch.device) -> Any:
         return output
 
-    def name_of(self, label: int, explained: Tensor | None = None) -> None:
-        return None
+    def name_of(self, label: int, explained: Tensor | None = None) -> str | None:
+        return self.names.get(label)
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        names = self.class_names or ()
+        return names if isinstance(names, Mapping) else dict(enumerate(names))
 
 
 ARGMAX = Argmax()
+
+
+def checked_names(class_names: Any) -> Sequence[str] | Mapping[int, str] | None:
+    """Names of classes: one for each, or by their numbers.
+
+    Raises:
+        ArgumentError: they are none.
+    """
+    if class_names is None:
+        return None
+    if isinstance(class_names, Mapping):
+        names, numbers = list(class_names.values()), list(class_names)
+    else:
+        is_several = isinstance(class_names, Iterable) and not isinstance(class_names, (str, bytes))
+        names, numbers = (list(class_names) if is_several else [None]), []
+    if not all(isinstance(name, str) for name in names) or not all(map(is_whole, numbers)):
+        raise ArgumentError(
+            f"class_names must be a text for each class, or texts by the numbers of classes, got {said(class_names)}."
+        )
+    return {int(k): name for k, name in class_names.items()} if isinstance(class_names, Mapping) else tuple(names)
 
 
 @dataclass(frozen=True)
