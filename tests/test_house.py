@@ -40,7 +40,7 @@ BELOW: dict[str, set[str]] = {
     "found_anchor": {"search.protocol", "packing"},
     "explanation": {"search.protocol", "packing", "store", "attribution", "found_anchor"},
     "plot_style": set(),
-    "explainer": {"delivery", "engine", "search", "seeds", "settings", "explanation", "targets"},
+    "explainer": {"delivery", "engine", "perturb.protocol", "search", "seeds", "settings", "explanation", "targets"},
     "images": {
         "explainer",
         "engine",

@@ -17,10 +17,12 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from torch_anchors._locks import Lock, PerThread
+from torch_anchors._shapes import Float
 from torch_anchors.delivery import HAND_OUT, Outlet, Progress, Source, ahead, collected, say
 from torch_anchors.engine.digest import digest_of
 from torch_anchors.engine.job import Case
@@ -34,6 +36,7 @@ from torch_anchors.engine.runner import Failed, Finished, Load, Runner
 from torch_anchors.engine.scores import Scored, probabilities_of_each
 from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorReturnTypeError
 from torch_anchors.explanation import Explanation
+from torch_anchors.perturb.protocol import IndependentSampler
 from torch_anchors.search.choose import choose, no_search
 from torch_anchors.search.narrate import narrated
 from torch_anchors.search.protocol import NECESSARY, SUFFICIENT, Search, SearchConfig, SearchSpace
@@ -276,7 +279,7 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             "n_calls": found.found.n_calls,
             "seconds": found.found.seconds,
             "path": result.path,
-            "effects": found.found.effects,
+            "effects": _effects_of_parts(found),
             "meta": {**self.meta, "params": {**self.meta["params"], **settings.params()}},
         }
 
@@ -438,6 +441,12 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         named = type(error)(f"{error} (It was {self.unit} number {number} of those given, from 0.)")
         named.__cause__ = error.__cause__
         return named
+
+
+def _effects_of_parts(found: Finished[Any]) -> Float[np.ndarray, " parts"] | None:
+    """What each part does, by the effects of the predicates that are about it."""
+    effects = found.found.effects
+    return None if effects is None else cast(IndependentSampler, found.case.sampler).of_parts(effects)
 
 
 def version() -> str:

@@ -175,6 +175,8 @@ class Explanation:
                 instance than where it is not, all else at random. It is 0 for all where nothing changed the label.
                 "member" is 1 in the anchor and 0 elsewhere, which is constant where the anchor is empty.
 
+        Of several anchors (``n_anchors``) the first one is meant. What is ``fixed`` has no effect.
+
         Raises:
             ArgumentError: there is no such kind, or the explanation has no effects.
         """

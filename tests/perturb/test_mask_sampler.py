@@ -276,3 +276,9 @@ def test_the_last_background_has_a_number() -> None:
 def test_a_modality_says_what_its_rows_look_like() -> None:
     with pytest.raises(TypeError, match="abstract"):
         MaskSampler(4)  # type: ignore[abstract]
+
+
+def test_parts_that_are_fixed_have_nothing_of_the_predicates_numbers() -> None:
+    values = np.array([0.5, -0.25, 0.125])
+    assert Strip(3).of_parts(values).tolist() == values.tolist()
+    assert Strip(5, fixed=[0, 3]).of_parts(values).tolist() == [0, 0.5, -0.25, 0, 0.125]

@@ -286,3 +286,17 @@ def test_it_is_refused_where_rows_are_taken_as_they_are() -> None:
         explained(question="why")
     with pytest.raises(ArgumentError, match="fixed must leave at least one column"):
         explained(fixed=NAMES)
+
+
+@pytest.mark.parametrize("fixed", [(), (1,)])
+def test_effects_are_what_replacing_a_column_adds_to_the_chance_of_a_change(fixed: tuple[int, ...]) -> None:
+    row = np.array([0.5, 1.0, -0.2, 0.1])
+    found = explained(blurred, row, method="exact", fixed=[NAMES[k] for k in fixed] or None)
+    for k in range(4):
+        others = tuple(i for i in fixed if i != k)
+        changes = true_precision(blurred, (k,), row, others), true_precision(blurred, (), row, (k, *others))
+        assert found.effects[k] == pytest.approx(0.0 if k in fixed else changes[0] - changes[1])
+    assert found.attribution("marginal").shape == found.attribution().shape == (4,)
+    assert found.attribution().argmax() == 0
+    again = type(found).from_json(found.to_json())
+    assert again.attribution("marginal").tolist() == found.attribution("marginal").tolist()

@@ -214,11 +214,11 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         """What was found for each image."""
         for one in finished:
             one, case = one.renumbered(one.case.sampler.numbers), one.case
-            result, effects, miss = one.found.result, one.found.effects, one.found.nearest_miss
+            result, miss = one.found.result, one.found.nearest_miss
             segments = case.sampler.segments
             examples = one.found.examples.followed_by(miss, hit=case.changes)
             yield ImageExplanation(
-                **self.common(one, settings) | {"effects": None if effects is None else case.sampler.of_parts(effects)},
+                **self.common(one, settings),
                 names=superpixel_names(result),
                 others=tuple(FoundAnchor.of(other, superpixel_names(other)) for other in result.others),
                 fixed=case.fixed,

@@ -95,6 +95,10 @@ class IndependentSampler(Sampler, Protocol):
         """Chance that a predicate outside the anchor holds, in [0, 1]."""
         ...
 
+    def of_parts(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """A number of each part of the instance from one of each predicate, 0 for parts that no predicate is about."""
+        ...
+
     def keep(self, codes: Tensor) -> Tensor:
         """Which predicates hold in each row, (n, K) bool on the device of `codes`.
 
