@@ -99,6 +99,7 @@ class Memory:
         self._blocks: list[Block] = []
         self._pools: dict[Anchor, Pool] = {}
         self._slot_of: dict[bytes, int] = {}
+        self._together: Block | None = None  # what is in `_slot_of`, as arrays
 
     def split(self, codes: Shaped[Tensor, "rows width"], first: int) -> tuple[NDArray[np.int64], Tensor]:
         """Slots of the rows, and the codes of those that are new, whose slots are consecutive from `first`.
@@ -140,13 +141,18 @@ class Memory:
     def known(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
         """Slots and codes of rows already predicted that satisfy `anchor`, to show as examples."""
         if self._sampler.repeatable and self._sampler.independent:
-            if not self._slot_of:
-                return np.zeros(0, dtype=np.int64), None
-            slots = np.fromiter(self._slot_of.values(), dtype=np.int64, count=len(self._slot_of))
-            codes = np.frombuffer(bytearray().join(self._slot_of), dtype=np.uint8).reshape(len(self._slot_of), -1)
-            return self._satisfying(anchor, [Block((), torch.from_numpy(codes), slots)])
+            return self._satisfying(anchor, [self._distinct()] if self._slot_of else [])
         blocks = [block for block in self._blocks if self._sampler.independent or block.anchor == anchor]
         return self._satisfying(anchor, blocks)
+
+    def _distinct(self) -> Block:
+        """All distinct rows, in the order of their slots; they are put together once when a search has ended."""
+        n = len(self._slot_of)
+        if self._together is None or self._together.slots.size < n:
+            slots = np.fromiter(self._slot_of.values(), dtype=np.int64, count=n)
+            codes = np.frombuffer(bytearray().join(self._slot_of), dtype=np.uint8).reshape(n, -1)
+            self._together = Block((), torch.from_numpy(codes), slots)
+        return self._together
 
     def every(self) -> tuple[NDArray[np.int64], Tensor | None]:
         """Slots and codes of all rows already predicted, whatever they were drawn for; see `known`."""
