@@ -33,6 +33,7 @@ from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.protocol import EnumerateRequest, SampleRequest, SearchConfig
+from torch_anchors.tables.column_sampler import ColumnSampler
 from torch_anchors.targets.classes import Bit, NearestText, TopK
 from torch_anchors.targets.regions import MaskOverlap, SameObject
 from torch_anchors.targets.target import Comparison, Labelling
@@ -209,6 +210,17 @@ def test_a_ledger_grows_on_the_device(gpu: None) -> None:
     assert not copies.found
 
 
+def test_rows_of_a_table_are_replaced_and_compared_on_the_device(gpu: None) -> None:
+    rows = torch.zeros(20, 6, dtype=torch.float64, device=CUDA)
+    with CopiesToHost() as copies:
+        sampler = ColumnSampler(np.zeros(6), rows, to_model=lambda values: values + 1, fixed=(1,))
+        (codes,) = sampler.draw([Order(SampleRequest((2,), 9), np.random.default_rng(0))])
+        rendered, n_changes = sampler.render(codes, sampler.empty(9)), sampler.n_changes(codes)
+    assert codes.device.type == "cpu"
+    assert (rendered.device, rendered.dtype, n_changes.device, n_changes.shape) == (CUDA, torch.float32, CUDA, (9,))
+    assert not copies.found
+
+
 def test_labels_of_a_table_stay_on_the_device(gpu: None) -> None:
     with CUDA:
         model = nn.Linear(6, 3)
@@ -256,9 +268,9 @@ def cases_on_gpu(n: int) -> list[SearchCase]:
         sampler = sampler_on_gpu(backgrounds if i % 3 == 2 else mean)
         search = beam_search(sampler.space(), SearchConfig(round_rows=24, min_samples_start=24, enumerate_below=4))
         if i % 4 == 3:
-            sampler = sampler_on_gpu()
+            sampler = sampler_on_gpu(hides=True, fixed=(0,), exclude=(2,))
             search = exact_search(sampler.space(), SearchConfig())
-        cases.append(case_of(search, sampler, number=i, label=[None, 2][i % 2]))
+        cases.append(case_of(search, sampler, number=i, label=[None, 2][i % 2], changes=sampler.hides))
     return cases
 
 

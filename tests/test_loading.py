@@ -93,7 +93,7 @@ def hostile() -> dict[str, bytes]:
     return {
         "its end is missing": text[: len(text) // 2].encode(),
         "digest": text.replace('"precision": 1.0', '"precision": 0.9').encode(),
-        "version 99": text.replace('"version": 1', '"version": 99').encode(),
+        "version 99": text.replace('"version": 2', '"version": 99').encode(),
         "it is no text": pickle.dumps(Evil()),
         "not written by save": json.dumps({"meta": {}, "data": {}}).encode(),
         "of the kind": Document("os.system", document.meta, document.data).to_text().encode(),

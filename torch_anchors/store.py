@@ -17,8 +17,11 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.packing import Fields
 from torch_anchors.whole_files import whole_file
 
-FORMAT, VERSION = "torch_anchors explanation", 1
-"""What a document says it is; a version is read by all packages of this version and later."""
+FORMAT, VERSION = "torch_anchors explanation", 2
+"""What a document says it is; a version is read by all packages of this version and later.
+
+Version 2 may be about another question or target than version 1, in which an anchor always keeps the label.
+"""
 
 MOST_TEXT = 2**30
 """Bytes of the largest document that is read."""

@@ -136,7 +136,7 @@ def test_nobody_waits_for_too_many_rows():
         choose("exact", space_of(MOST_ROWS + 1), CONFIG)
     assert str(raised.value) == (
         "method must be 'beam' or 'auto' here: 'exact' needs 4,194,305 rows, more than the limit of method='exact' "
-        "(4,194,304). Use fewer superpixels or background images, or sample."
+        "(4,194,304). Use fewer superpixels or background images, fix columns of a row, or sample."
     )
 
 

@@ -72,7 +72,7 @@ def _exact(space: SearchSpace, config: SearchConfig) -> Search:
         name = "max_rows_total" if config.max_rows_total is not None else "the limit of method='exact'"
         raise ArgumentError(
             f"method must be 'beam' or 'auto' here: 'exact' needs {n_rows:,} rows, more than {name} ({budget:,}). Use "
-            "fewer superpixels or background images, or sample."
+            "fewer superpixels or background images, fix columns of a row, or sample."
         )
     return exact_search(space, config)
 

@@ -77,7 +77,7 @@ def race_search(space: SearchSpace, config: SearchConfig) -> Search:
     if space.proposals is None:
         raise ArgumentError(
             "method must be 'auto', 'beam' or 'exact' here: 'race' needs anchors proposed by a surrogate of the model, "
-            "which only tables with sampling='interventional' have."
+            "which only rules of tables with sampling='interventional' have."
         )
     return _certify(space.proposals(), space, config)
 
