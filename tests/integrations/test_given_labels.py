@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integrations.planted import FEW, LABELS, Quarters, explainer_of, pictures
-from torch_anchors import ArgumentError
+from tests.integrations.planted import FEW, GRID, LABELS, Quarters, explainer_of, pictures
+from torch_anchors import AnchorImage, ArgumentError
 from torch_anchors.integrations.given_labels import checked_labels, explain_given
 
 IMAGES = torch.from_numpy(pictures())
@@ -34,6 +34,16 @@ def test_labels_that_are_the_models_own_change_nothing() -> None:
         assert one.features == other.features
         assert one.effects.tolist() == other.effects.tolist()
     assert explain_given(explainer, IMAGES[:1], 1, **FEW)[0].label == 1
+
+
+def test_labels_that_a_model_names_have_no_numbers() -> None:
+    def named(rows: torch.Tensor) -> np.ndarray:
+        return np.where(rows.mean((1, 2, 3)).numpy() > 0.2, "light", "dark")
+
+    explainer = AnchorImage(named, seed=0, dtype=torch.float32, **GRID)
+    assert [one.label for one in explain_given(explainer, IMAGES)] == ["light", "dark", "light"]
+    with pytest.raises(ArgumentError, match="label must be a class name"):
+        explain_given(explainer, IMAGES, LABELS)
 
 
 @pytest.mark.parametrize("given", [2, [2], [2, 2, 2], torch.tensor(2), torch.full((3,), 2), np.full(3, 2.0)])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from torch_anchors._checks import said
@@ -32,7 +31,7 @@ def explain_given(explainer: Explainer[Any, Any], instances: Any, labels: Any = 
     if labels is None:
         return explainer.explain_batch(instances, **question)  # type: ignore[attr-defined]
     wanted = checked_labels(labels, len(instances))
-    own = np.asarray(torch.as_tensor(explainer.predictor(instances)).cpu())
+    own = explainer.predictor(instances)
     groups: dict[int | None, list[int]] = {}
     for i, (label, answer) in enumerate(zip(wanted.tolist(), own.tolist(), strict=True)):
         groups.setdefault(None if label == answer else label, []).append(i)
