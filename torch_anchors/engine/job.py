@@ -45,18 +45,24 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """A few rows of the found anchor: their codes (n, width), labels (n,) and whether they are hits (n,)."""
+    """A few rows of the found anchor: their codes (n, width), labels (n,) and whether they are hits (n,).
+
+    `of_hits` and `of_misses` are how many of either kind were predicted, from which these few were taken.
+    """
 
     codes: NDArray[Any]
     labels: NDArray[np.int64]
     hits: NDArray[np.bool_]
+    of_hits: int = 0
+    of_misses: int = 0
 
     def followed_by(self, miss: Miss | None, *, hit: bool) -> Examples:
         """The same rows and then one more, if there is one; `hit` says whether that is one."""
         if miss is None:
             return self
         codes = np.concatenate([self.codes, miss.code[None]]) if len(self.labels) else miss.code[None]
-        return Examples(codes, np.append(self.labels, miss.label), np.append(self.hits, hit))
+        labels, hits = np.append(self.labels, miss.label), np.append(self.hits, hit)
+        return replace(self, codes=codes, labels=labels, hits=hits)
 
 
 @dataclass(frozen=True, slots=True)

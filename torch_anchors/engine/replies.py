@@ -256,7 +256,8 @@ class AskExamples(Ask):
         elif self.codes is not None:
             codes = self.codes.numpy()[positions.astype(np.int64)]
         self.job.label, self.job.answer = map(int, asked)
-        self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], (np.arange(2 * n) < n)[real])
+        n_misses, hits = self.slots.size - n_hits, np.arange(2 * n) < n
+        self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], hits[real], n_hits, n_misses)
 
 
 class AskNearestMiss(Ask):

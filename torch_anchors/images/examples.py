@@ -53,6 +53,8 @@ class ExampleRows:
         labels: of the rows (n,), numbers or class names.
         hits: whether these are the explained label (n,).
         has_nearest: whether the last row is the nearest miss, and no example.
+        of_hits: how many hits were predicted of which these are a few; None in what earlier versions have saved.
+        of_misses: how many misses, likewise.
     """
 
     fill: Shaped[np.ndarray, "..."]
@@ -61,6 +63,8 @@ class ExampleRows:
     labels: Shaped[np.ndarray, " rows"]
     hits: Bool[np.ndarray, " rows"]
     has_nearest: bool = False
+    of_hits: int | None = None
+    of_misses: int | None = None
 
     @classmethod
     def of(
@@ -85,14 +89,15 @@ class ExampleRows:
         keep = sampler.shown(codes).numpy()
         shown = examples.labels if labels is None else labels
         background = sampler.background(codes).numpy()
+        others = (shown, examples.hits, has_nearest, examples.of_hits, examples.of_misses)
         if isinstance(sampler.fill, RowFill):
             keys = np.array(sampler.fill.keys, dtype=np.int32)
-            return cls(keys, keep, background, shown, examples.hits, has_nearest)
+            return cls(keys, keep, background, *others)
         used = np.zeros(1, dtype=np.int64)
         if len(codes):
             used, background = np.unique(background, return_inverse=True)
         fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
-        return cls(_compact(fill, sampler.segments, in_bytes), keep, background, shown, examples.hits, has_nearest)
+        return cls(_compact(fill, sampler.segments, in_bytes), keep, background, *others)
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -101,7 +106,8 @@ class ExampleRows:
     def to_fields(self) -> dict[str, Any]:
         """The rows in values that JSON knows."""
         arrays = {name: pack_array(getattr(self, name)) for name in ("fill", "keep", "background", "hits")}
-        return {**arrays, "labels": pack_labels(self.labels), "has_nearest": self.has_nearest}
+        totals = {name: n for name in ("of_hits", "of_misses") if (n := getattr(self, name)) is not None}
+        return {**arrays, "labels": pack_labels(self.labels), "has_nearest": self.has_nearest, **totals}
 
     @classmethod
     def read(cls, fields: Fields, shape: tuple[int, ...], n_superpixels: int) -> ExampleRows:
@@ -125,7 +131,8 @@ class ExampleRows:
         fields.check(known, "background", f"numbers of {n_fills} fills")
         has_nearest = "has_nearest" in fields and fields.truth("has_nearest")  # earlier versions had none
         fields.check(len(labels) >= has_nearest, "has_nearest", "false where there is no row")
-        return cls(fill, keep, background, labels, hits, has_nearest)
+        totals = {name: fields.whole(name, 0) for name in ("of_hits", "of_misses") if name in fields}
+        return cls(fill, keep, background, labels, hits, has_nearest, **totals)
 
     def compose(
         self, i: int, pixels: Float[np.ndarray, "channels height width"], segments: Int[np.ndarray, "height width"]

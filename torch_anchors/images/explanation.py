@@ -210,6 +210,7 @@ class ImageExplanation(Explanation):
             headline=self._headline(label_names),
             figures=self._figures(),
             notes=" ".join(filter(None, (sentences.colours(self), sentences.constraints(self), self._answer_words()))),
+            of_all=(self.rows.of_hits, self.rows.of_misses),
             label_names=self.names_of_labels(label_names),
             path=path,
         )
@@ -221,7 +222,8 @@ class ImageExplanation(Explanation):
     def _figures(self) -> str:
         precision = self._precision_words()
         found = precision[0].upper() + precision[1:] if self.success else f"The best one found has {precision}"
-        return f"{found}, coverage {self.coverage:.2g}; {self.n_rows} perturbed pictures in {self.seconds:.1f} s"
+        covers = f"covers {100 * self.coverage:.3g} % of all perturbed copies"
+        return f"{found}; {covers}; {self.n_rows:,} were tried"
 
     @property
     def remark(self) -> str:

@@ -31,6 +31,7 @@ def draw_image(
     examples: Sequence[Example],
     *,
     nearest: Example | None = None,
+    of_all: tuple[int | None, int | None] = (None, None),
     hides: bool = False,
     others: Sequence[Sequence[int]] = (),
     fixed: Sequence[int] = (),
@@ -50,6 +51,7 @@ def draw_image(
         anchor: the superpixels that must stay visible, or hidden if `hides`.
         examples: perturbed copies, of which a few are shown.
         nearest: the perturbed copy of another label with the fewest changes, shown after the others.
+        of_all: how many hits and how many misses there were, of which `examples` are a few, where that is known.
         hides: whether the anchor changes the label while it is hidden.
         others: superpixels of further anchors, which have outlines in other colours.
         fixed: superpixels that always stayed visible; they are drawn in full, with an outline in ink.
@@ -87,9 +89,10 @@ def draw_image(
     _draw_anchor(alone, shown, every, hides)
     if others:
         _draw_outlines(alone, outlines)
-    of_hits, of_misses = ("Label changed", "Label kept") if hides else ("Label kept", "Label changed")
-    titles = {len(hits): of_misses} if misses else {}
-    titles |= {0: of_hits} if hits else {}
+    kept, changed = "Kept", "Changed"
+    of_hits, of_misses = (changed, kept) if hides else (kept, changed)
+    titles = {len(hits): _few_of(of_misses, len(misses), of_all[1])} if misses else {}
+    titles |= {0: _few_of(of_hits, len(hits), of_all[0])} if hits else {}
     titles |= {} if nearest is None else {len(thumbnails) - 1: "Nearest change" if hides else "Nearest miss"}
     for place, example in enumerate(thumbnails):
         title = titles.get(place, "")
@@ -98,6 +101,11 @@ def draw_image(
         name = textwrap.shorten(label_name(example.label, label_names), 20, placeholder="…")
         axes.set_xlabel(name, loc="left", fontsize=8.5, color=style.INK, labelpad=3)
     return style.saved(page.figure, path)
+
+
+def _few_of(kind: str, n: int, of_all: int | None) -> str:
+    """ "Kept: 3 of 180", over the first of those that are shown."""
+    return kind if of_all is None else f"{kind}: {n} of {of_all:,}"
 
 
 @dataclass(frozen=True, slots=True)
