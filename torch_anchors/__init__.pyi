@@ -11,6 +11,7 @@ from .errors import NotFittedError as NotFittedError
 from .errors import PredictorCallError as PredictorCallError
 from .errors import PredictorReturnTypeError as PredictorReturnTypeError
 from .explanation import Explanation as Explanation
+from .explanations import Explanations as Explanations
 from .found_anchor import FoundAnchor as FoundAnchor
 from .images.anchor_image import AnchorImage as AnchorImage
 from .images.examples import Example as Example

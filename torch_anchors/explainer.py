@@ -36,6 +36,7 @@ from torch_anchors.engine.runner import Failed, Finished, Load, Runner
 from torch_anchors.engine.scores import Scored, probabilities_of_each
 from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorReturnTypeError
 from torch_anchors.explanation import Explanation
+from torch_anchors.explanations import Explanations
 from torch_anchors.perturb.protocol import IndependentSampler
 from torch_anchors.search.choose import choose, no_search
 from torch_anchors.search.narrate import narrated
@@ -199,13 +200,13 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         self._latest_label.value = explanation.label
         return explanation
 
-    def explain_many(self, given: Any, question: ManyQuestion) -> list[Explained]:
+    def explain_many(self, given: Any, question: ManyQuestion) -> Explanations[Explained]:
         """The explanations of many instances, in their order.
 
         If the work is interrupted, by an error or from the keyboard, all that is finished is the exception's
         ``finished``: explanations by the number of their instance.
         """
-        return collected(self._explained_many(given, question))
+        return Explanations(collected(self._explained_many(given, question)))
 
     def explain_each(self, given: Any, question: ManyQuestion) -> Iterator[Explained]:
         """The explanations of many instances, in their order, each as soon as it and all before it are finished.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -198,6 +198,11 @@ class Explanation:
         """The anchor's predicates as the search added them."""
         steps = [set(), *(set(step.anchor) for step in self._partial())]
         return [after - before for before, after in pairwise(steps)]
+
+    @classmethod
+    def plot_many(cls, explanations: Sequence[Any], *, columns: int = 4, path: str | Path | None = None) -> Any:
+        """A figure of several explanations of this kind; see `Explanations.plot`. A kind of explanation has its own."""
+        raise ArgumentError(f"Explanations of the kind {cls.__name__} cannot be drawn together.")
 
     def _precision_words(self) -> str:
         low, high = self.precision_interval

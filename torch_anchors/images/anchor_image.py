@@ -19,6 +19,7 @@ from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import Explainer
+from torch_anchors.explanations import Explanations
 from torch_anchors.found_anchor import FoundAnchor
 from torch_anchors.images.cases import ImageCase, ImagePreparer, SizeHint, instances_of
 from torch_anchors.images.examples import ExampleRows
@@ -170,7 +171,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         return self.explain_one(question.image, question)
 
     @takes(ImagesQuestion)
-    def explain_batch(self, question: ImagesQuestion) -> list[ImageExplanation]:
+    def explain_batch(self, question: ImagesQuestion) -> Explanations[ImageExplanation]:
         """The explanations of `images`, in their order; each is what `explain` gives for the image alone.
 
         The rows of all images share the forward passes, so that the batches are full. If the work is interrupted, by an

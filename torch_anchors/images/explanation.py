@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,7 @@ from torch_anchors._shapes import Bool, Float, Int, UInt
 from torch_anchors.explanation import Explanation, reference_examples
 from torch_anchors.images import sentences
 from torch_anchors.images.examples import Example, ExampleRows, NearestMiss
+from torch_anchors.images.grid import draw_grid
 from torch_anchors.images.picture import draw_image
 from torch_anchors.images.pixels import Layout, as_picture, hwc, pack_image, read_image, to_chw
 from torch_anchors.packing import Fields, pack_array, runs_of
@@ -214,6 +219,32 @@ class ImageExplanation(Explanation):
             label_names=self.names_of_labels(label_names),
             path=path,
         )
+
+    @classmethod
+    def plot_many(
+        cls, explanations: Sequence[ImageExplanation], *, columns: int = 4, path: str | Path | None = None
+    ) -> Figure:
+        """Figure of several images with their anchors, `columns` side by side."""
+        return draw_grid(explanations, columns=columns, path=path)
+
+    def _repr_html_(self) -> str:
+        """The picture and what was found, for notebooks; the words alone where matplotlib is not installed."""
+        picture = self._repr_png_()
+        words = f"<p>{escape(str(self))}</p>"
+        if picture is None:
+            return words
+        data = base64.b64encode(picture).decode("ascii")
+        return f'{words}<img alt="{escape(self._headline(None))}" src="data:image/png;base64,{data}">'
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture, for notebooks; None where matplotlib is not installed."""
+        try:
+            figure = self.plot()
+        except ImportError:
+            return None
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=100)
+        return file.getvalue()
 
     def _headline(self, label_names: LabelNames) -> str:
         line = sentences.headline(self, textwrap.shorten(self.called(label_names), 48, placeholder="…"))

@@ -67,7 +67,7 @@ def draw_image(
         ImportError: matplotlib is not installed.
         ArgumentError: matplotlib cannot write a file of that kind.
     """
-    shades = _Shades.of(photograph)
+    shades = Shades.of(photograph)
     shown = shades(photograph)
     hits, misses = _chosen_examples(examples, N_EXAMPLES - (nearest is not None))
     thumbnails = [*hits, *misses, *([] if nearest is None else [nearest])]
@@ -80,15 +80,15 @@ def draw_image(
         _draw_box(original, box)
     superpixels = page.panel(1, "Superpixels")
     every = np.isin(segments, [k for one in (anchor, *others) for k in one])
-    _draw_superpixels(superpixels, shown, segments, every, np.isin(segments, fixed))
+    draw_superpixels(superpixels, shown, segments, every, np.isin(segments, fixed))
     outlines = [np.isin(segments, one) for one in (anchor, *others)]
-    _draw_outlines(superpixels, outlines)
+    draw_outlines(superpixels, outlines)
     _draw_stripes(superpixels, np.isin(segments, excluded))
     title = f"Anchor{'s' if others else ''} {'hidden' if hides else 'alone'}"
     alone = page.panel(2, title)
     _draw_anchor(alone, shown, every, hides)
     if others:
-        _draw_outlines(alone, outlines)
+        draw_outlines(alone, outlines)
     kept, changed = "Kept", "Changed"
     of_hits, of_misses = (changed, kept) if hides else (kept, changed)
     titles = {len(hits): _few_of(of_misses, len(misses), of_all[1])} if misses else {}
@@ -109,14 +109,14 @@ def _few_of(kind: str, n: int, of_all: int | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shades:
+class Shades:
     """Pixel values as they are shown: RGB in [0, 1], all pictures of a page on the photograph's scale."""
 
     least: float
     greatest: float
 
     @classmethod
-    def of(cls, photograph: Shaped[np.ndarray, "height width *channels"]) -> _Shades:
+    def of(cls, photograph: Shaped[np.ndarray, "height width *channels"]) -> Shades:
         least, greatest = float(photograph.min()), float(photograph.max())
         if photograph.dtype == np.uint8 or (least >= 0 and 1 < greatest <= 255):
             return cls(0.0, 255.0)
@@ -195,7 +195,7 @@ def _chosen_examples(examples: Sequence[Example], n: int) -> tuple[list[Example]
     return hits[: n - n_misses], misses[:n_misses]
 
 
-def _draw_superpixels(
+def draw_superpixels(
     axes: Axes,
     shown: Float[np.ndarray, "height width 3"],
     segments: Int[np.ndarray, "height width"],
@@ -209,7 +209,7 @@ def _draw_superpixels(
         _draw_borders(axes, np.pad(fixed, 1), offset=-1, color=style.INK, linewidth=1.8)
 
 
-def _draw_outlines(axes: Axes, masks: Sequence[Bool[np.ndarray, "height width"]]) -> None:
+def draw_outlines(axes: Axes, masks: Sequence[Bool[np.ndarray, "height width"]]) -> None:
     """Each mask's outline in a colour of its own."""
     for mask, colour in zip(masks, cycle(style.ANCHORS), strict=False):
         outline = np.pad(mask, 1)  # the margin closes the outline along the edges of the image

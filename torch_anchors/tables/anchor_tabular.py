@@ -23,6 +23,7 @@ from torch_anchors.engine.predictor import Predictor, require_in_range
 from torch_anchors.engine.runner import Finished
 from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError
 from torch_anchors.explainer import Explainer
+from torch_anchors.explanations import Explanations
 from torch_anchors.reference.tabular_sampler import TabularSampler
 from torch_anchors.search.protocol import BY_SAMPLING, NECESSARY, SearchSpace
 from torch_anchors.seeds import stream
@@ -217,7 +218,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         return explanation
 
     @takes(RowsQuestion)
-    def explain_batch(self, question: RowsQuestion) -> list[TabularExplanation]:
+    def explain_batch(self, question: RowsQuestion) -> Explanations[TabularExplanation]:
         """The explanations of all rows of a table, in their order; each is what `explain` gives for the row alone.
 
         The perturbed rows of all of them share the forward passes, and rules are counted for many of them together.

@@ -311,6 +311,18 @@ class TabularExplanation(Explanation):
             self.training_path, conditions, threshold=self.threshold, title=title, others=others, path=path
         )
 
+    @classmethod
+    def plot_many(
+        cls, explanations: Sequence[TabularExplanation], *, columns: int = 4, path: str | Path | None = None
+    ) -> Figure:
+        """Figure of several rules, a line for each, with their precision and coverage on training rows."""
+        rules = [f"{one.label_words}: {' and '.join(one.anchor) or 'no condition'}" for one in explanations]
+        steps = [one.training_path[-1] for one in explanations]
+        thresholds = {one.threshold for one in explanations}
+        threshold = thresholds.pop() if len(thresholds) == 1 else None
+        title = f"{plural(len(rules), 'rule')}, and what the training rows say of them"
+        return plot_rules(steps, rules, threshold=threshold, title=title, path=path)
+
     @property
     def remark(self) -> str:
         """Says so where the rule holds for hardly any training row."""
