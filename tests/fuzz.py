@@ -84,6 +84,7 @@ def facts(explanation: Explanation) -> tuple[Any, ...]:
         explanation.label,
         explanation.n_rows,
         explanation.path,
+        explanation.others,
     )
 
 
@@ -95,5 +96,8 @@ def check_promises(explanation: Explanation, threshold: float) -> None:
     assert not explanation.success or low >= threshold - 1e-9
     assert list(explanation.features) == sorted(set(explanation.features))
     assert explanation.label_words in str(explanation)
+    assert all(other.precision_interval[0] >= threshold - 1e-9 for other in explanation.others if other.success)
+    members = [feature for anchor in explanation.anchors for feature in anchor.features]
+    assert len(members) == len(set(members))
     assert explanation.to_json()
     assert explanation.raw["prediction"].tolist() == [explanation.label]

@@ -93,6 +93,7 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "n_covered_ex": draw(st.integers(0, 3)),
         "stop_on_first": draw(st.booleans()),
         "max_rows_total": draw(st.sampled_from([30, 400])),
+        "n_anchors": draw(st.sampled_from([1, 1, 3])),
     }
     return {
         "images": images,

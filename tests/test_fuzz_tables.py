@@ -78,6 +78,8 @@ def questions(draw: st.DrawFn) -> dict[str, Any]:
         "max_anchor_size": draw(st.sampled_from([None, 1, 2, 1000])),
         "n_covered_ex": draw(st.integers(0, 3)),
         "max_rows_total": draw(st.sampled_from([40, 300])),
+        "n_anchors": draw(st.sampled_from([1, 1, 3])),
+        "exclude": draw(st.sampled_from([None, None, [0]])),
     }
     return {
         "frame": frame,

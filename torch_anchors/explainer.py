@@ -123,6 +123,10 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     def explanations(self, finished: Sequence[Finished[SomeCase]], settings: ExplainSettings) -> Iterable[Explained]:
         """The explanation of each of some cases that finished together; see `common`."""
 
+    def hint(self, case: SomeCase) -> str:
+        """What about an instance may be the matter where the model gives no answer for it, after a space; or ""."""
+        return ""
+
     def row_of(self, explanation: Explained) -> Tensor | None:
         """The explained instance as the row (1, ...) that a sampler would render; None where a wing cannot tell."""
         return None
@@ -423,7 +427,8 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
             if isinstance(one, Failed):
                 yield one.place, one.error
             elif one.found.label == INVALID:
-                yield one.place, PredictorReturnTypeError(self._predictor.target.no_answer.format(unit=self.unit))
+                reason = self._predictor.target.no_answer.format(unit=self.unit)
+                yield one.place, PredictorReturnTypeError(f"{reason}{self.hint(one.case)}")
             elif isinstance(label, str) and label not in names:
                 known = ", ".join(names[:10])
                 yield (

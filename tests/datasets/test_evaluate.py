@@ -46,6 +46,19 @@ def quietly(*arguments: Any, **more: Any) -> Evaluation:
 # ------------------------------------------------------------------------------------------------- the same as alone
 
 
+def test_several_anchors_and_excluded_columns_are_in_the_rows(tmp_path: Path) -> None:
+    explainer, rows = of_rows(), 2 + 0.1 * rows_of_table(4)
+    settings: dict[str, Any] = {"n_anchors": 2, "threshold": 0.55, "exclude": ["rent"]}
+    found = quietly(explainer, rows, tmp_path / "out", **settings)
+    for i, row in enumerate(rows):
+        expected = explained_row(str(i), explainer.explain(row, **settings))
+        for name in ("status", "names", "precision_low", "others", "n_rows"):
+            assert by_id(found)[str(i)][name] == expected[name]
+    assert any(row["others"] for row in by_id(found).values())
+    assert not any(p["column"] == "rent" for row in by_id(found).values() for p in row["predicates"])
+    assert found.run.settings["n_anchors"] == 2
+
+
 def test_pictures_of_a_folder(tmp_path: Path) -> None:
     source = folder_of_pictures(tmp_path / "in")
     names = ("blue", "red")

@@ -13,7 +13,7 @@ import torch
 import torch_anchors
 from tests.fuzz import facts
 from torch_anchors import AnchorTabular, RuleList, evaluate
-from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError
+from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
 from torch_anchors.tables.discretizer import Discretizer
 from torch_anchors.tables.sampler import RowSampler
 from torch_anchors.tables.training import TrainingRows
@@ -221,6 +221,18 @@ def test_models_that_read_nan(name: str, sampling: str) -> None:
     found = made.explain(FRAME[BOTH_MISSING].iloc[[0]])
     assert found.success
     assert found.anchor == ["age is missing", "job is missing"]
+
+
+def test_a_model_that_answers_nan_is_told_of_the_columns() -> None:
+    made = explainer(lambda rows: np.stack([rows[:, 0], rows[:, 2]], axis=1))
+    with pytest.raises(
+        PredictorReturnTypeError, match=r"no label to explain.*missing values, .*columns \['age', 'job'\]"
+    ):
+        made.explain(FRAME[BOTH_MISSING].iloc[[0]])
+    whole = FRAME.assign(age=1.0, job="cook")
+    with pytest.raises(PredictorReturnTypeError) as caught:
+        AnchorTabular(lambda rows: rows * np.nan, seed=0).fit(whole).explain(whole.iloc[[0]])
+    assert "missing values" not in str(caught.value)
 
 
 def test_a_model_that_fails_on_nan_is_named_with_the_remedy() -> None:

@@ -466,6 +466,14 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         each = iter(rules)
         return [list(islice(each, n)) for n in n_each]
 
+    def hint(self, case: TableCase) -> str:
+        """The columns in which a row has missing values."""
+        row = case.sampler.instances[case.instance] if isinstance(case, RowCase) else case.row
+        names = self._fitted.schema.names
+        gone = [names[i] for i in np.flatnonzero(np.isnan(row))]
+        remedy = "fill them in before fit, or explain a pipeline that does"
+        return f" It has missing values, which the model gets as NaN, in the columns {gone}: {remedy}." if gone else ""
+
     def rows_of(self, instances: Any) -> Tensor:
         """The rows of a table as the model reads them, (N, features)."""
         codes = self._fitted.schema.encode(instances)
