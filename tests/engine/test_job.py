@@ -21,7 +21,7 @@ from torch_anchors.engine.job import (
     Miss,
     NearestMissRequest,
 )
-from torch_anchors.engine.replies import kind_of
+from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.search.protocol import (
     Reply,
     SampleCounts,

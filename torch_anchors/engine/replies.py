@@ -2,7 +2,8 @@
 
 Hits of many requests of many jobs are counted at once on the device; one small vector of numbers comes back. There is
 one class for each kind of request: it says which numbers it needs beyond the two sums that all have, writes them on the
-device, for requests of one family together, and reads them on the host.
+device, for requests of one family together, and reads them on the host. What is asked at the end of a search is
+answered in `last_replies`.
 """
 
 from __future__ import annotations
@@ -17,22 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
-from torch_anchors.engine import effects
 from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.job import (
-    AnswerRequest,
     AnyRequest,
-    EffectsRequest,
-    Examples,
-    ExamplesRequest,
     Job,
-    Miss,
-    NearestMissRequest,
 )
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.perturb.protocol import ComparingSampler, IndependentSampler
-from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, Reply, SampleCounts, SampleRequest
+from torch_anchors.perturb.protocol import IndependentSampler
+from torch_anchors.search.protocol import EnumeratedHits, Reply, SampleCounts, SampleRequest
 
 
 class Asked(NamedTuple):
@@ -147,16 +141,16 @@ class AskPool(Ask):
 
     @property
     def family(self) -> Hashable:
-        return type(self._sampler), self._sampler.n_predicates, _codes(self).shape[1]
+        return type(self._sampler), self._sampler.n_predicates, codes_of(self).shape[1]
 
     def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """For each predicate, the hits among the rows on which it holds, too."""
-        codes = torch.cat([_codes(ask) for ask in family]).to(rows.labels.device, non_blocking=True)
+        codes = torch.cat([codes_of(ask) for ask in family]).to(rows.labels.device, non_blocking=True)
         hits = self._sampler.keep(codes).float() * rows.hits[:, None]  # (n, K)
         return hits.new_zeros(len(family), hits.shape[1]).index_add_(0, rows.owners, hits).flatten()
 
     def read(self, counts: Counts) -> None:
-        keep = self._sampler.kept(_codes(self).numpy())
+        keep = self._sampler.kept(codes_of(self).numpy())
         pool = self.job.memory.pool(cast(SampleRequest, self.request).anchor)
         pool.add(keep, counts.all_hits, np.rint(counts.numbers).astype(np.int64))
         self.reply = SampleCounts(
@@ -172,7 +166,8 @@ class AskPool(Ask):
         )
 
 
-def _codes(ask: Ask) -> Tensor:
+def codes_of(ask: Ask) -> Tensor:
+    """What describes the rows of a request."""
     assert ask.codes is not None, "the rows of a pool have codes"
     return ask.codes
 
@@ -216,161 +211,6 @@ class AskAnswer(Ask):
         self.job.label = self.job.answer if self.job.label is None else self.job.label
 
 
-class AskExamples(Ask):
-    """A few hits and misses of the found anchor, the explained label, and the instance's own.
-
-    Which rows these are is decided on the device: a stable sort brings hits to the front in their order. Rows that are
-    drawn on the device come back with them.
-    """
-
-    __slots__ = ()
-
-    @property
-    def _n(self) -> int:
-        """Most examples of one kind."""
-        return min(self.job.n_examples, self.slots.size)
-
-    @property
-    def n_numbers(self) -> int:
-        return 2 + 2 * self._n * (2 + self._row_width)
-
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """Both labels; then positions and labels of the first few hits, of the first few misses; then rows."""
-        hits_first = torch.sort(~rows.hits, stable=True).indices[: self._n]
-        misses_first = torch.sort(rows.hits, stable=True).indices[: self._n]
-        positions = torch.cat([hits_first, misses_first])
-        parts = [rows.asked.targets, rows.asked.answers, positions, rows.labels[positions]]
-        if self._row_width and self.codes is not None:
-            parts.append(self.codes[positions].flatten())
-        return torch.cat([_exact(part) for part in parts])
-
-    def read(self, counts: Counts) -> None:
-        n, n_hits = self._n, counts.all_hits
-        asked, positions, labels, rows = np.split(counts.numbers, [2, 2 + 2 * n, 2 + 4 * n])
-        real = np.concatenate(
-            [np.arange(n) < n_hits, np.arange(n) < self.slots.size - n_hits]
-        )  # beyond: the other kind
-        codes: NDArray[np.generic] = np.zeros((2 * n, 0))
-        if self._row_width:
-            codes = rows.reshape(2 * n, self._row_width)
-        elif self.codes is not None:
-            codes = self.codes.numpy()[positions.astype(np.int64)]
-        self.job.label, self.job.answer = map(int, asked)
-        n_misses, hits = self.slots.size - n_hits, np.arange(2 * n) < n
-        self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], hits[real], n_hits, n_misses)
-
-
-class AskNearestMiss(Ask):
-    """The row of another label that has the fewest changes to the instance; of several the one that was drawn first.
-
-    Which one that is, is decided on the device.
-    """
-
-    __slots__ = ()
-
-    ROWS_AT_ONCE = 1 << 18
-    """Rows that are compared with the instance together."""
-
-    @property
-    def n_numbers(self) -> int:
-        return 3 + self._row_width
-
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """Whether there is such a row; its position and its label; and the row, where the host does not have it."""
-        sampler, instance = cast(ComparingSampler, self.job.case.sampler), self.job.case.instance
-        parts = torch.split(_codes(self), self.ROWS_AT_ONCE)
-        n_changes = torch.cat([sampler.n_changes(part, instance) for part in parts])
-        differs = (rows.labels != rows.asked.targets) & (rows.labels != INVALID)
-        position = torch.where(differs, n_changes, torch.iinfo(n_changes.dtype).max).argmin()[None]
-        found = [differs.any()[None], position, rows.labels[position]]
-        if self._row_width:
-            found.append(_codes(self)[position].flatten())
-        return torch.cat([_exact(part) for part in found])
-
-    def read(self, counts: Counts) -> None:
-        there, position, label = map(int, counts.numbers[:3])
-        if there:
-            code = counts.numbers[3:] if self._row_width else _codes(self)[position].numpy()
-            self.job.nearest_miss = Miss(code, label)
-
-
-class AskEffects(Ask):
-    """How much each predicate adds to the chance of a hit, by all rows that the job knows; see `engine.effects`.
-
-    What the rows look like is known on the host; which are hits, on the device only.
-    """
-
-    __slots__ = ()
-
-    ROWS_AT_ONCE = 1 << 18
-    """Rows whose masks are spread out together."""
-
-    @property
-    def _sampler(self) -> IndependentSampler:
-        return cast(IndependentSampler, self.job.case.sampler)
-
-    @property
-    def _has_all_rows(self) -> bool:
-        """Whether these are all rows that there are; all backgrounds of the mask that hides nothing are one row."""
-        n = self._sampler.n_backgrounds
-        return self._sampler.repeatable and self.slots.size == (n << self._sampler.n_predicates) - (n - 1)
-
-    @property
-    def _p_keep(self) -> float:
-        """The chance that a predicate holds; even odds where it never does, for the sake of the rows at hand."""
-        p_keep = self._sampler.p_keep
-        return p_keep if 0 < p_keep < 1 else 0.5
-
-    @property
-    def n_numbers(self) -> int:
-        return 1 + self._sampler.n_predicates
-
-    @property
-    def family(self) -> Hashable:
-        own = id(self) if self._has_all_rows else None
-        return AskEffects, type(self._sampler), self._sampler.n_predicates, _codes(self).shape[1], own
-
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """The hits, and for each predicate the hits among the rows on which it holds; of all rows, their shares."""
-        hits = _exact(rows.hits)
-        if self._has_all_rows:
-            masks = self._sampler.kept(_codes(self).numpy())
-            shares = effects.mask_shares(masks, self._p_keep, self._sampler.n_backgrounds)
-            hits = hits * _to(effects.in_whole_parts(shares, _whole(hits.dtype)), hits.device)
-        sums = hits.new_zeros(len(family), self.n_numbers)
-        codes = torch.cat([_codes(ask) for ask in family]).to(hits.device, non_blocking=True)
-        for start in range(0, len(codes), self.ROWS_AT_ONCE):
-            part = slice(start, start + self.ROWS_AT_ONCE)
-            keep = self._sampler.keep(codes[part])
-            held = torch.cat([keep.new_ones(len(keep), 1), keep], dim=1)
-            sums.index_add_(0, rows.owners[part], held * hits[part, None])
-        return sums.flatten()
-
-    def read(self, counts: Counts) -> None:
-        all_hits, hits = counts.numbers[0], counts.numbers[1:].astype(np.float64)
-        if self._has_all_rows:
-            whole = _whole(counts.numbers.dtype)
-            self.job.effects = effects.difference(self._p_keep, hits / whole, float(all_hits) / whole)
-            return
-        keep = self._sampler.kept(_codes(self).numpy())
-        self.job.effects = effects.of_rows(keep, float(all_hits), hits)
-
-
-def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
-    """The class of a request: what answers it."""
-    if isinstance(request, AnswerRequest):
-        return AskAnswer
-    if isinstance(request, ExamplesRequest):
-        return AskExamples
-    if isinstance(request, NearestMissRequest):
-        return AskNearestMiss
-    if isinstance(request, EffectsRequest):
-        return AskEffects
-    if isinstance(request, EnumerateRequest):
-        return AskEvery
-    return AskPool if job.case.sampler.independent else Ask
-
-
 def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
     """All numbers that answer `asks`, on their way from the device, which is not waited for.
 
@@ -384,11 +224,11 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
     asks = [ask for family in families.values() for ask in family]
     lengths = np.array([(ask.n_fresh, ask.slots.size - ask.n_fresh) for ask in asks])
     parts = np.repeat(np.arange(lengths.size), lengths.ravel())  # two for each ask: its fresh rows, and the others
-    of_rows = _to(np.array([np.concatenate([ask.slots for ask in asks]), parts, parts // 2]), device)
+    of_rows = to_device(np.array([np.concatenate([ask.slots for ask in asks]), parts, parts // 2]), device)
     slots, parts, owners = of_rows
     labels = ledger.read(slots)
     wanted = [ask.slots[: ask.n_margins] for ask in asks if ask.n_margins]
-    margins = ledger.read_margins(_to(np.concatenate(wanted), device)) if wanted else None
+    margins = ledger.read_margins(to_device(np.concatenate(wanted), device)) if wanted else None
     asked = asked_of(ledger, [ask.job for ask in asks])
     agrees = labels == asked.targets.index_select(0, owners)
     hits = (agrees != asked.changes.index_select(0, owners)) & (labels != INVALID)
@@ -401,10 +241,10 @@ def count(ledger: Ledger, asks: Sequence[Ask]) -> Answers:
             rows = Rows(asked.part(first, last), owners[start:end] - first, labels[start:end], hits[start:end])
             numbers.append(family[0].write(family, rows))
         first, start = last, end
-    return Answers(torch.cat([_exact(part) for part in numbers]), asks, has_margins=margins is not None)
+    return Answers(torch.cat([exact(part) for part in numbers]), asks, has_margins=margins is not None)
 
 
-def _exact(numbers: Shaped[Tensor, " numbers"]) -> Float[Tensor, " numbers"]:
+def exact(numbers: Shaped[Tensor, " numbers"]) -> Float[Tensor, " numbers"]:
     """The numbers as float64, which keeps labels and the values of table rows as they are; Apple's GPUs have none."""
     return numbers.float() if numbers.device.type == "mps" else numbers.double()
 
@@ -413,17 +253,12 @@ def asked_of(ledger: Ledger, jobs: Sequence[Job]) -> Asked:
     """What is asked in each job; its label is known, or it is that of the instance."""
     known = [(0, 0) if job.label is None else (1, job.label) for job in jobs]
     of_jobs = [(*label, job.first_slot, job.case.changes) for label, job in zip(known, jobs, strict=True)]
-    is_known, labels, slots, changes = _to(np.array(of_jobs, dtype=np.int64).T, ledger.labels.device)
+    is_known, labels, slots, changes = to_device(np.array(of_jobs, dtype=np.int64).T, ledger.labels.device)
     answers = ledger.read(slots)
     return Asked(torch.where(is_known > 0, labels, answers), changes > 0, answers)
 
 
-def _whole(dtype: torch.dtype | np.dtype) -> float:
-    """A number so large that whole numbers of this type add up to it, and a little beyond, without rounding."""
-    return 2.0**23 if dtype in (torch.float32, np.float32) else 2.0**52
-
-
-def _to(array: NDArray, device: torch.device) -> Tensor:
+def to_device(array: NDArray, device: torch.device) -> Tensor:
     """A small host array on the device."""
     return torch.from_numpy(array).to(device, non_blocking=True)
 

@@ -38,7 +38,8 @@ from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.repeats import NotRepeatable
-from torch_anchors.engine.replies import Answers, Ask, Counts, asked_of, count, kind_of
+from torch_anchors.engine.replies import Answers, Ask, Counts, asked_of, count
+from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
 from torch_anchors.perturb.protocol import IndependentSampler, Order
