@@ -121,43 +121,56 @@ def drawn(image: np.ndarray, segments: np.ndarray, others: list[np.ndarray]) -> 
     return Image.fromarray(torch.cat(pairs, dim=1).permute(1, 2, 0).numpy())
 
 
+def show_measured(model: LoadedModel, images: dict, segments: dict, others: dict, options: argparse.Namespace) -> None:
+    """The table of what the network says of rows."""
+    names = ("sure", "agree", "top", "entropy", "edges")
+    print(" " * 12 + "".join(f"{f'{share:.0%} hidden':>40}" for share in HIDDEN))
+    print(f"{'fill':>12}" + "".join(f"{name:>8}" for name in (*names, *names, "ms")))
+    for fill in options.fills:
+        found = [
+            measured(model, image, segments[name], asked(fill, others[name]), options.rows)
+            for name, image in images.items()
+        ]
+        print(f"{fill:>12}" + "".join(f"{value:>8.2f}" for value in np.mean(found, axis=0)), flush=True)
+
+
+def show_anchors(model: LoadedModel, images: dict, segments: dict, others: dict, options: argparse.Namespace) -> None:
+    """The anchor of each photograph with each fill."""
+    print(f"\n{'photograph':>10} {'fill':>12}  size     status               precision  as mean   rows")
+    for name, image in images.items():
+        of_mean: frozenset[int] = frozenset()
+        for fill in options.fills:
+            settings = {"segmentation_fn": segments[name], **asked(fill, others[name])}
+            found = AnchorImage(model.module, preprocess=model.preprocess, seed=0, **settings).explain(image)
+            of_mean = frozenset(found.features) if fill == "mean" else of_mean
+            print(
+                f"{name:>10} {fill:>12} {len(found.features):>3} of {segments[name].max() + 1:<3} "
+                f"{found.status.value:<20} {found.precision:>9.3f} {len(of_mean & {*found.features}):>8} "
+                f"{found.n_rows:>6}  {found.features}",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", nargs="+", default=PHOTOGRAPHS)
     parser.add_argument("--fills", nargs="+", default=FILLS, choices=FILLS)
     parser.add_argument("--n-segments", type=int, default=15)
     parser.add_argument("--rows", type=int, default=96, help="for each fill, photograph and share that is hidden")
+    parser.add_argument("--anchors", action=argparse.BooleanOptionalAction, default=True, help="search them as well")
     parser.add_argument("--pictures", type=Path, help="folder into which some rows are drawn")
     options = parser.parse_args()
     model = load_image_model()
     images = {name: photograph(name, model) for name in options.photographs}
-    table: dict[str, list[list[float]]] = {fill: [] for fill in options.fills}
-    anchors: list[str] = []
-    for name, image in images.items():
-        segments = segment(image, "slic", {"n_segments": options.n_segments})
-        others = [other for other_name, other in images.items() if other_name != name]
-        if options.pictures:
-            options.pictures.mkdir(parents=True, exist_ok=True)
-            drawn(image, segments, others).save(options.pictures / f"{name}.png")
-        of_mean: frozenset[int] = frozenset()
-        for fill in options.fills:
-            settings = asked(fill, others)
-            table[fill].append(measured(model, image, segments, settings, options.rows))
-            explainer = AnchorImage(
-                model.module, preprocess=model.preprocess, segmentation_fn=segments, seed=0, **settings
-            )
-            found = explainer.explain(image)
-            of_mean = frozenset(found.features) if fill == "mean" else of_mean
-            anchors.append(
-                f"{name:>10} {fill:>12} {len(found.features):>3} of {segments.max() + 1:<3} {found.status.value:<20} "
-                f"{found.precision:>7.3f} {len(of_mean & {*found.features}):>6} {found.n_rows:>6}  {found.features}"
-            )
-            print(anchors[-1], flush=True)
-    names = ("sure", "agree", "top", "entropy", "edges")
-    print("\n" + " " * 12 + "".join(f"{f'{share:.0%} hidden':>40}" for share in HIDDEN))
-    print(f"{'fill':>12}" + "".join(f"{name:>8}" for name in (*names, *names, "ms")))
-    for fill, measurements in table.items():
-        print(f"{fill:>12}" + "".join(f"{value:>8.2f}" for value in np.mean(measurements, axis=0)))
+    segments = {name: segment(image, "slic", {"n_segments": options.n_segments}) for name, image in images.items()}
+    others = {name: [other for its, other in images.items() if its != name] for name in images}
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        for name, image in images.items():
+            drawn(image, segments[name], others[name]).save(options.pictures / f"{name}.png")
+    show_measured(model, images, segments, others, options)
+    if options.anchors:
+        show_anchors(model, images, segments, others, options)
 
 
 if __name__ == "__main__":
