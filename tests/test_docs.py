@@ -109,6 +109,18 @@ def test_what_a_page_shows_runs_and_prints_what_it_says(page: Path, module: type
     assert printed.getvalue().splitlines() == said
 
 
+@pytest.mark.slow
+def test_what_the_readme_shows_runs(module: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks one after the other, as a reader would try them."""
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        exec(compile(code_of(ROOT / "README.md"), "README.md", "exec", dont_inherit=True), vars(module))
+    assert "the model answers espresso with precision" in printed.getvalue()
+    assert "the model answers malignant with precision at least" in printed.getvalue()
+    assert {path.name for path in tmp_path.iterdir()} == {"coffee.png", "all.png"}
+
+
 def test_the_walk_through_a_modality_is_the_whole_of_its_file() -> None:
     code = [line for _, own in blocks(DOCS / "extend" / "modality.md", "```python") for line in own if line]
     source = [line for line in (ROOT / "tests" / "anchor_series.py").read_text().split("\n") if line]

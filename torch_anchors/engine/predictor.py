@@ -61,7 +61,7 @@ class Predictor:
         self,
         model: nn.Module | Callable[[Any], Any],
         *,
-        dtype: torch.dtype | type[np.generic] | np.dtype | None = torch.float32,
+        dtype: torch.dtype | type | np.dtype | None = torch.float32,
         device: torch.device | str | None = None,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         autocast: torch.dtype | None = None,

@@ -77,7 +77,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         self,
         predictor: nn.Module | Callable[[Any], Any],
         image_shape: tuple[int, ...] | None = None,
-        dtype: torch.dtype | type[np.generic] | np.dtype | None = None,
+        dtype: torch.dtype | type | np.dtype | None = None,
         segmentation_fn: str | Callable[[NDArray[Any]], Any] | NDArray[Any] | Tensor = "slic",
         segmentation_kwargs: dict[str, Any] | None = None,
         images_background: Any = None,

@@ -107,7 +107,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         predictor: nn.Module | Callable[[Any], Any],
         feature_names: Sequence[Any] | None = None,
         categorical_names: Mapping[Any, Sequence[Any]] | None = None,
-        dtype: torch.dtype | type[np.generic] | np.dtype | None = None,
+        dtype: torch.dtype | type | np.dtype | None = None,
         ohe: bool = False,
         seed: int | None = None,
         *,
