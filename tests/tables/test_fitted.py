@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.tables.fitted import FittedTable
+from torch_anchors.tables.frame_rows import Given
 from torch_anchors.tables.schema import TableSchema
 from torch_anchors.tables.training import TrainingRows
 
@@ -31,7 +32,9 @@ class Counting:
 
 def fitted(model: Counting) -> FittedTable:
     training = TrainingRows.fit(ROWS, SCHEMA.n_categories)
-    return FittedTable(SCHEMA, training, Predictor(model, dtype=None), as_array=True, max_rows="auto", seed=0)
+    return FittedTable(
+        SCHEMA, training, Predictor(model, dtype=None), given=Given(as_array=True), max_rows="auto", seed=0
+    )
 
 
 def test_all_is_learned_from_labels_that_are_asked_for_once() -> None:
@@ -49,7 +52,7 @@ def test_of_another_model_nothing_is_known() -> None:
     table = fitted(first)
     table.labelled()
     other = table.of(Predictor(second, dtype=None))
-    assert (other.schema, other.as_array) == (SCHEMA, True)
+    assert (other.schema, other.given) == (SCHEMA, table.given)
     assert torch.equal(other.training.values, table.training.values)
     assert other.labelled().digest != table.labelled().digest
     assert (first.n_rows, second.n_rows) == (len(ROWS), len(ROWS))

@@ -91,6 +91,9 @@ class Predictor:
             raise ArgumentError(
                 f"dtype must be a torch dtype for an nn.Module, got {self.dtype!r}. Use for example torch.float32."
             )
+        self._plain: Predictor | None = None
+        self._make: Callable[[np.ndarray], Any] | None = None
+        self._remedy = ""
         self.device = _device_of(model, device)
         self.memory_format = _memory_format(model, channels_last)
         self._check_repeats = check_repeats
@@ -112,6 +115,34 @@ class Predictor:
         other.takes_arrays = arrays
         other.dtype = np.dtype(np.float32) if arrays else torch.float32
         return other
+
+    def handing(self, make: Callable[[np.ndarray], Any] | None, remedy: str = "") -> Predictor:
+        """This predictor, its callable given what `make` makes of rows; `plain` is as it was before.
+
+        Args:
+            make: from an array (N, features) of doubles to what the callable takes; None for rows as before.
+            remedy: what error messages advise where the callable fails.
+
+        Raises:
+            ArgumentError: the model is an ``nn.Module``, which takes tensors.
+        """
+        other = copy.copy(self)
+        other._plain, other._make, other._remedy = self.plain, make, remedy
+        if make is None:
+            return other
+        if isinstance(self.model, nn.Module):
+            raise ArgumentError(
+                "rows_as must be None or 'tensor' for an nn.Module, got 'dataframe'. Pass a function that makes a "
+                "tensor of a DataFrame and calls the module."
+            )
+        other.takes_arrays, other.takes_either = True, False
+        other.dtype = np.dtype(np.float32 if self.device.type == "mps" else np.float64)  # Apple's GPUs lack doubles
+        return other
+
+    @property
+    def plain(self) -> Predictor:
+        """This predictor, its callable given rows as it was before `handing`."""
+        return self if self._plain is None else self._plain
 
     def asking(self, target: Target) -> Predictor:
         """This model, of whose output something else is asked. What is learned of its answers is learned apart."""
@@ -210,15 +241,16 @@ class Predictor:
         given: Any = self._as_array(rows) if self.takes_arrays else rows
         if self.target.as_list and not self.takes_arrays and rows.ndim == 4:
             given = list(rows.unbind())
-        remedy = _OTHERWISE[self.takes_arrays] if self.takes_either else ""
+        remedy = (_OTHERWISE[self.takes_arrays] if self.takes_either else "") + self._remedy
         if self.autocast is None:
             return _called("predictor", self.model, given, remedy)
         with torch.autocast(self.device.type, dtype=self.autocast):
             return _called("predictor", self.model, given, remedy)
 
-    def _as_array(self, rows: Tensor) -> np.ndarray:
-        array = rows.movedim(1, -1) if rows.ndim == 4 else rows  # (N, H, W, C)
-        return np.ascontiguousarray(array.cpu().numpy().astype(self.dtype, copy=False))  # type: ignore[arg-type]
+    def _as_array(self, rows: Tensor) -> Any:
+        last = rows.movedim(1, -1) if rows.ndim == 4 else rows  # (N, H, W, C)
+        array = np.ascontiguousarray(last.cpu().numpy().astype(self.dtype, copy=False))  # type: ignore[arg-type]
+        return array if self._make is None else self._make(array)
 
 
 _OTHERWISE = {
@@ -235,17 +267,25 @@ def _called(name: str, function: Callable[[Any], Made], rows: Any, remedy: str =
     except Exception as error:
         if is_out_of_memory(error) or isinstance(error, AnchorsError):
             raise
-        given, how_many = (rows[0], f"a list of {len(rows)} rows") if isinstance(rows, list) else (rows, "rows")
-        where = f", on {given.device}" if isinstance(given, Tensor) else ""
         raise PredictorCallError(
-            f"The {name} raised {words_of(error)} (called with {how_many} of shape {tuple(given.shape)}, "
-            f"{given.dtype}{where}).{remedy}{_hint_at_missing(given)}"
+            f"The {name} raised {words_of(error)} (called with {_in_words(rows)}).{remedy}{_hint_at_missing(rows)}"
         ) from error
+
+
+def _in_words(rows: Any) -> str:
+    """What a model was called with."""
+    if not isinstance(rows, (list, Tensor, np.ndarray)):
+        return f"a {type(rows).__name__} of shape {tuple(rows.shape)}"
+    given, how_many = (rows[0], f"a list of {len(rows)} rows") if isinstance(rows, list) else (rows, "rows")
+    where = f", on {given.device}" if isinstance(given, Tensor) else ""
+    return f"{how_many} of shape {tuple(given.shape)}, {given.dtype}{where}"
 
 
 def _hint_at_missing(rows: Any) -> str:
     """What may be the matter where rows of a table have missing values."""
-    if rows.ndim != 2 or not (rows != rows).any():
+    if isinstance(rows, list) or rows.ndim != 2:
+        return ""
+    if not (np.asarray(rows.isna()) if hasattr(rows, "isna") else rows != rows).any():
         return ""
     return (
         " Some of the rows have missing values, which are NaN: fill them in before fit, or explain a pipeline that "

@@ -33,6 +33,7 @@ from torch_anchors.tables.covered import Covered
 from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
 from torch_anchors.tables.fitted import FittedTable
+from torch_anchors.tables.frame_rows import RowsAs
 from torch_anchors.tables.local import local
 from torch_anchors.tables.misses import encoded_misses
 from torch_anchors.tables.necessary import ColumnsCase, NecessaryExplanation, columns_cases, necessary_explanation
@@ -84,6 +85,11 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         seed: same seed, same explanation. None draws one from the system when the explainer is made.
         device: where rows are made; None for the module's device, or the CPU.
         sampling: "interventional" or "conditional", as above.
+        rows_as: what a callable gets rows as: "array", "tensor", or "dataframe", which has the columns, categories
+            and types of `train_data`, and gaps where values are missing. None, where `dtype` and `ohe` say nothing,
+            takes "dataframe" if `train_data` is a DataFrame of pandas with text or categories, and the callable is a
+            method of an estimator that was fitted on such columns (``feature_names_in_``) and takes a row of it, as
+            `fit` tries; otherwise a tensor where `train_data` is one, and an array, as above.
         class_names: what the classes are called, a name for each or by their numbers: in words, pictures and files.
         max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
 
@@ -113,11 +119,13 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         *,
         device: torch.device | str | None = None,
         sampling: str = "interventional",
+        rows_as: str | None = None,
         class_names: Sequence[str] | Mapping[int, str] | None = None,
         max_rows: int | str = "auto",
     ) -> None:
         one_of("sampling", sampling, SAMPLINGS)
         flag("ohe", ohe)
+        self._rows_as = RowsAs.checked(rows_as, predictor, dtype, ohe)
         self.feature_names = feature_names
         self.categorical_names = categorical_names
         self.ohe = ohe
@@ -126,7 +134,9 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         self._latest = PerThread()
         super().__init__(
             predictor,
-            wrap=partial(Predictor, dtype=dtype, device=device, check_repeats=True, class_names=class_names),
+            wrap=partial(
+                Predictor, dtype=self._rows_as.dtype, device=device, check_repeats=True, class_names=class_names
+            ),
             max_rows=max_rows,
             seed=seed,
             params={"ohe": ohe, "sampling": sampling},
@@ -136,7 +146,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         """Explains `predictor` from now on, with all other settings and the training rows as they are."""
         super().reset_predictor(predictor)
         if self._table is not None:
-            self._predictor = self._predictor.taking(self._table.as_array)
+            self._predictor = self._table.given.to(self._predictor)
             self._table = self._table.of(self._predictor)
             self._latest = PerThread()
 
@@ -179,8 +189,10 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         if unlabelled is not None:
             rows = np.concatenate([rows, schema.encode(unlabelled, argument="unlabelled")])
         schema.check_known(rows)
-        require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "train_data")
-        device = self._predictor.device
+        given = self._rows_as.like(train_data, schema, rows)
+        predictor = given.to(self._predictor)
+        require_in_range(torch.from_numpy(rows), predictor.row_dtype, "train_data")
+        device = predictor.device
         # Cut points and rows are compared exactly in float64, which Apple's GPUs lack.
         dtype = torch.float32 if device.type == "mps" else torch.float64
         training = TrainingRows.fit(rows, schema.n_categories, percentiles, device=device, dtype=dtype)
@@ -191,11 +203,8 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
                 AnchorsWarning,
                 stacklevel=2,
             )
-        as_array = not isinstance(train_data, Tensor)
-        self._predictor = self._predictor.taking(as_array)
-        self._table = FittedTable(
-            schema, training, self._predictor, as_array=as_array, max_rows=self.max_rows, seed=self._seed
-        )
+        self._predictor = predictor
+        self._table = FittedTable(schema, training, predictor, given=given, max_rows=self.max_rows, seed=self._seed)
         self._latest, self._about = PerThread(), {}
         self.meta["params"]["disc_perc"] = percentiles
         return self
@@ -313,7 +322,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         """The rows, ready to be explained. The training rows are labelled first, so that names are known."""
         self._fitted.ask()
         fixed, excluded = question.columns(self._fitted.schema)
-        schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.as_array
+        schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.given.as_array
         rows = np.stack(instances)
         require_in_range(torch.from_numpy(rows), self._predictor.row_dtype, "X")
         if question.question == NECESSARY:

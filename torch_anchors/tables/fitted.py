@@ -15,6 +15,7 @@ from torch_anchors.tables.column_effects import BinPairs, ColumnEffects
 from torch_anchors.tables.column_sampler import Replacements
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
+from torch_anchors.tables.frame_rows import Given
 from torch_anchors.tables.model import TableModel
 from torch_anchors.tables.propose.proposer import Proposer
 from torch_anchors.tables.schema import TableSchema
@@ -29,7 +30,7 @@ class FittedTable:
         schema: the columns.
         training: the rows.
         predictor: the model.
-        as_array: whether a function that may be given either is given rows as arrays.
+        given: what rows become before a function is given them.
         max_rows: of a pass whose only purpose is labels; "auto" for the usual number.
         seed: of the random streams.
     """
@@ -40,12 +41,12 @@ class FittedTable:
         training: TrainingRows,
         predictor: Predictor,
         *,
-        as_array: bool,
+        given: Given,
         max_rows: int | str,
         seed: int,
     ) -> None:
-        self.schema, self.training, self.as_array = schema, training.to(predictor.device), as_array
-        self.model = TableModel.of(predictor.taking(as_array), schema, max_rows)
+        self.schema, self.training, self.given = schema, training.to(predictor.device), given
+        self.model = TableModel.of(predictor.taking(given.as_array), schema, max_rows)
         self._max_rows, self._seed = max_rows, seed
         self._lock = Lock()
         self._answers: Tensor | None = None
@@ -94,7 +95,7 @@ class FittedTable:
             self.schema,
             self.training,
             predictor,
-            as_array=self.as_array,
+            given=self.given,
             max_rows=self._max_rows,
             seed=self._seed,
         )

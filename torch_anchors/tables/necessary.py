@@ -78,7 +78,13 @@ def columns_cases(
         )
         rng = stream(seed, row.tobytes())
         case = ColumnsCase(
-            sampler=sampler, rng=rng, changes=True, as_array=fitted.as_array, row=row, fixed=fixed, excluded=excluded
+            sampler=sampler,
+            rng=rng,
+            changes=True,
+            as_array=fitted.given.as_array,
+            row=row,
+            fixed=fixed,
+            excluded=excluded,
         )
         made.append(case)
     return made

@@ -156,6 +156,11 @@ class TableSchema:
             numbers.add(int(number))
         return tuple(sorted(numbers))
 
+    def places_in(self, frame: Any) -> list[int]:
+        """Where each of the columns is among those of a DataFrame from which the schema was inferred."""
+        place_of = {name: place for place, name in enumerate(_as_text(list(frame.columns)))}
+        return [place_of[name] for name in self.names]
+
     def decode(self, rows: Float[np.ndarray, "rows columns"]) -> dict[str, NDArray[Any]]:
         """The values of each column as the user's tables have them; `pandas.DataFrame` makes a table of the result.
 
