@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torch_anchors.cli import CANNOT, FAILED, FOUND, main
+from torch_anchors.cli import CANNOT, FAILED, FOUND, NOT_FOUND, main
 from torch_anchors.cli.rows import read_table, split_table
 
 
@@ -244,3 +244,17 @@ def test_a_short_table_holds_nothing_back(tmp_path: Path, capsys: pytest.Capture
     pd.DataFrame({"x": range(4), "y": list("abab")}).to_csv(path, index=False)
     assert main(["table", str(path), "--target", "y", "--epochs", "1"]) in (0, 1)
     assert "the table is too short for rows to be held back" in unwrapped(capsys.readouterr().out)
+
+
+def test_what_is_necessary_and_several_rules_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--model", "TwoScores.pt", "--trust", "--threshold", "0.3")
+    nurse = str(pd.read_csv("people.csv").index[pd.read_csv("people.csv")["job"] == "nurse"][0])
+    more = ("--row", nurse, "--question", "necessary", "--json", "people.json", "--sampling", "interventional")
+    assert run("people", *given, *more) == FOUND
+    (found,) = json.loads(Path("people.json").read_text())["rules"]
+    assert (found["question"], found["names"]) == ("necessary", ["job = nurse"])
+    told = unwrapped(capsys.readouterr().out)
+    assert "With job = nurse replaced by the value of a random training row, the model answers something else" in told
+    assert "It took" not in told
+    assert run("people", *given, "--row", nurse, "--n-anchors", "2") in (FOUND, NOT_FOUND)
+    assert f"Row {nurse}: the model says helps = yes." in unwrapped(capsys.readouterr().out)

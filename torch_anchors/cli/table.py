@@ -12,7 +12,14 @@ from torch_anchors.cli import console
 from torch_anchors.cli.drawings import check_drawing, save_figure
 from torch_anchors.cli.each import each_explained
 from torch_anchors.cli.json_files import json_file
-from torch_anchors.cli.options import add_shared_output_options, add_trust_option, share, whole_number, word_of
+from torch_anchors.cli.options import (
+    add_question_options,
+    add_shared_output_options,
+    add_trust_option,
+    share,
+    whole_number,
+    word_of,
+)
 from torch_anchors.cli.outcome import Outcome
 from torch_anchors.cli.rows import Split, read_table, split_table
 from torch_anchors.errors import AnchorsError, ArgumentError
@@ -100,6 +107,7 @@ def _add_search_options(group: Any) -> None:
         "--delta", type=share, default=0.1, metavar="P", help="allowed chance of being wrong (default: 0.1)"
     )
     group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most conditions in a rule")
+    add_question_options(group, "columns")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of training and sampling (default: 0)")
 
 
@@ -137,6 +145,8 @@ def _explain(split: Split, options: argparse.Namespace, outcome: Outcome) -> Non
         "threshold": options.threshold,
         "delta": options.delta,
         "max_anchor_size": options.max_anchor_size,
+        "question": options.question,
+        "n_anchors": options.n_anchors,
     }
 
     def load(row: int) -> int:
@@ -234,6 +244,8 @@ def _share_right(explainer: AnchorTabular, split: Split) -> float:
 
 def _rule_in_words(row: int, explanation: TabularExplanation, split: Split, options: argparse.Namespace) -> str:
     """What the model says of a row, the rule, and how the rule did on rows held back."""
+    from torch_anchors.cli.words import is_plain
+
     label = explanation.label_words
     low, high = explanation.precision_interval
     kind = "exactly" if low == high else f"{100 * low:.1f} to {100 * high:.1f} % with {100 * (1 - options.delta):g} %"
@@ -241,6 +253,8 @@ def _rule_in_words(row: int, explanation: TabularExplanation, split: Split, opti
     precision = f"{100 * explanation.precision:.1f} % ({kind})"
     rule = listed(explanation.anchor) if explanation.anchor else ""
     says = f"Row {row}: the model says {options.target} = {label}."
+    if not is_plain(explanation):
+        return f"{says} {explanation.found_in_words()}"
     if not explanation.success:
         best = f"where {rule}" if rule else "without any condition"
         return (

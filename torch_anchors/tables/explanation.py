@@ -349,6 +349,10 @@ class TabularExplanation(Explanation):
         return f" while {listed(kept)} {'stays' if len(kept) == 1 else 'stay'}" if kept else ""
 
     def __str__(self) -> str:
+        return f"{self.found_in_words()} {self._cost_words()}"
+
+    def found_in_words(self) -> str:
+        """What was found, in a few sentences."""
         what, share = self.label_words, f"{100 * self.coverage:.3g} % of the training rows"
         kept = self._while_fixed
         if self.status is Status.EMPTY_HOLDS:
@@ -365,7 +369,7 @@ class TabularExplanation(Explanation):
                 f"that covers {share}."
             )
         others, remedy = self._others_words("column"), self._remedy("conditions")
-        said = [first, others, self.remark, self._answer_words(), self._nearest_words(), remedy, self._cost_words()]
+        said = [first, others, self.remark, self._answer_words(), self._nearest_words(), remedy]
         return " ".join(part for part in said if part)
 
     def _repr_html_(self) -> str:

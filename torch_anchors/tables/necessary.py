@@ -198,7 +198,8 @@ class NecessaryExplanation(TabularExplanation):
     def _precision_words(self) -> str:
         return Explanation._precision_words(self)
 
-    def __str__(self) -> str:
+    def found_in_words(self) -> str:
+        """What was found, in a few sentences."""
         what, precision, kept = self.label_words, self._precision_words(), self._while_fixed
         chance = "each with probability 0.5"
         if self.status is Status.EMPTY_HOLDS:
@@ -218,7 +219,7 @@ class NecessaryExplanation(TabularExplanation):
                 f"are replaced as well ({chance}){kept}."
             )
         others, remedy = self._others_words("column"), self._remedy("columns")
-        said = [first, others, self.remark, self._answer_words(), self._nearest_words(), remedy, self._cost_words()]
+        said = [first, others, self.remark, self._answer_words(), self._nearest_words(), remedy]
         return " ".join(part for part in said if part)
 
     def _repr_html_(self) -> str:
