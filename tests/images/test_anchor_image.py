@@ -770,7 +770,7 @@ def test_superpixels_and_the_overlay() -> None:
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (Image.fromarray(np.zeros((24, 32, 4), dtype=np.uint8)), r'mode "RGB" or "L", got "RGBA".*convert\("RGB"\)'),
+        (Image.fromarray(np.zeros((24, 32), dtype=np.uint16)), r'8 bits a channel, got mode "I;16".*/ 257'),
         (np.zeros((24, 32, 5), dtype=np.uint8), r"\(height, width, 1 to 4\)"),
         (torch.zeros(24, 32, 3), r"channels-first: pass image.permute\(2, 0, 1\)"),
         (np.zeros((3, 24, 32)), "channels-last"),

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+import torch_anchors
 from torch_anchors.errors import ArgumentError
-from torch_anchors.images.pixels import Layout, as_picture, copied, hwc, scale_image, to_chw
+from torch_anchors.images.files import read_picture
+from torch_anchors.images.pixels import Layout, as_picture, copied, hwc, opaque, scale_image, to_chw
 
 RNG = np.random.default_rng(0)
 UINT8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -132,9 +134,9 @@ def test_a_tensor_that_requires_a_gradient_is_detached(device):
 UNREADABLE = {
     "five channels": (np.zeros((9, 8, 5), np.uint8), r"\(height, width, 1 to 4\)"),
     "five channels of a tensor": (torch.zeros(5, 8, 9), r"\(1 to 4, height, width\)"),
-    "PIL RGBA": (Image.new("RGBA", (5, 6)), r'image\.convert\("RGB"\)'),
-    "PIL palette": (Image.new("P", (5, 6)), r'image\.convert\("RGB"\)'),
-    "PIL LA": (Image.new("LA", (5, 6)), r'image\.convert\("RGB"\)'),
+    "PIL 16 bits": (Image.fromarray(np.zeros((6, 5), np.uint16)), r'"I;16", which convert\(\) would clip; scale it by'),
+    "PIL 32 bits": (Image.new("I", (5, 6)), r'"I", which convert\(\) would clip.*torch_anchors\.scale_image'),
+    "PIL floats": (Image.new("F", (5, 6)), r'"F", which convert\(\) would clip.*torch_anchors\.scale_image'),
     "array channels first": (np.zeros((3, 9, 8)), r"transpose\(1, 2, 0\)"),
     "tensor channels last": (torch.zeros(9, 8, 3), r"permute\(2, 0, 1\)"),
     "array batch": (np.zeros((1, 9, 8, 3)), r"image\[0\]"),
@@ -197,3 +199,44 @@ def test_scaling_refuses_what_has_no_range():
         scale_image(np.zeros((0, 3)))
     with pytest.raises(ArgumentError, match="NaN"):
         scale_image(np.array([0.0, np.nan]))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "CMYK", "YCbCr", "HSV", "PA"])
+def test_a_pil_image_of_another_mode_is_read_as_from_a_file(mode, tmp_path):
+    colours = Image.fromarray(UINT8).convert("RGBA")
+    colours.putalpha(Image.fromarray(UINT8[..., 0]))
+    image = colours.convert(mode) if mode in ("RGBA", "LA", "PA") else Image.fromarray(UINT8).convert(mode)
+    assert hwc(image).shape == (5, 7, 3)
+    assert Layout.of(image).in_bytes
+    if mode in ("RGBA", "LA", "P", "1"):  # what PNG files hold
+        image.save(tmp_path / "a.png")
+        assert np.array_equal(hwc(image), read_picture(tmp_path / "a.png"))
+    kept = copied(image)
+    assert np.array_equal(np.asarray(kept), hwc(image))
+    assert kept.mode == "RGB"
+
+
+def test_transparent_parts_are_white():
+    assert hwc(Image.new("RGBA", (2, 1), (0, 0, 0, 0))).min() == 255
+    half = hwc(Image.new("RGBA", (2, 1), (0, 0, 0, 128)))
+    assert half.min() == half.max() == 127
+
+
+def test_a_picture_of_8_bits_is_taken_as_it_is():
+    for image in (READABLE["PIL RGB"], READABLE["PIL L"]):
+        assert opaque(image) is image
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
+def test_the_line_that_an_error_gives_scales_a_deep_image_without_clipping(mode):
+    values = np.linspace(0, 65535, 42).reshape(6, 7)
+    values = values.round() if mode.startswith("I") else values
+    dtype = {"I;16": "<u2", "I;16B": ">u2", "I": np.int32, "F": np.float32}[mode]
+    image = Image.frombytes(mode, (7, 6), values.astype(dtype).tobytes())
+    with pytest.raises(ArgumentError) as caught:
+        to_chw(image)
+    line = str(caught.value).partition("scale it by ")[2].rstrip(".")
+    scaled = eval(line, {"image": image, "Image": Image, "np": np, "torch_anchors": torch_anchors})
+    pixels = hwc(scaled)
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert np.abs(pixels - values / 257).max() <= 0.5 + 1e-4

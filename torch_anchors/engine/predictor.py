@@ -224,10 +224,11 @@ class Predictor:
         """Rows as the model takes them: preprocessed, in its dtype and memory format."""
         if self.preprocess is not None:
             n = rows.shape[0]
-            rows = _called("preprocess", self.preprocess, rows)
+            rows = _called("preprocess", self.preprocess, rows, _ROWS)
             if not isinstance(rows, Tensor) or rows.ndim == 0 or rows.shape[0] != n:
                 got = f"shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
-                raise PredictorReturnTypeError(f"preprocess must return a tensor of the {n} rows, got {got}.")
+                remedy = " Return its ['pixel_values'], as a tensor." if hasattr(rows, "pixel_values") else ""
+                raise PredictorReturnTypeError(f"preprocess must return a tensor of the {n} rows, got {got}.{remedy}")
         if isinstance(self.dtype, torch.dtype) and rows.dtype != self.dtype:
             rows = rows.to(self.dtype)
         if rows.ndim == 4 and not self.takes_arrays:
@@ -252,6 +253,12 @@ class Predictor:
         array = np.ascontiguousarray(last.cpu().numpy().astype(self.dtype, copy=False))  # type: ignore[arg-type]
         return array if self._make is None else self._make(array)
 
+
+_ROWS = (
+    " It is given tensors (rows, channels, height, width) of the image's type, on the predictor's device: leave out "
+    "steps that take a PIL image or an array, as torchvision.transforms.v2 works without them."
+)
+"""What to do where a preprocess that was made for single pictures fails."""
 
 _OTHERWISE = {
     True: " It was given NumPy arrays, as what is explained is one; pass dtype=torch.float32 to give it tensors.",

@@ -21,6 +21,7 @@ from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.explainer import Explainer
 from torch_anchors.explanations import Explanations
 from torch_anchors.found_anchor import FoundAnchor
+from torch_anchors.images.batch_transforms import for_batches
 from torch_anchors.images.cases import ImageCase, ImagePreparer, SizeHint, instances_of
 from torch_anchors.images.examples import ExampleRows
 from torch_anchors.images.explanation import ImageExplanation, superpixel_names
@@ -54,7 +55,8 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
             "infill" (from what is shown around it), "noise", "constant", a value, or a callable; see
             `torch_anchors.images.fills`.
         preprocess: from perturbed pixels to what the predictor takes, on the device, such as torchvision's
-            ``weights.transforms()``. It gets rows of the image's own type: a uint8 image is perturbed in uint8.
+            ``weights.transforms()``, transforms of its v2, or ``timm.data.create_transform(...)``; see `for_batches`.
+            It gets rows of the image's own type: a uint8 image is perturbed in uint8.
         device: where rows are made; None for the module's device, or the CPU.
         class_names: what the classes are called, a name for each or by their numbers: in words, pictures and files.
         max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
@@ -113,7 +115,7 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
                 Predictor,
                 dtype=dtype,
                 device=device,
-                preprocess=preprocess,
+                preprocess=for_batches(preprocess),
                 autocast=autocast,
                 channels_last=channels_last,
                 check_repeats=True,

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from torch_anchors._shapes import UInt8
 from torch_anchors.errors import AnchorsError, ArgumentError
+from torch_anchors.images.pixels import opaque
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
@@ -38,9 +39,7 @@ def read_picture(path: Path, *, enough: int | None = None, content: bytes | None
             picture.draft(None, (enough, enough))  # a JPEG is then decoded at a fraction of its size
         _check_size(path, picture)
         ImageOps.exif_transpose(picture, in_place=True)
-        upright = _shrunk(picture, enough).convert("RGBA")
-        white = Image.new("RGBA", upright.size, "white")
-        return np.array(Image.alpha_composite(white, upright).convert("RGB"))
+        return np.array(opaque(_shrunk(picture, enough)).convert("RGB"))
 
 
 def check_picture(path: Path) -> None:

@@ -31,7 +31,7 @@ def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height
 
     Args:
         image: a tensor (1 to 4, height, width) or (height, width), an array (height, width, 1 to 4) or (height, width),
-            or a PIL image of mode "RGB" or "L"; floating point and finite, or whole numbers of any type up to 2^24.
+            or a PIL image with 8 bits a channel; floating point and finite, or whole numbers of any type up to 2^24.
         name: what the error messages call the image.
 
     Raises:
@@ -72,10 +72,19 @@ def hwc(image: Any, *, name: str = "image") -> Shaped[np.ndarray, "height width 
 
 
 def copied(image: Any) -> Any:
-    """A copy of the image that shares no memory with it; tensors come to the CPU."""
+    """A copy of the image that shares no memory with it; tensors come to the CPU, PIL images as `opaque` has them."""
     if isinstance(image, Tensor):
         return image.detach().to("cpu", copy=True)
-    return image.copy()
+    return opaque(image).copy() if isinstance(image, Image.Image) else image.copy()
+
+
+def opaque(image: Image.Image) -> Image.Image:
+    """The PIL image in grey ("L") or colour ("RGB"), its transparent parts white; itself if it is so already."""
+    if image.mode in ("RGB", "L"):
+        return image
+    colour = image.convert("RGBA")
+    white = Image.new("RGBA", colour.size, "white")
+    return Image.alpha_composite(white, colour).convert("RGB")
 
 
 _KINDS = ("tensor", "array", "PIL")
@@ -202,12 +211,8 @@ def scale_image(image: NDArray[Any], scale: Sequence[int | float] = (0, 255)) ->
 def _checked(image: Any, name: str) -> Tensor | NDArray[Any]:
     """The image as a tensor or an array whose type and shape are ones that we can read."""
     if isinstance(image, Image.Image):
-        if image.mode not in ("RGB", "L"):
-            raise ArgumentError(
-                f'{name} must be a PIL image of mode "RGB" or "L", got "{image.mode}"; '
-                'convert it with image.convert("RGB").'
-            )
-        return np.array(image)  # a copy: what PIL lends is read-only, which PyTorch warns of
+        _check_depth(image, name)
+        return np.array(opaque(image))  # a copy: what PIL lends is read-only, which PyTorch warns of
     if isinstance(image, Tensor):
         _check_tensor(image, name)
     elif isinstance(image, np.ndarray):
@@ -218,6 +223,18 @@ def _checked(image: Any, name: str) -> Tensor | NDArray[Any]:
             f"got {type(image).__name__}."
         )
     return image
+
+
+def _check_depth(image: Image.Image, name: str) -> None:
+    """Raises an ArgumentError where Pillow would clip more than 8 bits a channel, and says how to scale them."""
+    if not image.mode.startswith(("I", "F")):
+        return
+    of_16_bits = image.mode.startswith("I;16")
+    scaled = "np.asarray(image) / 257" if of_16_bits else "torch_anchors.scale_image(np.asarray(image))"
+    raise ArgumentError(
+        f'{name} must be a PIL image with 8 bits a channel, got mode "{image.mode}", which convert() would clip; scale '
+        f'it by Image.fromarray(({scaled}).round().astype("uint8")).'
+    )
 
 
 _CHANNELS = range(1, 5)

@@ -35,6 +35,7 @@ class _OneImage:
 
     Args:
         image: (C, H, W) tensor, (H, W, C) or (H, W) array, or PIL image; bytes, other whole numbers or floating point.
+            A PIL image is read in colour or, of mode "L", grey, its transparent parts white.
         p_sample: probability that a superpixel outside the anchor is absent, in (0, 1].
     """
 
