@@ -446,3 +446,33 @@ def test_a_function_that_wants_the_other_kind_hears_how_to_get_it(arrays: bool, 
     with pytest.raises(PredictorCallError) as plain:
         Predictor(fails)(rows)
     assert "dtype=" not in str(plain.value)
+
+
+def exported(*, open_batch: bool) -> torch.export.ExportedProgram:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3)).eval()
+    shapes = ({0: torch.export.Dim("batch")},) if open_batch else None
+    return torch.export.export(network, (torch.rand(2, 4),), dynamic_shapes=shapes)
+
+
+def test_an_exported_program_is_a_module_for_batches_of_any_size(tmp_path):
+    program = exported(open_batch=True)
+    torch.export.save(program, tmp_path / "net.pt2")
+    rows = torch.rand(7, 4)
+    for module in (program.module(), torch.export.load(tmp_path / "net.pt2").module()):
+        labels = Predictor(module)(rows)
+        assert labels.tolist() == module(rows).argmax(dim=1).tolist()
+        assert Predictor(module)(rows[:3]).tolist() == labels[:3].tolist()
+
+
+def test_a_program_for_one_batch_size_can_be_asked_in_parts():
+    module, rows = exported(open_batch=False).module(), torch.rand(6, 4)
+    with pytest.raises(PredictorCallError, match=r"called with rows of shape \(6, 4\)"):
+        Predictor(module)(rows)
+    parts = Predictor(lambda rows: torch.cat([module(part) for part in rows.split(2)]))
+    assert parts(rows).tolist() == Predictor(exported(open_batch=True).module())(rows).tolist()
+
+
+def test_a_program_is_no_module_and_says_what_is():
+    with pytest.raises(PredictorCallError, match=r"exported_program\.module\(\)"):
+        Predictor(exported(open_batch=True))(torch.rand(2, 4))

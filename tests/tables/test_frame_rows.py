@@ -292,20 +292,31 @@ def test_a_function_that_fails_is_told_what_it_was_given_and_what_else_there_is(
         AnchorTabular(by_name, seed=0).fit(TABLE).explain(ROW)
 
 
-@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
-def test_boosted_trees_on_pandas_categories(library: str) -> None:
-    pytest.importorskip(library)
-    table = TABLE.assign(job=TABLE.job.astype("category"))
-    truth = (HELPS == "yes").astype(int)
+def boosted(library: str) -> Any:
     if library == "xgboost":
-        from xgboost import XGBClassifier
+        options = {"n_estimators": 20, "max_depth": 3, "enable_categorical": True, "tree_method": "hist", "n_jobs": 1}
+        return pytest.importorskip("xgboost").XGBClassifier(**options)
+    if library == "lightgbm":
+        return pytest.importorskip("lightgbm").LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1)
+    options = {"iterations": 20, "verbose": 0, "thread_count": 1, "allow_writing_files": False, "cat_features": ["job"]}
+    return pytest.importorskip("catboost").CatBoostClassifier(**options)
 
-        model: Any = XGBClassifier(n_estimators=20, max_depth=3, enable_categorical=True, tree_method="hist", n_jobs=1)
-    else:
-        from lightgbm import LGBMClassifier
 
-        model = LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1)
-    model.fit(table, truth)
-    explanation = AnchorTabular(model.predict_proba, seed=0).fit(table).explain(table.loc[ROW.index])
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm", "catboost"])
+def test_boosted_trees_on_pandas_categories_are_found_out(library: str) -> None:
+    jobs = pd.Categorical(TABLE.job.fillna("none"), categories=["nurse", "none", "chef", "clerk"])
+    table = TABLE[["age", "pay"]].assign(job=jobs)
+    model = boosted(library).fit(table, (HELPS == "yes").astype(int))
+    row = table.loc[ROW.index]
+    explanation = AnchorTabular(model.predict_proba, seed=0).fit(table).explain(row)
     assert explanation.label == 1
+    assert "job = nurse" in explanation.anchor
+    given = AnchorTabular(model.predict_proba, seed=0, rows_as="dataframe").fit(table).explain(row)
+    assert (given.anchor, given.precision) == (explanation.anchor, explanation.precision)
+
+
+def test_catboost_on_words_is_found_out() -> None:
+    table = TABLE[["age", "job"]].fillna({"job": "none"})
+    model = boosted("catboost").fit(table, (HELPS == "yes").astype(int))
+    explanation = AnchorTabular(model.predict_proba, seed=0).fit(table).explain(table.loc[ROW.index])
     assert "job = nurse" in explanation.anchor

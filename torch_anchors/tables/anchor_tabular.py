@@ -88,8 +88,8 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         rows_as: what a callable gets rows as: "array", "tensor", or "dataframe", which has the columns, categories
             and types of `train_data`, and gaps where values are missing. None, where `dtype` and `ohe` say nothing,
             takes "dataframe" if `train_data` is a DataFrame of pandas with text or categories, and the callable is a
-            method of an estimator that was fitted on such columns (``feature_names_in_``) and takes a row of it, as
-            `fit` tries; otherwise a tensor where `train_data` is one, and an array, as above.
+            method of an estimator that was fitted on such columns (``feature_names_in_``, CatBoost's
+            ``feature_names_``) and takes a row of it, as `fit` tries; otherwise an array or a tensor, as above.
         class_names: what the classes are called, a name for each or by their numbers: in words, pictures and files.
         max_rows: rows of a forward pass; "auto" finds the fastest size during the first batches.
 

@@ -20,6 +20,9 @@ from torch_anchors.tables.schema import TableSchema
 ROWS_AS = ("array", "tensor", "dataframe")
 """What a function can be given rows as."""
 
+_NAMES = ("feature_names_in_", "feature_names_")
+"""Where estimators of scikit-learn's kind, and CatBoost's, have the names of the columns that they were fitted on."""
+
 _NO_FRAMES = " Where train_data has categories it was given codes; pass rows_as='dataframe' for a DataFrame like that."
 """What to do where a function failed on the arrays of a table that was a DataFrame."""
 
@@ -223,12 +226,9 @@ class Given:
         """Whether it is a method of an estimator that was fitted on such columns, and takes a row of them."""
         if self.frames is None or self.trial is None or not predictor.takes_either:
             return False
-        names = getattr(getattr(predictor.model, "__self__", None), "feature_names_in_", None)
-        if (
-            names is None
-            or not self.frames.has_categories
-            or not set(map(str, names)) <= set(map(str, self.frames.labels))
-        ):
+        estimator, known = getattr(predictor.model, "__self__", None), set(map(str, self.frames.labels))
+        names = next((getattr(estimator, key) for key in _NAMES if hasattr(estimator, key)), None)
+        if names is None or not self.frames.has_categories or not set(map(str, names)) <= known:
             return False
         try:
             predictor.model(self.frames(self.trial))
