@@ -302,6 +302,20 @@ def boosted(library: str) -> Any:
     return pytest.importorskip("catboost").CatBoostClassifier(**options)
 
 
+def test_a_model_that_was_not_fitted_yet_is_no_matter_until_it_is_asked() -> None:
+    class Unfitted:
+        @property
+        def feature_names_in_(self) -> Any:
+            raise RuntimeError("not fitted")
+
+        def predict(self, rows: Any) -> Any:
+            raise RuntimeError("not fitted")
+
+    explainer = AnchorTabular(Unfitted().predict, seed=0).fit(TABLE)
+    with pytest.raises(PredictorCallError, match="not fitted"):
+        explainer.explain(ROW)
+
+
 @pytest.mark.parametrize("library", ["xgboost", "lightgbm", "catboost"])
 def test_boosted_trees_on_pandas_categories_are_found_out(library: str) -> None:
     jobs = pd.Categorical(TABLE.job.fillna("none"), categories=["nurse", "none", "chef", "clerk"])

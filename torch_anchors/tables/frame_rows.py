@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,6 @@ from torch_anchors.tables.schema import TableSchema
 
 ROWS_AS = ("array", "tensor", "dataframe")
 """What a function can be given rows as."""
-
-_NAMES = ("feature_names_in_", "feature_names_")
-"""Where estimators of scikit-learn's kind, and CatBoost's, have the names of the columns that they were fitted on."""
 
 _NO_FRAMES = " Where train_data has categories it was given codes; pass rows_as='dataframe' for a DataFrame like that."
 """What to do where a function failed on the arrays of a table that was a DataFrame."""
@@ -128,6 +126,10 @@ class FrameRows:
         """Whether some columns hold more than numbers."""
         return any(one.column.categories is not None and not one.column.coded for one in self.columns)
 
+    def has(self, names: Sequence[str]) -> bool:
+        """Whether there are columns of these names, of which there are some."""
+        return len(names) > 0 and set(names) <= set(map(str, self.labels))
+
     def __call__(self, rows: Float[np.ndarray, "rows columns"]) -> Any:
         """The DataFrame of encoded rows."""
         import pandas
@@ -226,12 +228,17 @@ class Given:
         """Whether it is a method of an estimator that was fitted on such columns, and takes a row of them."""
         if self.frames is None or self.trial is None or not predictor.takes_either:
             return False
-        estimator, known = getattr(predictor.model, "__self__", None), set(map(str, self.frames.labels))
-        names = next((getattr(estimator, key) for key in _NAMES if hasattr(estimator, key)), None)
-        if names is None or not self.frames.has_categories or not set(map(str, names)) <= known:
-            return False
         try:
+            if not (self.frames.has_categories and self.frames.has(_names_known_to(predictor.model))):
+                return False
             predictor.model(self.frames(self.trial))
-        except Exception:  # it was fitted on codes in place of words, or on other types
+        except Exception:  # it was not fitted, or on codes in place of words
             return False
         return True
+
+
+def _names_known_to(function: Any) -> list[str]:
+    """The columns that the estimator was fitted on whose method a function is; none where it does not say."""
+    estimator = getattr(function, "__self__", None)
+    found = (getattr(estimator, key, None) for key in ("feature_names_in_", "feature_names_"))  # the latter CatBoost's
+    return next(([str(name) for name in names] for names in found if names is not None), [])
