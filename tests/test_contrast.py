@@ -99,7 +99,7 @@ def test_exact_answers_to_both_questions_are_those_of_brute_force(seed: int, p_s
         assert step.precision == pytest.approx(true_precision(labels, step.anchor, **asked))
 
 
-@pytest.mark.parametrize("method", ["beam", "guided", "auto"])
+@pytest.mark.parametrize("method", ["auto", *(pytest.param(m, marks=pytest.mark.slow) for m in ("beam", "guided"))])
 def test_sampled_answers_are_seldom_false_and_their_intervals_hold_the_truth(method: str) -> None:
     n, n_false, n_missed, n_found = 60, 0, 0, 0
     for seed in range(n):

@@ -11,7 +11,7 @@ from PIL import Image
 import torch_anchors
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.files import read_picture
-from torch_anchors.images.pixels import Layout, as_picture, copied, hwc, opaque, scale_image, to_chw
+from torch_anchors.images.pixels import Layout, as_picture, copied, hwc, scale_image, to_chw
 
 RNG = np.random.default_rng(0)
 UINT8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -220,11 +220,6 @@ def test_transparent_parts_are_white():
     assert hwc(Image.new("RGBA", (2, 1), (0, 0, 0, 0))).min() == 255
     half = hwc(Image.new("RGBA", (2, 1), (0, 0, 0, 128)))
     assert half.min() == half.max() == 127
-
-
-def test_a_picture_of_8_bits_is_taken_as_it_is():
-    for image in (READABLE["PIL RGB"], READABLE["PIL L"]):
-        assert opaque(image) is image
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])

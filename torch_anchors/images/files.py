@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from torch_anchors._shapes import UInt8
 from torch_anchors.errors import AnchorsError, ArgumentError
-from torch_anchors.images.pixels import opaque
+from torch_anchors.images.opaque import opaque
 
 Picture = UInt8[np.ndarray, "height width 3"]
 

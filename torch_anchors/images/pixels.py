@@ -20,6 +20,7 @@ from torch import Tensor
 from torch_anchors._checks import is_number, said
 from torch_anchors._shapes import Float, Shaped
 from torch_anchors.errors import ArgumentError
+from torch_anchors.images.opaque import opaque
 from torch_anchors.packing import Fields, pack_array
 
 MOST_WHOLE = 2**24
@@ -76,15 +77,6 @@ def copied(image: Any) -> Any:
     if isinstance(image, Tensor):
         return image.detach().to("cpu", copy=True)
     return opaque(image).copy() if isinstance(image, Image.Image) else image.copy()
-
-
-def opaque(image: Image.Image) -> Image.Image:
-    """The PIL image in grey ("L") or colour ("RGB"), its transparent parts white; itself if it is so already."""
-    if image.mode in ("RGB", "L"):
-        return image
-    colour = image.convert("RGBA")
-    white = Image.new("RGBA", colour.size, "white")
-    return Image.alpha_composite(white, colour).convert("RGB")
 
 
 _KINDS = ("tensor", "array", "PIL")
