@@ -15,7 +15,7 @@ import torch
 from skimage.data import astronaut
 from torch import Tensor, nn
 
-from torch_anchors import AnchorImage, AnchorTabular
+from torch_anchors import AnchorImage, AnchorTabular, Within
 
 
 class Bright(nn.Module):
@@ -33,6 +33,10 @@ def inverted(image: Tensor, segments: Tensor) -> Tensor:
 
 def first_positive(rows: Tensor) -> Tensor:
     return (rows[:, 0] > 0).long()
+
+
+def ten_times_the_first(rows: np.ndarray) -> np.ndarray:
+    return 10 * rows[:, 0]
 
 
 def outcome(explanation: Any) -> tuple[Any, ...]:
@@ -88,6 +92,18 @@ def test_table_explainers(sampling: str, ohe: bool) -> None:
         assert outcome(made.explain(row)) == outcome(explainer.explain(row))
     for made in copies(explainer):
         assert outcome(made.explain(row)) == outcome(explainer.explain(row))
+
+
+@pytest.mark.parametrize(
+    "target", [Within(3), lambda values: (values > 0).astype(np.int64)], ids=["Within", "a lambda"]
+)
+def test_explainers_that_were_asked_about_a_target(target: Any) -> None:
+    """A target of a user's own is a function, which may have no name to be pickled by."""
+    rows = np.random.default_rng(0).normal(size=(300, 2))
+    explainer = AnchorTabular(ten_times_the_first, ["a", "b"], seed=0).fit(rows)
+    expected = outcome(explainer.explain(rows[0], target=target))
+    for other in (pickle.loads(pickle.dumps(explainer)), copy.deepcopy(explainer), copy.copy(explainer)):
+        assert outcome(other.explain(rows[0], target=target)) == expected
 
 
 def test_explanations_keep_all_that_they_show() -> None:

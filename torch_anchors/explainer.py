@@ -178,8 +178,12 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
     def asking(self, predictor: Predictor) -> Explainer[SomeCase, Explained]:
         """This explainer with another view of its model; a wing that keeps what a model said has to leave that out."""
         other = copy.copy(self)
-        other._predictor, other._about = predictor, {}
+        other._predictor = predictor
         return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what was learned for other targets, which may be functions that cannot be pickled."""
+        return {**self.__dict__, "_about": {}}
 
     @property
     def class_names(self) -> LabelNames:
