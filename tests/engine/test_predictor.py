@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision.models import ResNet18_Weights
 from torch_anchors.engine.max_rows import is_out_of_memory
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.errors import AnchorsWarning, ArgumentError, PredictorCallError, PredictorReturnTypeError
+from torch_anchors.targets.values import Within
 
 LOGITS = torch.tensor([[0.1, 2.0, -1.0], [3.0, -2.0, 0.5], [-1.0, -2.0, -0.5], [0.0, 1.0, 0.5]])
 LABELS = [1, 0, 2, 1]
@@ -476,3 +478,19 @@ def test_a_program_for_one_batch_size_can_be_asked_in_parts():
 def test_a_program_is_no_module_and_says_what_is():
     with pytest.raises(PredictorCallError, match=r"exported_program\.module\(\)"):
         Predictor(exported(open_batch=True))(torch.rand(2, 4))
+
+
+@pytest.mark.parametrize(("noise", "repeats"), [(0.0, True), (1e-6, True), (1.0, False)])
+def test_a_regression_that_varies_is_noticed_by_what_is_close_to_the_border(noise: float, repeats: bool) -> None:
+    """Each value is well within the tolerance of its own one before; but not all of that of another row."""
+    rng = torch.Generator().manual_seed(0)
+
+    def varying(rows: Tensor) -> Tensor:
+        return rows[:, 0] + noise * torch.randn(len(rows), generator=rng)
+
+    predictor = Predictor(varying, check_repeats=True).asking(Within(9.7))
+    rows = torch.arange(64.0).remainder(20)[:, None] + 0.25
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predictor(rows)
+    assert predictor.repeats is repeats

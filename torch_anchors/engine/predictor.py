@@ -209,13 +209,20 @@ class Predictor:
         return reading
 
     def _same(self, first: Reading, second: Reading) -> Bool[Tensor, " rows"]:
-        """Whether the answers to some rows are the same as those before; no answer twice is the same, too."""
+        """Whether the answers to some rows are the same as those before; no answer twice is the same, too.
+
+        Where the target compares, each is compared with its own answer before, and with that to the first row: as rows
+        are with the instance, so that what is close to the border shows.
+        """
         if first.answers is None or second.answers is None:
             return first.labels == second.labels
         assert isinstance(self.target, Comparison)
-        explained = torch.cat([self.target.explained(answer[None]) for answer in first.answers])
-        again, before = (self.target.agreement(answers, explained) for answers in (second.answers, first.answers))
-        return ((again >= 0) == (before >= 0)) & (again.isnan() == before.isnan())
+        own = torch.cat([self.target.explained(answer[None]) for answer in first.answers])
+        same = torch.ones_like(first.labels, dtype=torch.bool)
+        for explained in (own, own[:1].expand_as(own)):
+            again, before = (self.target.agreement(answers, explained) for answers in (second.answers, first.answers))
+            same &= ((again >= 0) == (before >= 0)) & (again.isnan() == before.isnan())
+        return same
 
     def _read_once(self, prepared: Tensor) -> Reading:
         return self.outputs.read(self.forward(prepared), prepared.shape[0])
