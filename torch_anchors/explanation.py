@@ -245,13 +245,7 @@ class Explanation:
         """The explanation as plain Python values; pictures and tables of rows are left out."""
         miss = self.nearest_miss
         return {
-            "anchor": list(self.features),
-            "names": list(self.names),
-            "precision": self.precision,
-            "precision_interval": list(self.precision_interval),
-            "coverage": self.coverage,
-            "status": self.status.value,
-            "success": self.success,
+            **FoundAnchor(**self._own_figures()).to_dict(),
             "remark": self.remark,
             "label": self.label,
             "label_name": self.label_name,
@@ -328,12 +322,7 @@ class Explanation:
     def to_fields(self) -> dict[str, Any]:
         """All but `meta` in values that JSON knows; a kind of explanation adds its own."""
         return {
-            "features": list(map(int, self.features)),
-            "names": list(self.names),
-            "precision": pack_number(self.precision),
-            "precision_interval": [pack_number(end) for end in self.precision_interval],
-            "coverage": pack_number(self.coverage),
-            "status": self.status.value,
+            **FoundAnchor(**self._own_figures()).to_fields(),
             "label": self.label if isinstance(self.label, str) else int(self.label),
             "label_name": self.label_name,
             "answer": self.answer if self.answer is None or isinstance(self.answer, str) else int(self.answer),
@@ -361,12 +350,7 @@ class Explanation:
             ArgumentError: a field is missing, or not what it must be.
         """
         return {
-            "features": fields.wholes("features"),
-            "names": fields.texts("names"),
-            "precision": fields.number("precision"),
-            "precision_interval": fields.numbers("precision_interval", 2),
-            "coverage": fields.number("coverage"),
-            "status": Status(fields.word("status", [status.value for status in Status])),
+            **FoundAnchor.read_fields(fields),
             "label": fields.label("label"),
             "label_name": fields.text_or_none("label_name"),
             **_read_contrast(fields),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,7 @@ from torch_anchors.tables.picture import plot_rules
 from torch_anchors.tables.rule import Predicate, Rule, stated
 from torch_anchors.tables.rule_anchor import RuleAnchor
 from torch_anchors.tables.sampler import SAMPLINGS
+from torch_anchors.tables.steps_html import steps_html
 from torch_anchors.words import at_least, at_most, listed, plural
 
 if TYPE_CHECKING:
@@ -375,19 +375,8 @@ class TabularExplanation(Explanation):
     def _repr_html_(self) -> str:
         """The rule as a table, for notebooks."""
         steps = zip(["no condition", *self.anchor], self.training_path, strict=True)
-        lines = "".join(
-            f"<tr><td style='text-align:left'>{escape(words)}</td><td>{step.precision:.3f}</td>"
-            f"<td>{step.coverage:.3f}</td></tr>"
-            for words, step in steps
-        )
-        lines += "".join(
-            f"<tr><td style='text-align:left'>or: {escape(str(other.rule))}</td>"
-            f"<td>{other.on_training.precision:.3f}</td><td>{other.on_training.coverage:.3f}</td></tr>"
-            for other in self.others
-            if isinstance(other, RuleAnchor)
-        )
-        head = "<tr><th style='text-align:left'>on training rows</th><th>precision</th><th>coverage</th></tr>"
-        return f"<p>{escape(str(self))}</p><table><thead>{head}</thead><tbody>{lines}</tbody></table>"
+        others = [(f"or: {one.rule}", one.on_training) for one in self.others if isinstance(one, RuleAnchor)]
+        return steps_html(str(self), "on training rows", [*steps, *others])
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the model, which may be large and need not be picklable."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from torch_anchors.tables.nearest_row import EncodedMiss
 from torch_anchors.tables.picture import plot_rules
 from torch_anchors.tables.rule import Predicate, Rule, stated
 from torch_anchors.tables.schema import TableSchema
+from torch_anchors.tables.steps_html import steps_html
 from torch_anchors.words import listed
 
 if TYPE_CHECKING:
@@ -225,13 +225,7 @@ class NecessaryExplanation(TabularExplanation):
     def _repr_html_(self) -> str:
         """The columns as a table, for notebooks."""
         steps = zip(["nothing in particular", *self._added], self._steps, strict=True)
-        lines = "".join(
-            f"<tr><td style='text-align:left'>{escape(words)}</td><td>{step.precision:.3f}</td>"
-            f"<td>{step.coverage:.3f}</td></tr>"
-            for words, step in steps
-        )
-        head = "<tr><th style='text-align:left'>replaced</th><th>precision</th><th>coverage</th></tr>"
-        return f"<p>{escape(str(self))}</p><table><thead>{head}</thead><tbody>{lines}</tbody></table>"
+        return steps_html(str(self), "replaced", steps)
 
 
 def necessary_explanation(
