@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby, islice
 from typing import Any, cast
 
 import numpy as np
@@ -29,16 +28,14 @@ from torch_anchors.search.protocol import BY_SAMPLING, NECESSARY, SearchSpace
 from torch_anchors.seeds import stream
 from torch_anchors.settings import ExplainSettings, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
-from torch_anchors.tables.covered import Covered
 from torch_anchors.tables.discretizer import checked_percentiles
-from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
+from torch_anchors.tables.explained_rules import explained_rules
+from torch_anchors.tables.explanation import TabularExplanation
 from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.frame_rows import RowsAs
 from torch_anchors.tables.local import local
-from torch_anchors.tables.misses import encoded_misses
 from torch_anchors.tables.necessary import ColumnsCase, NecessaryExplanation, columns_cases, necessary_explanation
 from torch_anchors.tables.question import RowQuestion, RowsQuestion
-from torch_anchors.tables.row_rules import RowRule, row_rules
 from torch_anchors.tables.rule import Rule
 from torch_anchors.tables.sampler import SAMPLINGS, RowSampler
 from torch_anchors.tables.schema import TableSchema
@@ -400,7 +397,13 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
         """What was found for each row."""
         if finished and isinstance(finished[0].case, ColumnsCase):
             return [self._necessary(one, settings) for one in cast(Sequence[Finished[ColumnsCase]], finished)]
-        return self._rules_explained(cast(Sequence[Finished[RowCase]], finished), settings)
+        return explained_rules(
+            cast(Sequence[Finished[RowCase]], finished),
+            self._fitted,
+            settings,
+            common=partial(self.common, settings=settings),
+            shown=self._predictor.outputs.all_shown,
+        )
 
     def _necessary(self, one: Finished[ColumnsCase], settings: ExplainSettings) -> NecessaryExplanation:
         one = one.renumbered(one.case.sampler.numbers)
@@ -411,69 +414,6 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
             repeats=self._predictor.repeats,
             shown=self._predictor.outputs.all_shown,
         )
-
-    def _rules_explained(
-        self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
-    ) -> Iterator[TabularExplanation]:
-        """The rules of rows; the training rows are counted for those of one sampler together."""
-        compares = isinstance(self._predictor.target, Comparison)  # each row has labels of its own then
-        for _, group in groupby(finished, key=lambda one: id(one if compares else one.case.sampler)):
-            yield from self._explanations_together(list(group), settings)
-
-    def _explanations_together(
-        self, finished: Sequence[Finished[RowCase]], settings: ExplainSettings
-    ) -> Iterator[TabularExplanation]:
-        fitted = self._fitted.about(finished[0].case.explained)
-        sampler, covered = finished[0].case.sampler, Covered(fitted.labelled(), finished[0].case.sampler)
-        instances = [one.case.instance for one in finished]
-        anchors = [one.found.result.anchor for one in finished]
-        labels = np.array([one.found.label for one in finished], dtype=np.int64)
-        rules = self._rules(finished, covered, settings)
-        undrawn = [i for i, one in enumerate(finished) if not len(one.found.examples.labels)]
-        counted = covered.examples(
-            [instances[i] for i in undrawn], [anchors[i] for i in undrawn], labels[undrawn], settings.n_covered_ex
-        )
-        from_training = dict(zip(undrawn, counted, strict=True))
-        misses = encoded_misses(finished, covered, self._predictor.outputs.all_shown)
-        effects = fitted.effects().of(sampler, instances, anchors, labels)
-        for i, (one, (first, *others)) in enumerate(zip(finished, rules, strict=True)):
-            drawn = one.found.examples
-            examples = from_training.get(i) or EncodedExamples(drawn.codes.astype(np.float64), drawn.labels, drawn.hits)
-            one = replace(one, found=replace(one.found, result=first.result))
-            yield TabularExplanation(
-                **self.common(one, settings) | {"effects": effects[i]},
-                names=tuple(first.rule.conditions),
-                fixed=sampler.fixed,
-                excluded=one.case.excluded,
-                rule=first.rule,
-                instance=sampler.instances[instances[i]],
-                sampling=sampler.sampling,
-                training_path=first.path,
-                others=tuple(other.as_anchor() for other in others),
-                encoded_examples=replace(examples, labels=self._predictor.outputs.all_shown(examples.labels)),
-                encoded_miss=misses[i],
-                predict=fitted.model.labels_of_table,
-            )
-
-    def _rules(
-        self, finished: Sequence[Finished[RowCase]], covered: Covered, settings: ExplainSettings
-    ) -> list[list[RowRule]]:
-        """The rules that were found for each row, the first and those that `n_anchors` asked for besides."""
-        sampler, n_each = finished[0].case.sampler, [1 + len(one.found.result.others) for one in finished]
-        rules = row_rules(
-            self._fitted.schema,
-            sampler,
-            covered,
-            [result for one in finished for result in (one.found.result, *one.found.result.others)],
-            np.repeat([one.case.instance for one in finished], n_each).tolist(),
-            np.repeat(np.array([one.found.label for one in finished], dtype=np.int64), n_each),
-        )
-        if sampler.sampling == "conditional" and settings.method in BY_SAMPLING:
-            # These bounds hold for all rules there are at once, and so need no share of delta.
-            asked = {"threshold": settings.threshold, "delta": settings.delta}
-            rules = [rule.on_new_rows(sampler.n_predicates, **asked) for rule in rules]
-        each = iter(rules)
-        return [list(islice(each, n)) for n in n_each]
 
     def hint(self, case: TableCase) -> str:
         """The columns in which a row has missing values."""
