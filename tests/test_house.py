@@ -38,8 +38,9 @@ BELOW: dict[str, set[str]] = {
     "store": {"packing", "whole_files"},
     "attribution": set(),
     "found_anchor": {"search.protocol", "packing"},
+    "partial_anchors": {"search.protocol", "packing"},
     "explanations": {"explanation", "plot_style"},
-    "explanation": {"search.protocol", "packing", "store", "attribution", "found_anchor"},
+    "explanation": {"search.protocol", "packing", "store", "attribution", "found_anchor", "partial_anchors"},
     "plot_style": set(),
     "explainer": {
         "delivery",
@@ -76,6 +77,7 @@ BELOW: dict[str, set[str]] = {
         "explanation",
         "explanations",
         "found_anchor",
+        "partial_anchors",
         "packing",
         "plot_style",
     },

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +15,7 @@ from torch_anchors.attribution import attribution
 from torch_anchors.errors import ArgumentError
 from torch_anchors.found_anchor import FoundAnchor, several_in_words
 from torch_anchors.packing import Fields, pack_array, pack_number
+from torch_anchors.partial_anchors import packed_step, partial_anchors, predicates_entered, step_of
 from torch_anchors.search.protocol import QUESTIONS, SUFFICIENT, Status, Step
 from torch_anchors.store import Document
 from torch_anchors.words import LabelNames, at_least, at_most, label_name, plural
@@ -196,8 +196,7 @@ class Explanation:
 
     def _entered(self) -> list[set[int]]:
         """The anchor's predicates as the search added them."""
-        steps = [set(), *(set(step.anchor) for step in self._partial())]
-        return [after - before for before, after in pairwise(steps)]
+        return predicates_entered(self._partial())
 
     @classmethod
     def plot_many(cls, explanations: Sequence[Any], *, columns: int = 4, path: str | Path | None = None) -> Any:
@@ -436,13 +435,9 @@ class Explanation:
         }
 
     def _partial(self) -> list[Step]:
-        """The partial anchors that follow the empty one, each with all predicates of the one before; the whole last."""
-        chain: list[Step] = []
-        for step in self.path:
-            if set(chain[-1].anchor if chain else ()) < set(step.anchor) < set(self.features):
-                chain.append(step)
+        """The partial anchors that follow the empty one; the explanation's own anchor is the last."""
         n = self.path[-1].n if self.path else 0
-        return [*chain, Step(self.features, self.precision, self.coverage, n)] if self.features else []
+        return partial_anchors(self.path, Step(self.features, self.precision, self.coverage, n))
 
     def __repr__(self) -> str:
         low, high = self.precision_interval
@@ -474,17 +469,6 @@ def _read_contrast(fields: Fields) -> dict[str, Any]:
         "fixed": fields.wholes("fixed"),
         "excluded": fields.wholes("excluded"),
     }
-
-
-def packed_step(step: Step) -> dict[str, Any]:
-    """A step of a path in values that JSON knows."""
-    numbers = {"precision": pack_number(step.precision), "coverage": pack_number(step.coverage)}
-    return {"anchor": list(map(int, step.anchor)), **numbers, "n": int(step.n)}
-
-
-def step_of(fields: Fields) -> Step:
-    """The step that `packed_step` gave."""
-    return Step(fields.wholes("anchor"), fields.number("precision"), fields.number("coverage"), fields.whole("n", 0))
 
 
 def _effects_of(fields: Fields) -> Float[np.ndarray, " features"] | None:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from torch_anchors._shapes import Bool, Float, Shaped
 from torch_anchors.errors import ArgumentError
-from torch_anchors.explanation import Explanation, packed_step, plain, reference_examples, step_of
+from torch_anchors.explanation import Explanation, plain, reference_examples
 from torch_anchors.found_anchor import FoundAnchor
 from torch_anchors.packing import Fields, pack_array, pack_labels
+from torch_anchors.partial_anchors import packed_step, step_of
 from torch_anchors.search.protocol import NECESSARY, Status, Step
 from torch_anchors.tables.nearest_row import EncodedMiss, NearestMiss
 from torch_anchors.tables.picture import plot_rules

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch_anchors.explanation import packed_step, plain, step_of
+from torch_anchors.explanation import plain
 from torch_anchors.found_anchor import FoundAnchor
 from torch_anchors.packing import Fields
+from torch_anchors.partial_anchors import packed_step, step_of
 from torch_anchors.search.protocol import Step
 from torch_anchors.tables.rule import Rule
 
