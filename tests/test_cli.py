@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from torch_anchors.cli import main
-from torch_anchors.cli.image import FILLS, METHODS, SEGMENTATIONS
+from torch_anchors.cli.image_options import FILLS, METHODS, SEGMENTATIONS
 from torch_anchors.cli.words import where
 from torch_anchors.errors import AnchorsWarning
 from torch_anchors.images.files import distinct_names, read_picture

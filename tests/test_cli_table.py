@@ -73,7 +73,9 @@ def test_given_model(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ({"--target": "salary"}, "--target must name columns of the table (age, job, pay and helps)"),
         ({"--row": "2000"}, "--row must be between 0 and 1999, got 2000"),
         ({"--drop": "wage"}, "--drop must name columns"),
-        ({"--target": "pay"}, "cut numbers into classes first"),
+        ({"--within": "3"}, "--within is for a --target of numbers, and helps has words"),
+        ({"--fixed": "jbo"}, "got ['jbo']; did you mean job?"),
+        ({"--exclude": "helps"}, "--fixed and --exclude must name columns beside --target and --drop, got helps"),
         ({"--model": "nowhere.pt"}, "there is no file nowhere.pt"),
     ],
 )

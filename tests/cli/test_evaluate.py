@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -175,6 +176,19 @@ def test_all_rows_of_a_table(tmp_path: Path, name: str, capsys: pytest.CaptureFi
     assert [rows[id]["true_label"] for id in frame.key] == list(frame.paid)
     assert {row["label_name"] for row in rows.values()} == {"no", "yes"}  # of k3, whose age is missing, too
     assert main([*command, "--quiet"]) in (FOUND, NOT_FOUND)  # trained again, and the same
+
+
+def test_all_rows_of_a_table_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path / "t.csv")
+    out = tmp_path / "out"
+    command = ["evaluate", str(tmp_path / "t.csv"), "--out", str(out), "--target", "age", "--drop", "key"]
+    assert main([*command, "--within", "9"]) in (FOUND, NOT_FOUND)
+    assert "tells age (a number) with an error of" in unwrapped(capsys.readouterr().out)
+    rows = by_id(Evaluation(out)).values()
+    done = [row for row in rows if row["status"] != "failed"]
+    assert len(done) >= 59  # of one row the age is missing
+    assert {row["label_name"] for row in done} == {"within 9"}
+    assert all("value" in json.loads(row["said"]) for row in done)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -261,6 +262,101 @@ def test_a_question_that_is_none_is_told(question: str, words: str, capsys: pyte
         main(["image", picture("red.png", RED), *GRID, "--target", question])
     assert ended.value.code == CANNOT
     assert words in capsys.readouterr().err
+
+
+def deep(name: str, corner: int, rest: int) -> str:
+    """A grey picture of 16 bits, its upper left quarter of another value."""
+    values = np.full((40, 40), rest, dtype=np.uint16)
+    values[:20, :20] = corner
+    Image.fromarray(values).save(name)
+    return name
+
+
+class TestDeepPictures:
+    def test_are_refused_with_the_option_that_reads_them(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["image", deep("deep.png", 3000, 1000), *GRID]) == CANNOT
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "deep.png has more than 8 bits a channel; name the values" in said
+        assert "--value-range 0 65535" in said
+
+    def test_are_read_by_it(self, sketched: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            Moody, "forward", lambda self, rows: torch.stack([0.5 - rows[:, 0, 0, 0], rows[:, 0, 0, 0] - 0.5], 1)
+        )
+        arguments = [
+            "image",
+            deep("deep.png", 3000, 1000),
+            *GRID,
+            "--value-range",
+            "1000",
+            "3000",
+            "--json",
+            "deep.json",
+        ]
+        assert main(arguments) == FOUND
+        (found,) = json.loads(Path("deep.json").read_text())["pictures"]
+        assert (found["label_name"], found["anchor"]) == ("red", [0])
+
+    def test_need_a_range(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["image", deep("deep.png", 3000, 1000), *GRID, "--value-range", "5", "5"]) == CANNOT
+        assert "--value-range must be a number and a larger one, got 5 5" in capsys.readouterr().err
+
+
+class AnyRed(nn.Module):
+    """Says 1 while any quarter but the last is red."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        red = rows[:, 0, ::8, ::8].flatten(1)[:, :3].amax(1) - 0.5
+        return torch.stack([-red, red], dim=1)
+
+
+@pytest.mark.usefixtures("sketched")
+class TestRegions:
+    @pytest.fixture(autouse=True)
+    def any_red(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Moody, "forward", AnyRed.forward)
+        picture("red.png", RED)
+
+    def found(self, *arguments: str) -> dict[str, Any]:
+        assert main(["image", "red.png", *GRID, "--quiet", "--json", "red.json", *arguments]) == FOUND
+        (found,) = json.loads(Path("red.json").read_text())["pictures"]
+        return dict(found)
+
+    def test_excluded_ones_are_in_no_anchor(self) -> None:
+        assert self.found("--exclude", "0", "1")["anchor"] == [2]
+        assert self.found("--exclude", "1", "2")["anchor"] == [0]
+
+    def test_fixed_ones_always_stay(self) -> None:
+        found = self.found("--fixed", "3")
+        assert (found["fixed"], len(found["anchor"])) == ([3], 1)
+        assert self.found("--fixed", "2")["anchor"] == []
+
+    def test_a_picture_says_where_they_are(self) -> None:
+        pixels = np.zeros((40, 40), dtype=np.uint8)
+        pixels[:20] = 255
+        Image.fromarray(pixels).save("upper.png")
+        found = self.found("--exclude", "upper.png")
+        assert (found["anchor"], found["excluded"]) == ([2], [0, 1])
+
+    @pytest.mark.parametrize(
+        ("given", "complaint"),
+        [
+            (["7"], "exclude must be numbers of superpixels"),
+            (["0", "upper.png"], "--exclude must be numbers of superpixels or one picture, got 0 upper.png"),
+            (["upper.png"], "there is no file upper.png"),
+            (["wide.png"], "wide.png is of another shape: 80 x 20 pixels, this one 40 x 40"),
+        ],
+    )
+    def test_that_are_none(self, given: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+        Image.new("L", (80, 20), 255).save("wide.png")
+        assert main(["image", "red.png", *GRID, "--exclude", *given]) == CANNOT
+        (said,) = capsys.readouterr().err.splitlines()
+        assert complaint in said
+
+    def test_the_picture_that_names_them_is_not_overwritten(self, capsys: pytest.CaptureFixture[str]) -> None:
+        picture("mask.png", (255, 255, 255))
+        assert main(["image", "red.png", *GRID, "--fixed", "mask.png", "--out", "mask.png"]) == CANNOT
+        assert "mask.png, which is read, would be overwritten" in capsys.readouterr().err
 
 
 def test_what_is_necessary_and_several_anchors_are_told(sketched: None, capsys: pytest.CaptureFixture[str]) -> None:

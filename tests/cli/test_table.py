@@ -56,6 +56,13 @@ class OtherLabels(nn.Module):
         return 7 * (rows[:, 1] > 0.5).long()
 
 
+class AgeInDays(nn.Module):
+    """A number a row, (rows,)."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return 365.0 * rows[:, 0]
+
+
 class TooMany(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         return rows[:, None, :].expand(-1, 2, -1)
@@ -79,7 +86,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.assign(age=table["age"].where(table.index != 3, 99)).to_csv(folder / "old.csv", index=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for model in (OneScore(), FlatScore(), Labels(), TwoScores(), ThreeScores(), OtherLabels(), TooMany()):
+        for model in (
+            OneScore(),
+            FlatScore(),
+            Labels(),
+            TwoScores(),
+            ThreeScores(),
+            OtherLabels(),
+            AgeInDays(),
+            TooMany(),
+        ):
             torch.jit.script(model).save(str(folder / f"{type(model).__name__}.pt"))
         torch.jit.script(nn.Linear(5, 2)).save(str(folder / "wide.pt"))
     batch = torch.export.Dim("batch")
@@ -207,7 +223,7 @@ def test_a_target_is_proposed(capsys: pytest.CaptureFixture[str]) -> None:
         ("age,helps\n", "has no rows below its header"),
         ("\0\1\2\xff", "has no rows below its header"),
         ('age,helps\n1,"yes\n', "cannot be read as CSV"),
-        ("age,helps\n1,\n2,\n", "--target must have 2 to 100 classes, helps has 0"),
+        ("age,helps\n1,\n2,\n", "--target must have numbers, or 2 to 100 classes, and helps has 0 classes"),
     ],
 )
 def test_tables_that_are_none(text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +247,9 @@ def test_tables_that_are_none(text: str, complaint: str, tmp_path: Path, capsys:
 def test_classes_are_in_their_order(values: list[object], classes: list[str], tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     pd.DataFrame({"x": range(4), "y": values}).to_csv(path, index=False)
-    options = argparse.Namespace(file=path, target="y", drop=[], row=[-1], seed=2**70)
+    options = argparse.Namespace(
+        file=path, target="y", drop=[], fixed=[], exclude=[], row=[-1], seed=2**70, within=None
+    )
     split = split_table(read_table(options), options)
     assert split.classes == classes
     assert len(split.table) == len(split.target) == sum(value is not None for value in values)
@@ -258,3 +276,106 @@ def test_what_is_necessary_and_several_rules_are_told(capsys: pytest.CaptureFixt
     assert "It took" not in told
     assert run("people", *given, "--row", nurse, "--n-anchors", "2") in (FOUND, NOT_FOUND)
     assert f"Row {nurse}: the model says helps = yes." in unwrapped(capsys.readouterr().out)
+
+
+class TestSampling:
+    def test_a_rule_of_rows_as_they_are_is_taken_where_one_is_certified(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = self.explained(tmp_path, n=1000)
+        assert [rule["sampling"] for rule in found] == ["conditional", "conditional"]
+        said = unwrapped(capsys.readouterr().out)
+        assert "A rule is about rows like those of the table, as they are (--sampling conditional); where none" in said
+        assert "Row 0: the model says helps = yes. Where job = nurse, it says so in 100.0 % (9" in said
+        assert "of rows like those of the table; that covers" in said
+
+    def test_another_one_where_the_table_is_too_short(self, tmp_path: Path) -> None:
+        found = self.explained(tmp_path, n=60)
+        assert [(rule["sampling"], rule["names"]) for rule in found] == [
+            ("interventional", ["job = nurse"]),
+            ("interventional", ["job = clerk"]),
+        ]
+
+    def test_neither(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.explained(tmp_path, "--max-anchor-size", "1", "--exclude", "job", n=60, status=NOT_FOUND)
+        assert "No rule reached the threshold of 95 %" in unwrapped(capsys.readouterr().out)
+
+    def test_what_is_replaced_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.explained(tmp_path, "--sampling", "interventional", n=60)
+        said = unwrapped(capsys.readouterr().out)
+        assert "A rule is about rows whose columns outside the rule are replaced at random" in said
+        assert "of rows, whatever the other columns hold; that covers" in said
+
+    def test_columns_that_stay_are_in_no_rule(self, tmp_path: Path) -> None:
+        for rule in self.explained(tmp_path, "--fixed", "job", n=60):
+            assert (rule["sampling"], rule["fixed"], rule["names"]) == ("interventional", [1], [])
+
+    def explained(self, folder: Path, *more: str, n: int, status: int = FOUND) -> list[dict[str, object]]:
+        """Rules of a nurse and a clerk among `n`."""
+        rng = np.random.default_rng(0)
+        job = np.array(["nurse", "clerk"])[np.arange(n) % 2]
+        table = pd.DataFrame({"age": rng.integers(20, 80, n), "job": job, "pay": rng.normal(size=n).round(3)})
+        table.assign(helps=np.where(job == "nurse", "yes", "no")).to_csv(folder / "all.csv", index=False)
+        given = ("--target", "helps", "--model", "TwoScores.pt", "--trust", "--row", "0", "1")
+        data = str(folder / "rules.json")
+        assert main(["table", str(folder / "all.csv"), *given, "--json", data, *more]) == status
+        return list(json.loads(Path(data).read_text())["rules"])
+
+
+class TestNumbers:
+    @pytest.fixture
+    def houses(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+        """Prices that the city decides, but for a little."""
+        monkeypatch.chdir(tmp_path)
+        rng = np.random.default_rng(0)
+        city, rooms = rng.choice(["Bonn", "Ulm"], 1200), rng.integers(1, 7, 1200)
+        price = np.where(city == "Bonn", 300.0, 100.0) + rng.normal(size=1200)
+        table = pd.DataFrame({"city": city, "rooms": rooms, "price": price.round(3)})
+        table.to_csv("houses.csv", index=False)
+        return table
+
+    def test_are_explained_within_a_tolerance(self, houses: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+        row = int(houses["city"].eq("Bonn").argmax())
+        given = ("--target", "price", "--within", "50", "--row", str(row), "--json", "rule.json", "--out", "rule.png")
+        assert main(["table", "houses.csv", *given]) == FOUND
+        document = json.loads(Path("rule.json").read_text())
+        (rule,) = document["rules"]
+        assert document["classes"] == []
+        assert (rule["names"], rule["target"]) == (["city = Bonn"], "Within(tolerance=50.0)")
+        assert abs(rule["said"]["value"] - 300) < 20
+        said = unwrapped(capsys.readouterr().out)
+        assert "tells price (a number) with an error of" in said
+        assert "The same answer is a number within 50 of the model's (--within)." in said
+        value = f"{rule['said']['value']:,.6g}"
+        assert f"says price = {value}. Where city = Bonn, it says a value within 50 of {value} in 100.0 %" in said
+        assert "rows held back that it covers, the model says so of 100.0 %" in said
+
+    def test_have_a_tolerance_of_half_their_spread(self, houses: pd.DataFrame) -> None:
+        assert main(["table", "houses.csv", "--target", "price", "--quiet", "--json", "rule.json"]) == FOUND
+        (rule,) = json.loads(Path("rule.json").read_text())["rules"]
+        assert rule["target"] == "Within(tolerance=50.0)"  # the spread is 100
+
+    def test_of_few_values_are_classes_unless_told_otherwise(self, houses: pd.DataFrame) -> None:
+        for more, target in (((), "Argmax()"), (("--within", "9"), "Within(tolerance=9.0)")):
+            arguments = ["table", "houses.csv", "--target", "rooms", "--quiet", "--epochs", "1", "--json", "rule.json"]
+            assert main([*arguments, *more]) in (FOUND, NOT_FOUND)
+            (rule,) = json.loads(Path("rule.json").read_text())["rules"]
+            assert rule["target"] == target
+
+    def test_of_a_given_model(self, capsys: pytest.CaptureFixture[str]) -> None:
+        given = ("--drop", "helps", "--model", "AgeInDays.pt", "--trust", "--json", "rule.json", "--row", "0")
+        # The age itself is no column of the model's, which reads it as the first one of the table.
+        assert main(["table", "people.csv", "--target", "pay", "--within", "1000", *given]) in (FOUND, NOT_FOUND)
+        (rule,) = json.loads(Path("rule.json").read_text())["rules"]
+        assert rule["said"]["value"] == 365 * pd.read_csv("people.csv")["age"][0]
+
+    def test_need_a_model_that_returns_one(self, capsys: pytest.CaptureFixture[str]) -> None:
+        given = ("--target", "pay", "--drop", "helps", "--model", "ThreeScores.pt", "--trust")
+        assert main(["table", "people.csv", *given]) == CANNOT
+        said = capsys.readouterr().err
+        assert "ThreeScores.pt must return one number for each row, and for 4 rows returns (4, 2)" in said
+
+    def test_that_are_all_the_same(self, houses: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+        houses.assign(price=7.0).to_csv("same.csv", index=False)
+        assert main(["table", "same.csv", "--target", "price"]) == CANNOT
+        assert "--target must have numbers, or 2 to 100 classes, and price has 1 classes" in capsys.readouterr().err

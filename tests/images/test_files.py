@@ -14,7 +14,7 @@ from torch import nn
 
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images import files as pictures
-from torch_anchors.images.files import check_picture, distinct_names, read_picture
+from torch_anchors.images.files import DeepPictureError, check_picture, distinct_names, read_picture
 from torch_anchors.models import LoadedModel, Preprocess
 
 
@@ -110,6 +110,32 @@ class TestSizes:
         rows[1995:2005] = 255
         model = LoadedModel("any", nn.Identity(), Preprocess((10, 10)))
         assert (model.fit(rows) == 255).all()
+
+
+class TestDepth:
+    """Pictures with more than 8 bits a channel, which Pillow would clip."""
+
+    @pytest.mark.parametrize(("dtype", "line"), [(np.uint16, "np.asarray(image) / 257"), (np.float32, "scale_image")])
+    def test_is_refused_where_nobody_says_what_is_white(self, tmp_path: Path, dtype: type, line: str) -> None:
+        path = tmp_path / "deep.tif"
+        Image.fromarray(np.zeros((4, 4), dtype=dtype)).save(path)
+        for look in (check_picture, read_picture):
+            with pytest.raises(DeepPictureError, match="more than 8 bits a channel") as raised:
+                look(path)
+            assert line in str(raised.value)
+
+    def test_values_from_black_to_white(self, tmp_path: Path) -> None:
+        path = tmp_path / "deep.png"
+        Image.fromarray(np.array([[0, 1000, 2000], [3000, 65535, 1500]], dtype=np.uint16)).save(path)
+        check_picture(path, value_range=(1000, 3000))
+        found = read_picture(path, value_range=(1000, 3000))
+        np.testing.assert_array_equal(found[..., 0], [[0, 0, 128], [255, 255, 64]])
+        assert (found == found[..., :1]).all()
+
+    def test_ordinary_pictures_are_read_as_they_are(self, tmp_path: Path) -> None:
+        path = tmp_path / "flat.png"
+        noise(20, 20).save(path)
+        np.testing.assert_array_equal(read_picture(path, value_range=(0, 1)), read_picture(path))
 
 
 class TestDamaged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from torch_anchors.models.table_net import train_table_net
+from torch_anchors.models.table_net import train_table_net, train_value_net
 
 RNG = np.random.default_rng(0)
 ROWS = torch.tensor(np.column_stack([RNG.normal(5, 2, 600), RNG.integers(0, 3, 600), RNG.normal(size=600)])).float()
@@ -42,3 +42,25 @@ def test_columns_with_no_or_one_value_are_no_division_by_zero() -> None:
     net = train_table_net((None, 3, None), rows, (ROWS[:, 1] > 0).long(), n_classes=2, epochs=1)
     with torch.no_grad():
         assert net(rows).isfinite().all()
+
+
+def test_numbers_are_told_in_their_own_units() -> None:
+    values = 1000 + 50 * ROWS[:, 1] + 20 * ROWS[:, 2]
+    net = train_value_net((None, 3, None), ROWS, values, epochs=60)
+    with torch.no_grad():
+        said = net(ROWS)
+    assert said.shape == (600, 1)
+    assert (said[:, 0] - values).abs().mean() < 0.2 * values.std()
+
+
+def test_numbers_that_are_all_the_same_are_no_division_by_zero() -> None:
+    net = train_value_net((None, 3, None), ROWS, torch.full((600,), 7.0), epochs=1)
+    with torch.no_grad():
+        assert torch.allclose(net(ROWS), torch.tensor(7.0), atol=1e-3)
+
+
+def test_a_table_without_numbers() -> None:
+    codes = ROWS[:, 1:2]
+    net = train_table_net((3,), codes, (codes[:, 0] == 1).long(), n_classes=2, epochs=20)
+    with torch.no_grad():
+        assert torch.equal(net(codes).argmax(1), (codes[:, 0] == 1).long())

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_anchors._extras import import_extra
-from torch_anchors.cli import console, image
+from torch_anchors.cli import console
+from torch_anchors.cli.image_explainer import checked_backgrounds, device_of, enough_for, explainer_of, model_of
+from torch_anchors.cli.image_options import add_model_options, add_perturbation_options, add_search_options
 from torch_anchors.cli.options import whole_number, word_of
 from torch_anchors.cli.outcome import CANNOT, FAILED, FOUND, NOT_FOUND
 from torch_anchors.cli.report import REPORT, check_report
 from torch_anchors.cli.rows import read_table, split_table
-from torch_anchors.cli.table import SAMPLINGS, explainer_of, model_in_words
+from torch_anchors.cli.table import add_number_option
+from torch_anchors.cli.table_model import TableModel
 from torch_anchors.errors import ArgumentError
 from torch_anchors.words import listed, plural
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from torch_anchors.datasets.evaluation import Evaluation
 
 TABLES = (".csv", ".parquet")
+SAMPLINGS = ("interventional", "conditional")
 
 ONLY_PICTURES = {
     "input_size",
@@ -37,7 +41,7 @@ ONLY_PICTURES = {
     "background",
     "method",
 }
-ONLY_TABLES = {"drop", "ids", "sampling", "epochs"}
+ONLY_TABLES = {"drop", "ids", "sampling", "epochs", "within"}
 """Options that are for sources of one kind, by their names in Python."""
 
 MOST_TOLD = 5
@@ -74,10 +78,10 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
     parser.add_argument(
         "source", nargs="+", type=Path, metavar="SOURCE", help="folder of pictures, pictures, or a CSV or Parquet file"
     )
-    image.add_model_options(parser.add_argument_group("model (without one, a small network is trained for a table)"))
-    image.add_perturbation_options(parser.add_argument_group("perturbation of pictures"))
+    add_model_options(parser.add_argument_group("model (without one, a small network is trained for a table)"))
+    add_perturbation_options(parser.add_argument_group("perturbation of pictures"))
     _add_table_options(parser.add_argument_group("tables"))
-    image.add_search_options(parser.add_argument_group("search"))
+    add_search_options(parser.add_argument_group("search"))
     _add_output_options(parser.add_argument_group("output"))
     parser.set_defaults(model=None)
 
@@ -98,6 +102,7 @@ def _add_table_options(group: Any) -> None:
         help="whether the columns outside the rule are replaced independently of it (the default), or rows are "
         "taken from the table as they are",
     )
+    add_number_option(group)
     group.add_argument("--epochs", type=whole_number, default=10, metavar="N", help="of training (default: 10)")
 
 
@@ -169,7 +174,7 @@ def _check(options: argparse.Namespace, is_table: bool) -> None:
 
 
 def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
-    image.checked_backgrounds(options)
+    checked_backgrounds(options)
     from torch_anchors.targets.named import parsed_target
 
     target = None if options.target is None else parsed_target(options.target)
@@ -181,9 +186,9 @@ def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
     from torch_anchors.models import DEFAULT_MODEL
 
     options.model = options.model or DEFAULT_MODEL
-    device = image.device_of(options.device or _own_gpu())
-    model = image.model_of(options, device)
-    source = ImageFiles(folders[0] if folders else options.source, enough=image.enough_for(model))
+    device = device_of(options.device or _own_gpu())
+    model = model_of(options, device)
+    source = ImageFiles(folders[0] if folders else options.source, enough=enough_for(model))
     height, width = model.input_size
     _say(
         options,
@@ -191,7 +196,7 @@ def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
         f"{height} x {width} pixels.",
     )
     return evaluate(
-        image.explainer_of(options, model, device),
+        explainer_of(options, model, device),
         source,
         options.out,
         transform=model.fit,
@@ -202,7 +207,7 @@ def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
 
 
 def _evaluate_table(options: argparse.Namespace) -> Evaluation:
-    options.file, options.row = options.source[0], []
+    options.file, options.row, options.fixed, options.exclude = options.source[0], [], [], []
     options.model = Path(options.model) if options.model else None
     table = read_table(options)
     ids = None
@@ -213,14 +218,15 @@ def _evaluate_table(options: argparse.Namespace) -> Evaluation:
         table = table.drop(columns=[options.ids])
     features = table.drop(columns=[options.target])
     split = split_table(table, options)
-    explainer, _ = explainer_of(options, split)
+    model = TableModel.of(options, split)
+    explainer = model.explainer(options.sampling)
 
     from torch_anchors.datasets.evaluate import evaluate
     from torch_anchors.datasets.table_rows import TableRows
 
-    _say(options, model_in_words(options, explainer, split))
+    _say(options, model.in_words(explainer))
     source = TableRows(features, ids, table[options.target].tolist())
-    return evaluate(explainer, source, options.out, **_shared(options))
+    return evaluate(explainer, source, options.out, target=model.target, **_shared(options))
 
 
 def _shared(options: argparse.Namespace) -> dict[str, Any]:

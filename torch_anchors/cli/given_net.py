@@ -56,7 +56,7 @@ def given_net(path: Path, rows: Tensor, columns: Sequence[str], classes: Sequenc
         path: of the file.
         rows: the table, as numbers and category codes.
         columns: what the columns of the rows are called.
-        classes: what the classes of the table are called.
+        classes: what the classes of the table are called; none where it tells a number.
         trust: whether the file may run code.
 
     Raises:
@@ -64,7 +64,7 @@ def given_net(path: Path, rows: Tensor, columns: Sequence[str], classes: Sequenc
     """
     loaded = load_file(path, torch.device("cpu"), trust=trust)
     network: nn.Module = OneColumn(loaded.module)
-    if loaded.class_names is not None:
+    if loaded.class_names is not None and classes:
         network = ScoresInOrder(network, _places(path, loaded.class_names, classes))
     tried = rows[:_TRIED]
     try:
@@ -75,7 +75,13 @@ def given_net(path: Path, rows: Tensor, columns: Sequence[str], classes: Sequenc
             f"--model {path} does not take the rows of the table, which have {plural(len(columns), 'column')} "
             f"({listed(columns)}): {reason(error)}"
         ) from error
-    _check_output(path, output, len(tried), classes)
+    if classes:
+        _check_output(path, output, len(tried), classes)
+    elif not isinstance(output, Tensor) or output.numel() != len(tried) or not output.is_floating_point():
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ArgumentError(
+            f"--model {path} must return one number for each row, and for {len(tried)} rows returns {got}"
+        )
     return network
 
 

@@ -21,6 +21,9 @@ HELD_BACK = 0.2
 
 MOST_CLASSES = 100
 
+MOST_NUMBERED_CLASSES = 20
+"""A target of more different numbers than these is told as a number."""
+
 _MOST_LISTED = 20
 
 
@@ -31,8 +34,8 @@ class Split:
     Args:
         file: all rows of the file, as they are counted there.
         table: the rows that have a target.
-        classes: of the target.
-        target: the class of each row of `table`, by its place in `classes`.
+        classes: of the target; none where it is a number.
+        target: the class of each row of `table`, by its place in `classes`, or its number.
         train: the rows of `table` that a model is trained on.
         held_back: the other ones.
         asked: the rows of `file` to explain, counted from 0.
@@ -45,6 +48,11 @@ class Split:
     train: torch.Tensor
     held_back: torch.Tensor
     asked: list[int]
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether the target is a number, and not one of some classes."""
+        return not self.classes
 
 
 def read_table(options: argparse.Namespace) -> pd.DataFrame:
@@ -72,6 +80,10 @@ def read_table(options: argparse.Namespace) -> pd.DataFrame:
     _check_columns("--drop", options.drop, columns)
     if options.target in options.drop:
         raise ArgumentError(f"--drop must not name the column of --target, {options.target}")
+    _check_columns("--fixed", options.fixed, columns)
+    _check_columns("--exclude", options.exclude, columns)
+    for name in sorted({*options.fixed, *options.exclude} & {options.target, *options.drop}):
+        raise ArgumentError(f"--fixed and --exclude must name columns beside --target and --drop, got {name}")
     if not set(columns) - {options.target, *options.drop}:
         raise ArgumentError(f"no column is left from which {options.target} could be told")
     return table.drop(columns=options.drop)
@@ -90,14 +102,20 @@ def split_table(table: pd.DataFrame, options: argparse.Namespace) -> Split:
     """The table cut into rows to train on and rows held back, and the rows that are asked for.
 
     Raises:
-        ArgumentError: the target has too few or too many classes, or there is no such row.
+        ArgumentError: the target has too few or too many classes, words instead of numbers, or there is no such row.
     """
     import torch
 
     asked = _rows(options.row, len(table))
     with_target = table[options.target].notna()
     features = table.drop(columns=[options.target])
-    target, classes = _classes(table[options.target][with_target], options.target)
+    known = table[options.target][with_target]
+    classes: list[str] = []
+    if _is_of_numbers(known, options):
+        target = torch.tensor(known.to_numpy("float64"), dtype=torch.float32)
+    else:
+        names, classes = _classes(known, options.target)
+        target = torch.tensor([classes.index(name) for name in names])
     n_rows = len(target)
     order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(options.seed % 2**63))
     n_held_back = int(n_rows * HELD_BACK)
@@ -105,7 +123,7 @@ def split_table(table: pd.DataFrame, options: argparse.Namespace) -> Split:
         features,
         features[with_target],
         classes,
-        torch.tensor([classes.index(name) for name in target]),
+        target,
         order[n_held_back:],
         order[:n_held_back],
         asked,
@@ -123,12 +141,22 @@ def _rows(asked: Sequence[int], n_rows: int) -> list[int]:
     return [row % n_rows for row in asked]
 
 
+def _is_of_numbers(target: pd.Series, options: argparse.Namespace) -> bool:
+    """Whether a target is told as a number: there are many, or --within says so."""
+    is_number = target.dtype.kind in "iuf"
+    if options.within is None:
+        return is_number and target.nunique() > MOST_NUMBERED_CLASSES
+    if not is_number:
+        raise ArgumentError(f"--within is for a --target of numbers, and {options.target} has words")
+    return True
+
+
 def _classes(target: pd.Series, name: str) -> tuple[list[str], list[str]]:
     """The class of each row, and all classes in their order: numbers by their size, words by their letters."""
     values = sorted(target.unique()) if target.dtype.kind in "iufb" else sorted(set(target.astype(str)))
     if not 2 <= len(values) <= MOST_CLASSES:
         raise ArgumentError(
-            f"--target must have 2 to {MOST_CLASSES} classes, {name} has {len(values)}; cut numbers into classes first"
+            f"--target must have numbers, or 2 to {MOST_CLASSES} classes, and {name} has {len(values)} classes"
         )
     if target.dtype.kind == "f" and (target % 1 == 0).all():  # whole numbers, in a column that has gaps
         target, values = target.astype(int), [int(value) for value in values]

@@ -34,7 +34,7 @@ def cost_in_words(explanation: ImageExplanation, drawing: Path) -> str:
 
 
 def _anchor(explanation: ImageExplanation) -> str:
-    share = _share(explanation)
+    share = share_in_words(explanation)
     if explanation.success and not explanation.features:
         return (
             f"It says so in {share} of perturbed pictures whatever is hidden: no superpixel is needed, "
@@ -53,7 +53,8 @@ def _anchor(explanation: ImageExplanation) -> str:
     )
 
 
-def _share(explanation: ImageExplanation) -> str:
+def share_in_words(explanation: Explanation) -> str:
+    """The precision, and how sure it is: "98.1 % (95.2 to 99.6 % with 90 % confidence)"."""
     low, high = explanation.precision_interval
     share = f"{100 * explanation.precision:.1f} %"
     if low == high:

@@ -14,15 +14,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from torch_anchors._shapes import UInt8
 from torch_anchors.errors import AnchorsError, ArgumentError
-from torch_anchors.images.opaque import opaque
+from torch_anchors.images.opaque import opaque, scaling_line
 
 Picture = UInt8[np.ndarray, "height width 3"]
+
+ValueRange = tuple[float | int, float | int]
+"""Values that are black and white."""
 
 MOST_PIXELS = 90_000_000
 """Pixels of a picture that is decoded whole: about 700 megabytes at most, while it is."""
 
 
-def read_picture(path: Path, *, enough: int | None = None, content: bytes | None = None) -> Picture:
+class DeepPictureError(ArgumentError):
+    """A picture has more than 8 bits a channel, and nobody said which of its values are black and white."""
+
+
+def read_picture(
+    path: Path, *, enough: int | None = None, content: bytes | None = None, value_range: ValueRange | None = None
+) -> Picture:
     """The picture in red, green and blue, upright as the camera was held; transparent parts become white.
 
     Args:
@@ -30,6 +39,8 @@ def read_picture(path: Path, *, enough: int | None = None, content: bytes | None
         enough: length that the shorter side needs at most. A picture that has a multiple of it is read at a fraction
             of its size, in as much less memory.
         content: of the file, where somebody has read it; `path` is then only what errors call it.
+        value_range: what is black and what is white in a picture with more than 8 bits a channel, which is grey; what
+            is beyond is as these. Other pictures are read as they are.
 
     Raises:
         ArgumentError: as `check_picture`, or the file is damaged.
@@ -38,19 +49,22 @@ def read_picture(path: Path, *, enough: int | None = None, content: bytes | None
         if enough:
             picture.draft(None, (enough, enough))  # a JPEG is then decoded at a fraction of its size
         _check_size(path, picture)
+        _check_depth(path, picture, value_range)
         ImageOps.exif_transpose(picture, in_place=True)
+        if value_range is not None and _is_deep(picture):
+            picture = _scaled(picture, value_range)
         return np.array(opaque(_shrunk(picture, enough)).convert("RGB"))
 
 
-def check_picture(path: Path) -> None:
+def check_picture(path: Path, *, value_range: ValueRange | None = None) -> None:
     """Look at the beginning of the file only, so that many are checked at once before the work begins.
 
     Raises:
-        ArgumentError: there is no such file, it holds no picture with at most 8 bits a channel, or a huge one.
+        ArgumentError: there is no such file, it holds no picture, or a huge one.
+        DeepPictureError: it has more than 8 bits a channel, and no `value_range` is given.
     """
     with _opened(path) as picture:
-        if picture.mode.startswith(("I", "F")):
-            raise ArgumentError(f"{path} has more than 8 bits a channel; convert it to an ordinary PNG or JPEG")
+        _check_depth(path, picture, value_range)
         if picture.format not in ("JPEG", "MPO"):
             _check_size(path, picture)
 
@@ -59,6 +73,24 @@ def _check_size(path: Path, picture: Image.Image) -> None:
     width, height = picture.size
     if width * height > MOST_PIXELS:
         raise ArgumentError(f"{path} has {width:,} x {height:,} pixels, {_remedy()}")
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    return picture.mode.startswith(("I", "F"))
+
+
+def _check_depth(path: Path, picture: Image.Image, value_range: ValueRange | None) -> None:
+    if value_range is None and _is_deep(picture):
+        raise DeepPictureError(
+            f"{path} has more than 8 bits a channel; read it and scale it to a PIL image of mode L or RGB: "
+            f"{scaling_line(picture.mode)}"
+        )
+
+
+def _scaled(picture: Image.Image, value_range: ValueRange) -> Image.Image:
+    black, white = value_range
+    unit = (np.asarray(picture, dtype=np.float32) - black) / (white - black)
+    return Image.fromarray((255 * unit.clip(0, 1)).round().astype(np.uint8))
 
 
 def _remedy() -> str:

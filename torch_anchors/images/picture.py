@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from torch_anchors import plot_style as style
 from torch_anchors._extras import import_extra
@@ -22,6 +23,8 @@ from torch_anchors.words import LabelNames, label_name
 
 N_EXAMPLES = 6
 """Perturbed copies that a page has room for."""
+NUMBER_SIZE = 7.5
+"""Points, of the numbers of superpixels."""
 
 
 def draw_image(
@@ -84,6 +87,7 @@ def draw_image(
     outlines = [np.isin(segments, one) for one in (anchor, *others)]
     draw_outlines(superpixels, outlines)
     _draw_stripes(superpixels, np.isin(segments, excluded))
+    _draw_numbers(superpixels, segments, points_a_pixel=72 * page.PANEL_WIDTH / max(segments.shape))
     title = f"Anchor{'s' if others else ''} {'hidden' if hides else 'alone'}"
     alone = page.panel(2, title)
     _draw_anchor(alone, shown, every, hides)
@@ -225,6 +229,17 @@ def _draw_stripes(axes: Axes, excluded: Bool[np.ndarray, "height width"]) -> Non
     veil[excluded & stripes] = (0.3, 0.3, 0.3, 0.45)
     if excluded.any():
         axes.imshow(veil)
+
+
+def _draw_numbers(axes: Axes, segments: Int[np.ndarray, "height width"], *, points_a_pixel: float) -> None:
+    """The number of each superpixel that has room for it, in its roomiest place, as sentences and options name it."""
+    halo = import_extra("matplotlib.patheffects", "plot").withStroke(linewidth=1.6, foreground="white")
+    for superpixel in range(int(segments.max()) + 1):
+        room = distance_transform_edt(np.pad(segments == superpixel, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(room.argmax(), room.shape)
+        if room.max() * points_a_pixel >= NUMBER_SIZE:
+            looks = {"fontsize": NUMBER_SIZE, "color": style.INK, "path_effects": [halo]}
+            axes.text(x, y, str(superpixel), ha="center", va="center_baseline", **looks)
 
 
 def _draw_box(axes: Axes, box: Sequence[float]) -> None:

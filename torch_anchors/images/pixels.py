@@ -20,7 +20,7 @@ from torch import Tensor
 from torch_anchors._checks import is_number, said
 from torch_anchors._shapes import Float, Shaped
 from torch_anchors.errors import ArgumentError
-from torch_anchors.images.opaque import opaque
+from torch_anchors.images.opaque import opaque, scaling_line
 from torch_anchors.packing import Fields, pack_array
 
 MOST_WHOLE = 2**24
@@ -221,11 +221,9 @@ def _check_depth(image: Image.Image, name: str) -> None:
     """Raises an ArgumentError where Pillow would clip more than 8 bits a channel, and says how to scale them."""
     if not image.mode.startswith(("I", "F")):
         return
-    of_16_bits = image.mode.startswith("I;16")
-    scaled = "np.asarray(image) / 257" if of_16_bits else "torch_anchors.scale_image(np.asarray(image))"
     raise ArgumentError(
         f'{name} must be a PIL image with 8 bits a channel, got mode "{image.mode}", which convert() would clip; scale '
-        f'it by Image.fromarray(({scaled}).round().astype("uint8")).'
+        f"it by {scaling_line(image.mode)}."
     )
 
 

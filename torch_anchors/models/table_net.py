@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -17,7 +19,7 @@ def _bare(kind: type[nn.Module], *sizes: int) -> nn.Module:
 
 
 class TableNet(nn.Module):
-    """Logits (rows, classes) of encoded rows (rows, columns): numbers, and category codes.
+    """Logits (rows, classes), or other numbers, of encoded rows (rows, columns): numbers, and category codes.
 
     Categories are embedded, numbers standardised by `mean` and `std`; then come two hidden layers. An unknown
     category, whose code is one past the last, and a missing one (NaN) have an embedding of their own. A missing number
@@ -70,6 +72,24 @@ class TableNet(nn.Module):
         return self.layers(torch.cat(parts, dim=1))
 
 
+class ValueNet(nn.Module):
+    """One number for each encoded row, (rows, 1), of a network that returns it standardised by `mean` and `std`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: TableNet, mean: Float[Tensor, ""], std: Float[Tensor, ""]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, rows: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows 1"]:
+        """The number of each row, in the units of those it was trained on."""
+        numbers: Tensor = self.network(rows) * self.std + self.mean
+        return numbers
+
+
 def train_table_net(
     n_categories: tuple[int | None, ...],
     rows: Float[Tensor, "rows columns"],
@@ -91,10 +111,52 @@ def train_table_net(
         epochs: passes over the rows, at a learning rate that falls to 0 along a cosine.
         batch_size: rows of a step.
     """
+    how = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
+    return _trained(n_categories, rows, targets, nn.functional.cross_entropy, n_outputs=n_classes, **how)
+
+
+def train_value_net(
+    n_categories: tuple[int | None, ...],
+    rows: Float[Tensor, "rows columns"],
+    values: Float[Tensor, " rows"],
+    *,
+    seed: int = 0,
+    epochs: int = 10,
+    batch_size: int = 256,
+) -> ValueNet:
+    """A network trained on encoded rows and a number for each by least squares, as `train_table_net` trains.
+
+    Args:
+        n_categories: number of categories of each column; None for a column of numbers.
+        rows: numbers and category codes, NaN where a value is missing.
+        values: the number of each row.
+        seed: of the weights and of the order of the rows.
+        epochs: passes over the rows.
+        batch_size: rows of a step.
+    """
+    std, mean = torch.std_mean(values, correction=0)
+    std = std.clamp_min(1e-6)
+    targets = ((values - mean) / std)[:, None]
+    how = {"seed": seed, "epochs": epochs, "batch_size": batch_size}
+    return ValueNet(_trained(n_categories, rows, targets, nn.functional.mse_loss, n_outputs=1, **how), mean, std).eval()
+
+
+def _trained(
+    n_categories: tuple[int | None, ...],
+    rows: Float[Tensor, "rows columns"],
+    targets: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    n_outputs: int,
+    seed: int,
+    epochs: int,
+    batch_size: int,
+) -> TableNet:
+    """A network whose `loss` of outputs (rows, outputs) and targets was made small."""
     generator = torch.Generator().manual_seed(seed)
     numbers = rows[:, [i for i, n in enumerate(n_categories) if n is None]]
     gaps = numbers.isnan().any(dim=0).nonzero()[:, 0]
-    net = TableNet(n_categories, *_mean_and_std(numbers, gaps), gaps, n_classes, generator).to(rows.device)
+    net = TableNet(n_categories, *_mean_and_std(numbers, gaps), gaps, n_outputs, generator).to(rows.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     n_steps = epochs * -(-len(rows) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
@@ -103,7 +165,7 @@ def train_table_net(
         for first in range(0, len(rows), batch_size):
             batch = order[first : first + batch_size]
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(rows[batch]), targets[batch]).backward()  # type: ignore[no-untyped-call]
+            loss(net(rows[batch]), targets[batch]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return net.eval()
@@ -113,6 +175,8 @@ def _mean_and_std(
     numbers: Float[Tensor, "rows numbers"], gaps: Int[Tensor, " gaps"]
 ) -> tuple[Float[Tensor, " numbers"], Float[Tensor, " numbers"]]:
     """Of each column, those numbered `gaps` by the values that are not missing; 0 and 1 where these are none."""
+    if not numbers.shape[1]:  # PyTorch would warn of it
+        return numbers.new_zeros(0), numbers.new_ones(0)
     std, mean = torch.std_mean(numbers, dim=0)
     if len(gaps):
         present = ~numbers[:, gaps].isnan()

@@ -1,0 +1,107 @@
+"""Options about pictures, of all commands that explain them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch_anchors.cli.options import add_trust_option, share, value_or_word, whole_number, word_of
+
+SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid")
+FILLS = ("mean", "blur", "infill", "noise", "constant")
+METHODS = ("auto", "beam", "guided", "exact")
+
+
+def add_model_options(group: Any) -> None:
+    """Which model, and what stands between pictures and it."""
+    group.add_argument(
+        "--model",
+        default="efficientnet-lite0",
+        metavar="NAME",
+        help="efficientnet-lite0 (the default, which needs no download), timm:NAME, torchvision:NAME, "
+        "hf:DIR (a folder of transformers), or an ONNX, TorchScript or torch.export file",
+    )
+    add_trust_option(group)
+    group.add_argument("--input-size", type=whole_number, metavar="N", help="height and width that it takes")
+    three = {"type": float, "nargs": 3, "metavar": ("R", "G", "B")}
+    group.add_argument("--mean", **three, help="of its input, on the scale 0..1 (a file: ImageNet's)")
+    group.add_argument("--std", **three, help="of its input, on the scale 0..1 (a file: ImageNet's)")
+    group.add_argument("--class-names", type=Path, metavar="FILE", help="names of its classes, one a line")
+    group.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0 (default: a GPU if there is one)")
+    group.add_argument(
+        "--max-rows",
+        type=value_or_word(whole_number, "auto"),
+        default="auto",
+        metavar="N",
+        help="most perturbed pictures in one call of the model (default: measured)",
+    )
+
+
+def add_perturbation_options(group: Any) -> None:
+    """What is hidden of a picture, and what hidden parts show."""
+    group.add_argument(
+        "--segments",
+        type=word_of(SEGMENTATIONS),
+        choices=SEGMENTATIONS,
+        default="slic",
+        help="how superpixels are made (default: slic)",
+    )
+    group.add_argument("--n-segments", type=whole_number, metavar="N", help="about how many (slic, grid)")
+    group.add_argument(
+        "--fill",
+        type=value_or_word(float, *FILLS),
+        metavar="NAME",
+        help="what hidden superpixels show: their mean colour (the default), blur, infill (from what is shown around "
+        "them), noise, constant (black), or a grey value 0..255",
+    )
+    group.add_argument("--background", type=Path, metavar="DIR", help="show a random picture of this folder instead")
+
+
+def add_value_option(group: Any) -> None:
+    """What the values of pictures with more than 8 bits a channel mean."""
+    group.add_argument(
+        "--value-range",
+        type=float,
+        nargs=2,
+        metavar=("BLACK", "WHITE"),
+        help="values of pictures with more than 8 bits a channel that are black and white, such as 0 65535; what is "
+        "beyond is black or white, too",
+    )
+
+
+def add_part_options(group: Any) -> None:
+    """What always stays visible, and what no anchor may have."""
+    parts: dict[str, Any] = {"type": _number_or_path, "nargs": "+", "metavar": "PART"}
+    group.add_argument(
+        "--fixed",
+        **parts,
+        help="superpixels that always stay visible, and so are in no anchor: their numbers, as in the drawing, or a "
+        "picture of the same shape that is white there",
+    )
+    group.add_argument(
+        "--exclude",
+        **parts,
+        help="superpixels, named in the same way, that are hidden like others, but are in no anchor",
+    )
+
+
+def _number_or_path(text: str) -> int | Path:
+    return int(text) if text.isdecimal() else Path(text)
+
+
+def add_search_options(group: Any) -> None:
+    """What is asked of an anchor, and how it is searched."""
+    group.add_argument("--threshold", type=share, default=0.95, metavar="P", help="precision (default: 0.95)")
+    group.add_argument(
+        "--delta", type=share, default=0.1, metavar="P", help="allowed chance of being wrong (default: 0.1)"
+    )
+    group.add_argument(
+        "--method",
+        type=word_of(METHODS),
+        choices=METHODS,
+        default="auto",
+        help="sample by labels (beam), or led by scores (guided); try all combinations (exact); the latter if they are "
+        "few, and otherwise guided (auto, the default)",
+    )
+    group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most superpixels in an anchor")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the perturbations (default: 0)")
