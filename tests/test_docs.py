@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import pydoc
 import re
 import sys
@@ -18,9 +19,14 @@ import torch_anchors
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOW_TO = sorted([*(DOCS / "extend").glob("*.md"), *(DOCS / "recipes").glob("*.md")])
-OF_PAGES = ("attribution", "contrast", "fills", "migrating", "rule_lists", "several", "tables", "targets")
-HOW_TO += [DOCS / f"{name}.md" for name in OF_PAGES]
+SLOW = ("evaluate.md", "getting_started.md")
+"""Pages with a real network on several photographs."""
+ELSEWHERE = ("ray.md",)
+"""Pages with a test of their own: `tests/integrations/test_ray.py`, which starts Ray where that is installed."""
+OF_OTHERS = ("migrating.md",)
+"""Pages that show code of other libraries, as ``py``, which is not run."""
+LONG = 7
+"""Words of a sentence that is not on two pages by chance."""
 REFERENCE = "\n".join(page.read_text() for page in sorted((DOCS / "reference").glob("*.md")))
 
 
@@ -55,6 +61,11 @@ def code_of(page: Path) -> str:
     for first, own in blocks(page, "```python"):
         lines[first : first + len(own)] = own
     return "\n".join(lines)
+
+
+def said_by(page: Path) -> list[str]:
+    """What a page says that its Python prints."""
+    return [line for _, own in blocks(page, '```text title="prints"') for line in own]
 
 
 def test_every_public_name_is_in_the_reference_exactly_once() -> None:
@@ -98,15 +109,50 @@ def _searches() -> Iterator[None]:
     SEARCHES.update(before)
 
 
+def with_code() -> list[object]:
+    """The pages that have Python, as cases of a test."""
+    pages = [page for page in PAGES if blocks(page, "```python") and name_of(page) not in ELSEWHERE]
+    slow = {name: [pytest.mark.slow] for name in SLOW}
+    return [pytest.param(page, marks=slow.get(name_of(page), []), id=name_of(page)) for page in pages]
+
+
 @pytest.mark.usefixtures("_searches")
-@pytest.mark.parametrize("page", HOW_TO, ids=name_of)
-def test_what_a_page_shows_runs_and_prints_what_it_says(page: Path, module: types.ModuleType) -> None:
+@pytest.mark.parametrize("page", with_code())
+def test_what_a_page_shows_runs_and_prints_what_it_says(
+    page: Path, module: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks one after the other, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code_of(page), str(page), "exec", dont_inherit=True), vars(module))
-    said = [line for _, own in blocks(page, '```text title="prints"') for line in own]
-    assert said, "a page shows what comes out"
-    assert printed.getvalue().splitlines() == said
+    assert said_by(page), "a page shows what comes out"
+    assert printed.getvalue().splitlines() == said_by(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_python_of_a_page_escapes_being_run(page: Path) -> None:
+    """Blocks are found where a line begins with their fence; other names of the language are for code of others."""
+    fences = re.findall(r"^([ \t]*)```(py\w*)", page.read_text(), flags=re.MULTILINE)
+    languages = {"python", "py"} if name_of(page) in OF_OTHERS else {"python"}
+    assert all(not indent and language in languages for indent, language in fences)
+
+
+def sentences(page: Path) -> set[str]:
+    """The longer sentences of a page's own text, without its code, its tables and its marks."""
+    prose = re.sub(r"^```.*?^```", "\n\n", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = (re.sub(r"^[-*>#\d. ]+", "", line) if line[:1] != "|" else "" for line in prose.split("\n"))
+    said = re.split(r"(?<=[.:;!?])\s+|\n\n", "\n".join(lines))
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", sentence) for sentence in said)
+    return {" ".join(sentence.split()) for sentence in plain if len(sentence.split()) > LONG}
+
+
+def test_no_sentence_is_on_two_pages() -> None:
+    """What two pages need to say, one says, and the other links to it."""
+    of_page = {name_of(page): sentences(page) for page in PAGES}
+    assert len(of_page["certified.md"]) > 50
+    for first, second in itertools.combinations(of_page, 2):
+        assert not of_page[first] & of_page[second], f"{first} and {second}"
 
 
 @pytest.mark.slow
