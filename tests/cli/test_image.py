@@ -249,8 +249,8 @@ def test_another_question_is_asked_told_and_written(sketched: None, capsys: pyte
     picture("red.png", RED)
     assert main(["image", "red.png", *GRID, "--json", "red.json", "--target", "Bit(1, threshold=0.3)"]) == FOUND
     (found,) = json.loads(Path("red.json").read_text())["pictures"]
-    assert (found["target"], found["label"], found["label_name"]) == ("Bit(j=1, threshold=0.3)", 1, "yes for label 1")
-    assert "For red the model answers yes for label 1." in capsys.readouterr().out
+    assert (found["target"], found["label"], found["label_name"]) == ("Bit(j=1, threshold=0.3)", 1, "yes for red")
+    assert "For red the model answers yes for red." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

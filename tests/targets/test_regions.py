@@ -57,6 +57,9 @@ def test_objects_are_numbered_by_their_scores() -> None:
     assert SameObject(index=1).said(second) == {"box": BOX, "class": 1, "score": pytest.approx(0.6)}
     assert SameObject().name_of(1, second) == "class 1 in the box 0, 0, 10, 10"
     assert SameObject().name_of(0, second) == "no class 1 in the box 0, 0, 10, 10"
+    named = SameObject(index=1, class_names=["-", "cup", "dog"])
+    assert named.name_of(1, second) == "cup in the box 0, 0, 10, 10"
+    assert named.said(second) == {"box": BOX, "class": 1, "class_name": "cup", "score": pytest.approx(0.6)}
     assert SameObject().names == {0: "no such object", 1: "the same object"}
 
 
@@ -214,5 +217,8 @@ def test_a_segmented_region_is_explained_by_where_it_is() -> None:
     assert explanation.features == (0, 1, 4, 5)
     assert explanation.said == {"class": 2, "share": 0.25}
     assert "answers class 2 in the same region" in str(explanation)
+    named = grid_explainer(bright, 4, class_names=["-", "cup", "sky"]).explain(image, target=MaskOverlap(iou=0.9))
+    assert named.said == {"class": 2, "class_name": "sky", "share": 0.25}
+    assert "answers sky in the same region" in str(named)
     with pytest.raises(PredictorReturnTypeError, match="no pixel of the image itself the class"):
         grid_explainer(bright, 4).explain(image, target=MaskOverlap(label=1))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.grids import grid_explainer
-from torch_anchors.errors import PredictorCallError, PredictorReturnTypeError
-from torch_anchors.targets.classes import TopK
+from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorReturnTypeError
+from torch_anchors.targets.classes import Bit, TopK
 from torch_anchors.targets.target import Argmax, Comparison, Function
 from torch_anchors.targets.values import Within
 
@@ -132,3 +132,42 @@ def test_a_class_that_is_not_among_the_first_is_explained_as_well(method: str) -
     explanation = explainer.explain(image, target=TopK(1, label=1), method=method)
     assert (explanation.features, explanation.label, explanation.success) == ((0,), 0, True)
     assert explanation.label_words == "class 1 not among its first 1"
+
+
+class TestNamesOfClasses:
+    """Names that the explainer was given are in the words of targets about classes."""
+
+    def explained(self, class_names: Any, **asked: Any) -> Any:
+        image = torch.zeros(1, 4, 4)
+        image[0, :2, :2] = 1.0
+        explainer = grid_explainer(
+            lambda rows: torch.stack([rows[:, 0, 0, 0], 0.5 - rows[:, 0, 3, 3]], dim=1), 2, class_names=class_names
+        )
+        return explainer.explain(image, **asked)
+
+    @pytest.mark.parametrize("class_names", [["cup", "dog"], {0: "cup", 1: "dog"}])
+    def test_are_what_an_answer_is_called(self, class_names: Any) -> None:
+        found = self.explained(class_names, target=TopK(1))
+        assert found.label_words == "cup among its first 1"
+        assert found.said == {"class": 0, "class_name": "cup"}
+        assert "the model answers cup among its first 1" in str(found)
+        assert "Cup among its first 1" in found._headline(None)
+        assert type(found).from_json(found.to_json()).label_words == found.label_words
+        assert self.explained(class_names, target=Bit(1)).label_words == "no for dog"
+
+    def test_of_the_target_itself_come_first(self) -> None:
+        found = self.explained(["cup", "dog"], target=TopK(1, class_names=["mug", "hound"]))
+        assert found.label_words == "mug among its first 1"
+
+    def test_that_are_missing_are_numbers(self) -> None:
+        found = self.explained({1: "dog"}, target=TopK(1))
+        assert (found.label_words, found.said) == ("class 0 among its first 1", {"class": 0})
+
+    def test_do_not_make_another_question_of_it(self) -> None:
+        assert TopK(1, class_names=["a", "b"]) == TopK(1)
+        assert repr(TopK(1, class_names=["a", "b"])) == repr(TopK(1))
+        assert Within(1).named(["a"]) == Within(1)
+
+    def test_must_be_texts(self, unchecked: None) -> None:
+        with pytest.raises(ArgumentError, match="class_names must be a text for each class"):
+            TopK(1, class_names="espresso")

@@ -147,7 +147,7 @@ class Predictor:
     def asking(self, target: Target) -> Predictor:
         """This model, of whose output something else is asked. What is learned of its answers is learned apart."""
         other = copy.copy(self)
-        other._ask(target)
+        other._ask(target.named(self.target.class_names))
         return other
 
     def _ask(self, target: Target) -> None:

@@ -13,16 +13,17 @@ from torch_anchors._checks import is_number, said, whole
 from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.errors import ArgumentError, PredictorReturnTypeError
 from torch_anchors.targets.raw_output import numbers_of
-from torch_anchors.targets.target import Comparison, Labelling
+from torch_anchors.targets.target import Comparison, Labelling, OfClasses
 
 
 @dataclass(frozen=True)
-class TopK(Comparison):
+class TopK(OfClasses, Comparison):
     """The instance's class is among the `k` with the largest scores.
 
     Args:
         k: how many classes count, at least 1 and fewer than there are.
         label: the class; None for the one with the instance's largest score.
+        class_names: what the classes are called; None for the explainer's.
 
     Example:
         >>> target = TopK(2)
@@ -35,6 +36,7 @@ class TopK(Comparison):
     label: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("k", self.k, least=1)
         whole("label", self.label, or_none=True)
 
@@ -61,19 +63,20 @@ class TopK(Comparison):
 
     def name_of(self, label: int, explained: Int[Tensor, " 1"] | None = None) -> str:
         place = f"{'among' if label == 1 else 'not among'} its first {self.k}"
-        return place if explained is None else f"class {int(explained)} {place}"
+        return place if explained is None else f"{self.class_name(int(explained))} {place}"
 
     def said(self, explained: Int[Tensor, " 1"]) -> dict[str, Any]:
-        return {"class": int(explained)}
+        return self.said_of(int(explained))
 
 
 @dataclass(frozen=True)
-class Bit(Labelling):
+class Bit(OfClasses, Labelling):
     """One label of a multi-label model holds: its score is above the threshold.
 
     Args:
         j: number of the label.
         threshold: of its score, in the units that the model returns: 0.5 for sigmoids, 0 for logits.
+        class_names: what the labels are called; None for the explainer's.
 
     Example:
         >>> Bit(1).labels(torch.tensor([[0.9, 0.2], [0.1, 0.75]]), 2, torch.device("cpu"))
@@ -85,6 +88,7 @@ class Bit(Labelling):
     threshold: float | int = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("j", self.j)
         if not is_number(self.threshold):
             raise ArgumentError(f"threshold must be a finite number, got {said(self.threshold)}.")
@@ -96,7 +100,7 @@ class Bit(Labelling):
         return scores[:, self.j : self.j + 1] - self.threshold
 
     def name_of(self, label: int, explained: Tensor | None = None) -> str:
-        return f"{'yes' if label == 1 else 'no'} for label {self.j}"
+        return f"{'yes' if label == 1 else 'no'} for {self.class_name(self.j, 'label')}"
 
 
 @dataclass(frozen=True, eq=False)

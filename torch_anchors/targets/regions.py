@@ -13,14 +13,14 @@ from torch_anchors._checks import between, flag, whole
 from torch_anchors._shapes import Float, Int
 from torch_anchors.errors import PredictorReturnTypeError
 from torch_anchors.targets.raw_output import is_detections, numbers_of
-from torch_anchors.targets.target import Comparison
+from torch_anchors.targets.target import Comparison, OfClasses
 
 MOST_OBJECTS = 100
 """Detected objects of a row that are looked at, those with the best scores."""
 
 
 @dataclass(frozen=True)
-class SameObject(Comparison):
+class SameObject(OfClasses, Comparison):
     """A detection model still finds the object: one of the same class that overlaps it enough.
 
     Args:
@@ -28,6 +28,7 @@ class SameObject(Comparison):
         score: least score of a detection that counts, in [0, 1].
         index: which object of the instance is explained, by the order of the scores; 0 is the surest.
         as_list: whether the model takes a list of tensors (C, H, W), as those of torchvision do, not one (N, C, H, W).
+        class_names: what the classes are called; None for the explainer's.
 
     The model returns a list with a mapping for each row: ``boxes`` (M, 4) as x1, y1, x2, y2 in pixels, ``labels`` (M,)
     and ``scores`` (M,).
@@ -44,6 +45,7 @@ class SameObject(Comparison):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         between("iou", self.iou, "a share", closed="most")
         between("score", self.score, "a score", closed="both")
         whole("index", self.index, most=MOST_OBJECTS - 1)
@@ -87,21 +89,22 @@ class SameObject(Comparison):
         if explained is None:
             return "the same object" if label == 1 else "no such object"
         about = self.said(explained)
-        this = f"class {about['class']} in the box {', '.join(f'{edge:.0f}' for edge in about['box'])}"
+        this = f"{self.class_name(about['class'])} in the box {', '.join(f'{edge:.0f}' for edge in about['box'])}"
         return this if label == 1 else f"no {this}"
 
     def said(self, explained: Float[Tensor, "1 6"]) -> dict[str, Any]:
         *box, label, score = (float(value) for value in explained[0])
-        return {"box": box, "class": int(label), "score": score}
+        return {"box": box, **self.said_of(int(label)), "score": score}
 
 
 @dataclass(frozen=True)
-class MaskOverlap(Comparison):
+class MaskOverlap(OfClasses, Comparison):
     """A segmentation model still gives the class to the same pixels.
 
     Args:
         iou: least intersection over union of the two masks, in (0, 1].
         label: the class; None for the one with most pixels in the instance, the background (0) left aside.
+        class_names: what the classes are called; None for the explainer's.
 
     The model returns scores (N, classes, H, W), alone or as ``out`` of a mapping, one score (N, 1, H, W) of which
     what is above 0 is class 1, or classes (N, H, W).
@@ -116,6 +119,7 @@ class MaskOverlap(Comparison):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         between("iou", self.iou, "a share", closed="most")
         whole("label", self.label, or_none=True)
 
@@ -155,10 +159,11 @@ class MaskOverlap(Comparison):
     def name_of(self, label: int, explained: Int[Tensor, "1 height width"] | None = None) -> str:
         if explained is None:
             return "the same region" if label == 1 else "another region"
-        return f"class {int(explained.max()) - 1} {'in the same region' if label == 1 else 'elsewhere or nowhere'}"
+        name = self.class_name(int(explained.max()) - 1)
+        return f"{name} {'in the same region' if label == 1 else 'elsewhere or nowhere'}"
 
     def said(self, explained: Int[Tensor, "1 height width"]) -> dict[str, Any]:
-        return {"class": int(explained.max()) - 1, "share": float((explained > 0).float().mean())}
+        return {**self.said_of(int(explained.max()) - 1), "share": float((explained > 0).float().mean())}
 
 
 def _objects(found: Any, device: torch.device) -> Float[Tensor, "objects 6"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -23,10 +23,12 @@ class Target(ABC):
     Attributes:
         as_list: whether a model of images is given a list of tensors (C, H, W), as detection models want it, in place
             of one tensor (N, C, H, W).
+        class_names: what the classes are called, where the target is about some and somebody says.
         no_answer: what is wrong with an instance for which the model gives no answer; "{unit}" stands for its kind.
     """
 
     as_list: bool = False
+    class_names: Sequence[str] | Mapping[int, str] | None = None
     no_answer: ClassVar[str] = (
         "The predictor returned NaN for the {unit} itself; there is no label to explain. Leave it out, or pass the "
         "label to explain."
@@ -40,6 +42,10 @@ class Target(ABC):
             label: of a row.
             explained: what `Comparison.explained` gave for the instance; None for a short name, and for a `Labelling`.
         """
+
+    def named(self, class_names: Sequence[str] | Mapping[int, str] | None) -> Target:
+        """This target, which calls classes by their names if it is about some and has no names for them yet."""
+        return self
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -88,6 +94,34 @@ class Comparison(Target):
     @abstractmethod
     def said(self, explained: Shaped[Tensor, "1 ..."]) -> dict[str, Any]:
         """What the model said of the instance, as plain values that can be stored."""
+
+
+@dataclass(frozen=True)
+class OfClasses(Target):
+    """A target about some of the model's classes.
+
+    Args:
+        class_names: what the classes are called, by their numbers; explainers fill in those that they were given.
+    """
+
+    class_names: Sequence[str] | Mapping[int, str] | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", checked_names(self.class_names))
+
+    def named(self, class_names: Sequence[str] | Mapping[int, str] | None) -> Target:
+        return self if class_names is None or self.class_names is not None else replace(self, class_names=class_names)
+
+    def class_name(self, number: int, kind: str = "class") -> str:
+        """The name of a class, or "class 7" where it has none; another `kind` than "class" may be meant."""
+        names = self.class_names or {}
+        known = names if isinstance(names, Mapping) else dict(enumerate(names))
+        return known.get(number, f"{kind} {number}")
+
+    def said_of(self, number: int) -> dict[str, Any]:
+        """What is said of a class: its number, and its name where it has one."""
+        name = self.class_name(number)
+        return {"class": number} if name == f"class {number}" else {"class": number, "class_name": name}
 
 
 @dataclass(frozen=True)
