@@ -18,7 +18,12 @@ import matplotlib  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from tests.pretended_gpu import CUDA, pretended_gpu  # noqa: E402
+
 matplotlib.use("Agg")
+
+PRETENDED = "pretended"
+"""The name of a GPU that is not there."""
 
 
 FAST = (
@@ -52,8 +57,10 @@ FAST = (
 """Files below this folder that together take seconds: what to run after each change, with ``pytest -m fast``."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
+    if config.getoption("--device") == PRETENDED:  # for the whole session; tests that ask for no device go without
+        items[:] = [item for item in items if "device" in getattr(item, "fixturenames", ())]
     for item in items:
         slow = item.get_closest_marker("slow") is not None
         if not slow and item.path.relative_to(here).as_posix().startswith(FAST):
@@ -61,12 +68,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--device", default="cpu", help="device to run the suite on, such as cpu or cuda")
+    help = f"device to run the suite on, such as cpu or cuda; {PRETENDED!r}: one that tests/pretended_gpu.py makes up"
+    parser.addoption("--device", default="cpu", help=help)
 
 
 @pytest.fixture(scope="session")
-def device(request: pytest.FixtureRequest) -> torch.device:
-    return torch.device(request.config.getoption("--device"))
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    name = request.config.getoption("--device")
+    if name != PRETENDED:
+        yield torch.device(name)
+        return
+    with pretended_gpu():
+        yield CUDA
 
 
 @pytest.fixture

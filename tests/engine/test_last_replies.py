@@ -88,7 +88,7 @@ def test_a_nearest_miss_among_many_rows_is_found_part_by_part(device: torch.devi
     found = []
     for rows_at_once in (1 << 18, 7):
         monkeypatch.setattr(AskNearestMiss, "ROWS_AT_ONCE", rows_at_once)
-        job = job_of(strip())
+        job = job_of(Strip(K, device=device))
         ask = ask_of(NearestMissRequest(), job, np.arange(1, n + 1), torch.from_numpy(pack(holds)), 0, 0, n)
         answered(ledger_of(labels.tolist(), device), [ask])
         found.append((job.nearest_miss.code.tolist(), job.nearest_miss.label))

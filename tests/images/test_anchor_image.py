@@ -119,7 +119,8 @@ def test_the_planted_superpixels_come_back(members: tuple[int, ...], method: str
     assert explanation.coverage == 0.5 ** len(members)
     assert explanation.label == 1
     assert explanation.names == tuple(f"superpixel {k}" for k in members)
-    assert explanation.n_rows == model.n_rows
+    padding = 0 if device.type == "cpu" else 63  # elsewhere the last batch has as many rows as the others
+    assert explanation.n_rows <= model.n_rows <= explanation.n_rows + padding
     low, high = explanation.precision_interval
     assert 0.95 <= low <= 1 == high
     assert explanation.path[0].anchor == ()

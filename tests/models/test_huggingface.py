@@ -54,13 +54,13 @@ def test_it_is_the_network_its_processor_and_its_names(folder: Path, device: tor
     model = load_image_model(f"hf:{folder}", device=device)
     assert (model.name, model.class_names, model.input_size) == (f"hf:{folder}", ("cat", "cup", "dog"), (32, 32))
     assert not model.module.training
-    photograph = torch.from_numpy(coffee()).permute(2, 0, 1)
-    expected = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    photograph = torch.from_numpy(coffee()).permute(2, 0, 1).to(device)
+    expected = transformers.AutoModelForImageClassification.from_pretrained(folder).eval().to(device)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     with torch.inference_mode():
-        scores = model.module(model.preprocess(photograph[None].to(device)))
+        scores = model.module(model.preprocess(photograph[None]))
         theirs = expected(**processor(photograph, return_tensors="pt")).logits
-    torch.testing.assert_close(scores.cpu(), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_it_is_explained(folder: Path, device: torch.device) -> None:
