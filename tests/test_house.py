@@ -40,8 +40,17 @@ BELOW: dict[str, set[str]] = {
     "found_anchor": {"search.protocol", "packing"},
     "partial_anchors": {"search.protocol", "packing"},
     "explanations": {"explanation", "plot_style"},
-    "explanation": {"search.protocol", "packing", "store", "attribution", "found_anchor", "partial_anchors"},
+    "explanation": {
+        "search.protocol",
+        "packing",
+        "store",
+        "attribution",
+        "found_anchor",
+        "partial_anchors",
+        "path_picture",
+    },
     "plot_style": set(),
+    "path_picture": {"plot_style", "search.protocol"},
     "explainer": {
         "delivery",
         "engine",

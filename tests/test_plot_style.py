@@ -62,3 +62,20 @@ def test_matplotlib_is_needed_for_a_figure_only(monkeypatch: pytest.MonkeyPatch)
     assert style.headline_looks("fine", 9)["fontsize"] == 9
     with pytest.raises(ImportError, match=r'package matplotlib.*pip install "torch-anchors\[plot\]"'):
         style.new_figure(2.0)
+
+
+def test_a_page_is_white_whatever_the_users_style(tmp_path: Path) -> None:
+    with pyplot.style.context(["dark_background", {"savefig.facecolor": "black", "axes.grid": True}]):
+        figure = style.new_figure(2.0)
+        axes = style.new_axes(figure, (0.1, 0.1, 0.8, 0.8))
+        style.saved(figure, tmp_path / "page.png")
+        assert style.column_axes(2.0).get_facecolor() == (1, 1, 1, 1)
+    assert not any(spine.get_visible() for spine in axes.spines.values())
+    with Image.open(tmp_path / "page.png") as picture:
+        assert picture.convert("L").getpixel((700, 150)) == picture.convert("L").getpixel((5, 5)) == 255
+
+
+def test_the_axes_of_a_picture_fill_a_column() -> None:
+    axes = style.picture_axes(0.5)
+    assert tuple(axes.figure.get_size_inches()) == (style.COLUMN, style.COLUMN / 2)
+    assert axes.get_position().bounds == (0, 0, 1, 1)

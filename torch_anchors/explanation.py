@@ -16,6 +16,7 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.found_anchor import FoundAnchor, several_in_words
 from torch_anchors.packing import Fields, pack_array, pack_number
 from torch_anchors.partial_anchors import packed_step, partial_anchors, predicates_entered, step_of
+from torch_anchors.path_picture import draw_path
 from torch_anchors.search.protocol import QUESTIONS, SUFFICIENT, Status, Step
 from torch_anchors.store import Document
 from torch_anchors.words import LabelNames, at_least, at_most, label_name, plural
@@ -79,6 +80,8 @@ class Explanation:
     """All classes of explanations that were imported, by the names that files have for them."""
     kind_of_anchor: ClassVar[type[FoundAnchor]] = FoundAnchor
     """What `others` are."""
+    part: ClassVar[str] = "predicate"
+    """What an anchor is made of."""
 
     features: tuple[int, ...]
     names: tuple[str, ...]
@@ -202,6 +205,24 @@ class Explanation:
     def plot_many(cls, explanations: Sequence[Any], *, columns: int = 4, path: str | Path | None = None) -> Any:
         """A figure of several explanations of this kind; see `Explanations.plot`. A kind of explanation has its own."""
         raise ArgumentError(f"Explanations of the kind {cls.__name__} cannot be drawn together.")
+
+    def plot_path(self, *, ax: Any = None, path: str | Path | None = None) -> Any:
+        """Figure of precision and coverage against the size of the anchor, as wide as a column. Needs matplotlib.
+
+        It has the partial anchors of the search, from the empty one on; the last one's bar is its interval.
+
+        Args:
+            ax: axes of a figure of yours to draw into; None for a new figure, 3.3 inches wide.
+            path: where the figure is also saved; the suffix chooses the format.
+        """
+        return draw_path(
+            [*self.path[:1], *self._partial()],
+            interval=self.precision_interval,
+            threshold=self.threshold,
+            part=self.part,
+            ax=ax,
+            path=path,
+        )
 
     def _precision_words(self) -> str:
         low, high = self.precision_interval

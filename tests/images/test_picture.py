@@ -210,3 +210,33 @@ def test_a_few_copies_are_shown_of_how_many_there_were() -> None:
     loaded = type(explanation).from_json(explanation.to_json())
     assert (loaded.rows.of_hits, loaded.rows.of_misses) == (rows.of_hits, rows.of_misses)
     assert set(words(loaded.plot())) == set(words(figure))
+
+
+class TestNumbers:
+    """Superpixels have the numbers by which sentences and options name them."""
+
+    def numbers(self, explanation: Any) -> dict[str, tuple[float, float]]:
+        superpixels = explanation.plot().axes[1]
+        return {text.get_text(): text.get_position() for text in superpixels.texts}
+
+    def test_stand_inside_their_superpixels(self) -> None:
+        explanation = CASES["certified"]
+        numbers = self.numbers(explanation)
+        assert sorted(numbers) == ["0", "1", "2", "3"]
+        for number, (x, y) in numbers.items():
+            assert explanation.segments[int(y), int(x)] == int(number)
+
+    def test_are_left_out_where_there_is_no_room(self) -> None:
+        narrow = np.zeros((48, 64), dtype=np.uint8)
+        narrow[20], narrow[22], narrow[24] = 1, 2, 3
+        assert sorted(self.numbers(replace(CASES["certified"], label_map=narrow))) == ["0"]
+
+
+def test_an_anchor_alone_is_as_wide_as_a_column(tmp_path: Path) -> None:
+    explanation = CASES["wide"]
+    figure = explanation.plot_anchor(path=tmp_path / "anchor.pdf")
+    width, height = figure.get_size_inches()
+    assert (width, round(height / width, 6)) == (3.3, 0.2)
+    assert (tmp_path / "anchor.pdf").read_bytes().startswith(b"%PDF")
+    (axes,) = figure.axes
+    assert len(axes.collections) >= 3  # borders of all superpixels, and the outline of the anchor in two colours

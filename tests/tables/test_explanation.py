@@ -330,6 +330,6 @@ def test_a_plot_shows_the_training_path(tmp_path: Path) -> None:
     assert [bar.get_width() for bar in precision.patches] == [0.4, 0.8, 0.96]
     assert [bar.get_width() for bar in coverage.patches] == [1.0, 0.375, 0.1875]
     names = [label.get_text() for label in precision.get_yticklabels()]
-    assert names == ["no condition", "30.00 < age <= 45.00", "job = cook & <son>"]
+    assert names == ["no condition", "30.00 < age <= 45.00", "and job = cook & <son>"]
     assert figure.texts[0].get_text().startswith("well: precision at least 0.951 with 90 % confidence")
     assert precision.lines[0].get_xdata()[0] == 0.95

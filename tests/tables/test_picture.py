@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
 from tests.figures import check_legible, words
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Step
-from torch_anchors.tables.picture import plot_rules
+from torch_anchors.tables.picture import accumulated, plot_rules
 
 
 class TestPlotRules:
@@ -57,3 +58,20 @@ class TestPlotRules:
         precision, coverage = plot_rules(self.STEPS, self.CONDITIONS, threshold=threshold).axes
         assert [line.get_xdata()[0] for line in precision.lines] == [threshold] * (threshold is not None)
         assert not coverage.lines
+
+    def test_notes_have_room_below_the_title(self) -> None:
+        notes = "Of all rows tried, the nearest one with another label differs in " + ", ".join(["age = 52.00"] * 16)
+        figure = plot_rules(self.STEPS, self.CONDITIONS, title="income > 50K", notes=notes)
+        check_legible(figure)
+        assert notes in " ".join(words(figure)).replace("\n", " ")
+        assert figure.get_figheight() > plot_rules(self.STEPS, self.CONDITIONS, title="income > 50K").get_figheight()
+
+    def test_bars_are_on_white_whatever_the_users_style(self) -> None:
+        with pyplot.style.context("dark_background"):
+            figure = plot_rules(self.STEPS, self.CONDITIONS)
+        assert {axes.get_facecolor() for axes in figure.axes} == {(1, 1, 1, 1)}
+
+
+def test_conditions_add_up() -> None:
+    assert accumulated("no condition", ["a", "b", "c"]) == ["no condition", "a", "and b", "and c"]
+    assert accumulated("no condition", []) == ["no condition"]

@@ -24,6 +24,7 @@ def check_drawing(path: Path) -> None:
 def save_figure(figure: Any, path: Path) -> None:
     """Draw a figure into a file that is whole or not there."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=_DOTS_PER_INCH, format=path.suffix.lower().removeprefix("."))
+    looks = {"dpi": _DOTS_PER_INCH, "facecolor": figure.get_facecolor()}
+    figure.savefig(drawn, format=path.suffix.lower().removeprefix("."), **looks)
     with whole_file(path) as file:
         file.write(drawn.getbuffer())

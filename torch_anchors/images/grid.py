@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from torch_anchors import plot_style as style
-from torch_anchors.images.picture import Shades, draw_outlines, draw_superpixels
+from torch_anchors.images.picture import draw_anchor_in
 from torch_anchors.images.pixels import hwc
 from torch_anchors.plot_style import Figure
 from torch_anchors.words import at_least
@@ -60,12 +60,9 @@ def _draw(figure: Figure, explanation: ImageExplanation, place: tuple[float, flo
     ):
         figure.text(left / style.WIDTH, 1 - (top + down) / page, line, **{"fontsize": 8, "va": "top", **looks})
     box = (left / style.WIDTH, 1 - (top + WORDS + height) / page, width / style.WIDTH, height / page)
-    axes = figure.add_axes(box, anchor="NW", xticks=[], yticks=[], frame_on=False)
-    pixels = hwc(explanation.image)
-    segments, anchors = explanation.segments, [one.features for one in explanation.anchors if one.success]
-    every = np.isin(segments, [k for anchor in anchors for k in anchor])
-    draw_superpixels(axes, Shades.of(pixels)(pixels), segments, every, np.isin(segments, explanation.fixed))
-    draw_outlines(axes, [np.isin(segments, anchor) for anchor in anchors])
+    axes = style.new_axes(figure, box, anchor="NW", xticks=[], yticks=[])
+    anchors = [one.features for one in explanation.anchors if one.success]
+    draw_anchor_in(axes, hwc(explanation.image), explanation.segments, anchors, explanation.fixed)
 
 
 def _figures(explanation: ImageExplanation) -> str:

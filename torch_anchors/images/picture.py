@@ -163,9 +163,9 @@ class _Page:
     def write_headline(self, headline: str, figures: str, notes: str) -> None:
         left = style.MARGIN / style.WIDTH
         self.figure.text(left, 1 - 0.25 / self.height, headline, **style.headline_looks(headline, 15))
+        size = 9.5 * min(1, 130 / max(1, len(figures), len(notes)))  # so many letters fill the line
+        small = {"fontsize": size, "color": style.FAINT_INK, "va": "top"}
         for top, line in ((0.61, figures), (0.79, notes)):
-            size = 9.5 * min(1, 130 / max(1, len(line)))  # so many letters fill the line
-            small = {"fontsize": size, "color": style.FAINT_INK, "va": "top"}
             if line:
                 self.figure.text(left, 1 - top / self.height, line, **small)
 
@@ -184,10 +184,8 @@ class _Page:
     def _axes(self, left: float, top: float, width: float, height: float, title: str, colour: str) -> Axes:
         across, up = style.WIDTH, self.height
         rectangle = (left / across, 1 - (top + height) / up, width / across, height / up)
-        axes = self.figure.add_axes(rectangle, anchor="NW", xticks=[], yticks=[])
+        axes = style.new_axes(self.figure, rectangle, anchor="NW", xticks=[], yticks=[])
         axes.set_title(title, loc="left", fontsize=10, color=colour, pad=5)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
         return axes
 
 
@@ -197,6 +195,19 @@ def _chosen_examples(examples: Sequence[Example], n: int) -> tuple[list[Example]
     misses = [example for example in examples if not example.hit]
     n_misses = min(len(misses), max(n // 2, n - len(hits)))
     return hits[: n - n_misses], misses[:n_misses]
+
+
+def draw_anchor_in(
+    axes: Axes,
+    photograph: Shaped[np.ndarray, "height width *channels"],
+    segments: Int[np.ndarray, "height width"],
+    anchors: Sequence[Sequence[int]],
+    fixed: Sequence[int] = (),
+) -> None:
+    """The photograph with its superpixels, all but the anchors faded, and each anchor outlined in its own colour."""
+    every = np.isin(segments, [k for one in anchors for k in one])
+    draw_superpixels(axes, Shades.of(photograph)(photograph), segments, every, np.isin(segments, fixed))
+    draw_outlines(axes, [np.isin(segments, one) for one in anchors])
 
 
 def draw_superpixels(

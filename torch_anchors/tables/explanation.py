@@ -19,7 +19,7 @@ from torch_anchors.packing import Fields, pack_array, pack_labels
 from torch_anchors.partial_anchors import packed_step, step_of
 from torch_anchors.search.protocol import NECESSARY, Status, Step
 from torch_anchors.tables.nearest_row import EncodedMiss, NearestMiss
-from torch_anchors.tables.picture import plot_rules
+from torch_anchors.tables.picture import accumulated, plot_rules
 from torch_anchors.tables.rule import Predicate, Rule, stated
 from torch_anchors.tables.rule_anchor import RuleAnchor
 from torch_anchors.tables.sampler import SAMPLINGS
@@ -90,6 +90,7 @@ class TabularExplanation(Explanation):
     """
 
     kind_of_anchor: ClassVar[type[FoundAnchor]] = RuleAnchor
+    part: ClassVar[str] = "condition"
 
     rule: Rule
     instance: Float[np.ndarray, " columns"]
@@ -300,16 +301,21 @@ class TabularExplanation(Explanation):
     def plot(self, path: str | Path | None = None) -> Figure:
         """Figure of precision and coverage on training rows as the conditions accumulate. Needs matplotlib.
 
-        Where several anchors were found, each of the others has a line of its own below.
+        Where several anchors were found, each of the others has a line of its own below. The nearest row of another
+        label is told in words.
 
         Args:
             path: where the figure is also saved; the suffix chooses the format.
         """
-        conditions = ["no condition", *self.anchor]
-        title = f"{self.label_words}: {self._precision_words()}"
-        others = {str(other.rule): other.on_training for other in self.others if isinstance(other, RuleAnchor)}
+        others = [other for other in self.others if isinstance(other, RuleAnchor)]
         return plot_rules(
-            self.training_path, conditions, threshold=self.threshold, title=title, others=others, path=path
+            self.training_path,
+            accumulated("no condition", self.anchor),
+            threshold=self.threshold,
+            title=f"{self.label_words}: {self._precision_words()}",
+            notes=self._nearest_words(),
+            others={" and ".join(other.rule.conditions): other.on_training for other in others},
+            path=path,
         )
 
     @classmethod

@@ -24,7 +24,7 @@ from torch_anchors.tables.column_sampler import ColumnSampler
 from torch_anchors.tables.explanation import EncodedExamples, TabularExplanation
 from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.nearest_row import EncodedMiss
-from torch_anchors.tables.picture import plot_rules
+from torch_anchors.tables.picture import accumulated, plot_rules
 from torch_anchors.tables.rule import Predicate, Rule, stated
 from torch_anchors.tables.schema import TableSchema
 from torch_anchors.tables.steps_html import steps_html
@@ -106,6 +106,7 @@ class NecessaryExplanation(TabularExplanation):
     """
 
     kind_of_anchor = FoundAnchor
+    part = "column"
 
     all_replaced: float | None = None
 
@@ -167,12 +168,20 @@ class NecessaryExplanation(TabularExplanation):
         Args:
             path: where the figure is also saved; the suffix chooses the format.
         """
-        conditions = ["nothing in particular", *self._added]
+        conditions = accumulated("nothing in particular", self._added)
         title = f"No longer {self.label_words}: {self._precision_words()}"
         others = {
             " and ".join(other.names): Step(other.features, other.precision, other.coverage, 0) for other in self.others
         }
-        return plot_rules(self._steps, conditions, threshold=self.threshold, title=title, others=others, path=path)
+        return plot_rules(
+            self._steps,
+            conditions,
+            threshold=self.threshold,
+            title=title,
+            notes=self._nearest_words(),
+            others=others,
+            path=path,
+        )
 
     @property
     def _steps(self) -> list[Step]:
