@@ -29,6 +29,9 @@ class Predicates:
     low: Int[Tensor, "instances predicates"]
     high: Int[Tensor, "instances predicates"]
 
+    def __getitem__(self, instances: slice) -> Predicates:
+        return Predicates(self.column[instances], self.low[instances], self.high[instances])
+
     def to(self, device: torch.device | str) -> Predicates:
         """The same predicates on `device`."""
         return Predicates(self.column.to(device), self.low.to(device), self.high.to(device))

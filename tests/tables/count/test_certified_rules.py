@@ -15,20 +15,14 @@ from scipy.stats import beta, binom
 from tests.tables.count.conjunctions import bounds_and_categories, every_conjunction, random_table
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Anchor
-from torch_anchors.tables.count import enumerate_rules, rows_by_label
-from torch_anchors.tables.count.certified_rules import (
-    LOWER_SHARE,
-    RUNGS,
-    TEST_SHARE,
-    UPPER_SHARE,
-    CertifiedRule,
-    Forecast,
-    _Tested,
-    certified_rules,
-    interval_of_any,
-    proposed_rules,
-)
+from torch_anchors.tables.count import certified_rules as certified_module
+from torch_anchors.tables.count import enumerate_rules, extensions
+from torch_anchors.tables.count.certified_rules import CertifiedRule, certified_rules, proposed_rules
+from torch_anchors.tables.count.extensions import Extensions
+from torch_anchors.tables.count.forecast import Forecast
 from torch_anchors.tables.count.labelled_training import LabelledTraining
+from torch_anchors.tables.count.ladder import RUNGS
+from torch_anchors.tables.count.on_test_rows import TEST_SHARE
 from torch_anchors.tables.count.rows_by_label import RowsByLabel
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.discretizer import Predicates
@@ -66,8 +60,8 @@ def test_proposals_are_the_best_of_all(
     predicates = bounds_and_categories(binned[rng.integers(0, n_rows, 4)], 3, rng)
     explained = rng.integers(0, 3, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowsByLabel, "n_bases", chunk)  # few at a time prune most
-        patch.setattr(rows_by_label, "CHUNK_ROWS", 7 * chunk)
+        patch.setattr(Extensions, "n_bases", chunk)  # few at a time prune most
+        patch.setattr(extensions, "CHUNK_ROWS", 7 * chunk)
         patch.setattr(enumerate_rules, "SAMPLES", (10, 40) if sampled else ())
         found = proposed_rules(
             RowsByLabel.of(binned, labels, 3),
@@ -89,17 +83,6 @@ def test_proposals_are_the_best_of_all(
             (bound,) = forecast.lower_bound(*np.array([every[anchor] for anchor in own]).T)
             assert bound <= bounds.max() + 1e-12
             assert sampled or bound == pytest.approx(bounds.max())  # samples skip some that will not pass anyway
-
-
-def test_a_forecast_is_higher_for_more_hits_and_for_more_rows() -> None:
-    forecast = Forecast(1.5, 0.9, 0.1)
-    few, some, all_, more = forecast.score(np.array([100, 100, 100, 1000]), np.array([85, 95, 100, 950]))
-    assert few < 0 < some < all_
-    assert some < more
-    assert forecast.score(np.array([5]), np.array([5])).tolist() == [-np.inf]  # too few to pass with hits alone
-    assert 0.9 ** (1.5 * forecast.fewest) == pytest.approx(0.1)
-    assert Forecast(1.5, 1.0, 0.1).fewest == np.inf
-    assert Forecast(0.0, 0.9, 0.1).fewest == np.inf
 
 
 # ------------------------------------------------------------------------------------------------------------- testing
@@ -143,17 +126,6 @@ def test_status_and_interval_agree_with_the_counts(rate: float, delta: float) ->
             assert low == pytest.approx(min(expected, 0.95))
 
 
-def test_intervals_pay_for_all_candidates_of_an_instance() -> None:
-    """One that was certified, with 96 of 100 hits, and one that was not, of instances with 3 and 1 candidates."""
-    n, n_hits, sizes = np.array([100, 100]), np.array([96, 96]), np.array([3, 1])
-    tested = _Tested(n, n_hits, n - 1, n_hits)  # the explained row was a miss
-    low, high = tested.intervals(np.array([0, 1]), np.array([True, False]), sizes, 0.8, 0.1)
-    assert low[0] == pytest.approx(beta.ppf(LOWER_SHARE * 0.1 / 3, 96, 5))
-    assert low[0] > 0.8
-    assert low[1] == pytest.approx(min(0.8, beta.ppf(TEST_SHARE * 0.1, 96, 5)))
-    assert high == pytest.approx(beta.ppf(1 - UPPER_SHARE * 0.1 / sizes, 97, 3))
-
-
 def test_a_planted_rule_is_certified_with_its_coverage() -> None:
     rng = np.random.default_rng(1)
     rows = rng.integers(0, 3, (3000, 6)).astype(float)
@@ -172,6 +144,22 @@ def test_a_rule_does_not_depend_on_the_batch() -> None:
     together = rules_of(table, rows[:20])
     for i in range(5):
         assert rules_of(table, rows[i : i + 1]) == [together[i]]
+
+
+@pytest.mark.parametrize(("rate", "counted"), [(0.97, 60), (0.8, 300), (0.5, 60)])
+def test_nor_where_the_table_has_too_many_columns_to_count_all(
+    rate: float, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enumerate_rules, "COUNTED", counted)
+    monkeypatch.setattr(Extensions, "n_bases", 7)
+    rng = np.random.default_rng(3)
+    table, rows = noise(1500, rate, n_columns=20, seed=int(100 * rate))
+    together = rules_of(table, rows[:12])
+    for i in range(12):
+        monkeypatch.setattr(Extensions, "n_bases", int(rng.integers(1, 20)))
+        assert rules_of(table, rows[i : i + 1]) == [together[i]]
+    monkeypatch.setattr(certified_module, "HELD_AT_ONCE", 1000)  # a few together
+    assert rules_of(table, rows[:12]) == together
 
 
 def test_the_explained_row_itself_is_left_out_of_the_test() -> None:
@@ -220,19 +208,3 @@ def test_the_size_of_a_rule_is_bounded() -> None:
     assert max(len(rule.anchor) for rule in rules_of(table, rows[:20], max_size=2)) == 2
     with pytest.raises(ArgumentError, match="max_size must be 0 or more, got -1"):
         rules_of(table, rows[:20], max_size=-1)
-
-
-# ------------------------------------------------------------------------------------------- chosen by the same rows
-
-
-@pytest.mark.parametrize(("n", "n_hits"), [(0, 0), (40, 40), (40, 30), (40, 0), (5000, 4900)])
-def test_an_interval_of_any_rule_is_clopper_and_pearsons_shared_among_all_rules(n: int, n_hits: int) -> None:
-    alpha = 0.1 / (2 * 3 * 4 * 45)  # of size 2 among 10 predicates
-    low, high = interval_of_any(n, n_hits, size=2, n_predicates=10, delta=0.1)
-    assert low == pytest.approx(beta.ppf(alpha, n_hits - 1, n - n_hits + 1) if n_hits else 0.0)
-    assert high == pytest.approx(beta.ppf(1 - alpha, n_hits + 1, n - n_hits - 1) if n_hits < n else 1.0)
-    assert not n or low <= n_hits / n <= high
-
-
-def test_all_rules_together_share_no_more_than_delta() -> None:
-    assert sum(1 / ((size + 1) * (size + 2)) for size in range(1000)) <= 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import poisson
 from torch import Tensor
 
 from tests.tables.count.conjunctions import bounds_and_categories, every_conjunction, random_table
@@ -19,28 +20,43 @@ from torch_anchors import AnchorTabular
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.protocol import Anchor
 from torch_anchors.tables.count import enumerate_rules as rules_module
-from torch_anchors.tables.count import rows_by_label
-from torch_anchors.tables.count.enumerate_rules import Conjunctions, enumerate_rules, poisson_bounds
+from torch_anchors.tables.count import extensions
+from torch_anchors.tables.count.conjunctions import Conjunctions
+from torch_anchors.tables.count.enumerate_rules import COUNTED, enumerate_rules, n_extended
+from torch_anchors.tables.count.extensions import Extensions
+from torch_anchors.tables.count.poisson import poisson_bounds
 from torch_anchors.tables.count.rows_by_label import RowsByLabel
 from torch_anchors.tables.discretizer import Predicates
 
+Rank = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float64]]
+
 
 class All:
-    """Leaders that are told of everything: whatever is counted may lead to more."""
+    """Leaders that are told of everything: whatever is counted may lead to more.
 
-    def __init__(self) -> None:
+    Args:
+        rank: what conjunctions are worth; None where all are extended, and so each is there once.
+    """
+
+    def __init__(self, rank: Rank | None = None) -> None:
         self.counts: dict[tuple[int, Anchor], tuple[int, int]] = {}
+        self._rank = rank
 
     def consider(self, level: Conjunctions) -> None:
         for i, members, n, n_hits in zip(level.instance, level.members.tolist(), level.n, level.n_hits, strict=True):
-            assert (i, tuple(members)) not in self.counts  # each once
+            assert self._rank is not None or (i, tuple(members)) not in self.counts
             self.counts[int(i), tuple(members)] = (int(n), int(n_hits))
 
-    def promising(self, level: Conjunctions) -> NDArray[np.bool_]:
-        return np.ones(len(level), dtype=bool)
+    def better(self, instance: NDArray[Any], n: NDArray[Any], n_hits: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.ones(n.shape, dtype=bool)
 
-    def reach(self, sampled: Conjunctions, scale: float) -> NDArray[np.int64]:
-        return np.full(len(sampled), 10**9)
+    promising = better
+
+    def rank(self, n: NDArray[Any], n_hits: NDArray[Any]) -> NDArray[np.float64]:
+        return np.zeros(n.shape) if self._rank is None else self._rank(n, n_hits)
+
+    def reach(self, n: NDArray[Any], n_hits: NDArray[Any], scale: float) -> NDArray[np.int64]:
+        return np.full(n.shape, 10**9)
 
 
 class Largest:
@@ -57,14 +73,20 @@ class Largest:
             if n > self.n[i] and n_hits >= self.threshold * n:
                 self.anchors[i], self.n[i], self.n_hits[i] = tuple(members), n, n_hits
 
-    def promising(self, level: Conjunctions) -> NDArray[np.bool_]:
-        more = self.n[level.instance] + 1
-        return (level.n >= more) & (level.n_hits >= self.threshold * more)
+    def better(self, instance: NDArray[Any], n: NDArray[Any], n_hits: NDArray[Any]) -> NDArray[np.bool_]:
+        return (n > self.n[instance]) & (n_hits >= self.threshold * n)
 
-    def reach(self, sampled: Conjunctions, scale: float) -> NDArray[np.int64]:
-        hits, misses = poisson_bounds(sampled.n_hits)[1], poisson_bounds(sampled.n - sampled.n_hits)[0]
+    def promising(self, instance: NDArray[Any], n: NDArray[Any], n_hits: NDArray[Any]) -> NDArray[np.bool_]:
+        more = self.n[instance] + 1
+        return (n >= more) & (n_hits >= self.threshold * more)
+
+    def rank(self, n: NDArray[Any], n_hits: NDArray[Any]) -> NDArray[np.float64]:
+        return (n_hits - self.threshold * n) / np.sqrt(np.maximum(n, 1))
+
+    def reach(self, n: NDArray[Any], n_hits: NDArray[Any], scale: float) -> NDArray[np.int64]:
+        hits, misses = poisson_bounds(n_hits)[1], poisson_bounds(n - n_hits)[0]
         may_be = hits * (1 - self.threshold) >= misses * self.threshold
-        return np.where(may_be, np.ceil(poisson_bounds(sampled.n)[1] * scale), 0).astype(np.int64)
+        return np.where(may_be, np.ceil(poisson_bounds(n)[1] * scale), 0).astype(np.int64)
 
     def rules(self) -> list[tuple[Anchor | None, int, int]]:
         return list(zip(self.anchors, self.n.tolist(), self.n_hits.tolist(), strict=True))
@@ -94,7 +116,7 @@ def test_every_conjunction_is_counted_once_unless_it_is_hopeless(seed: int, max_
     explained = rng.integers(0, 3, 3)
     leaders = All()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowsByLabel, "n_bases", chunk)
+        patch.setattr(Extensions, "n_bases", chunk)
         enumerate_rules(RowsByLabel.of(binned, labels, 3), predicates, explained, leaders, max_size)
     assert leaders.counts == {
         (i, anchor): counts
@@ -122,8 +144,8 @@ def test_the_largest_rule_is_the_largest_of_all(
     explained = rng.integers(0, 3, 4)
     rows = RowsByLabel.of(binned, labels, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowsByLabel, "n_bases", chunk)  # few at a time prune most
-        patch.setattr(rows_by_label, "CHUNK_ROWS", 7 * chunk)
+        patch.setattr(Extensions, "n_bases", chunk)  # few at a time prune most
+        patch.setattr(extensions, "CHUNK_ROWS", 7 * chunk)
         patch.setattr(rules_module, "SAMPLES", (10, 40) if sampled else ())
         rules = largest_rules(rows, predicates, explained, threshold, max_size)
     for i, ((anchor, n, n_hits), label) in enumerate(zip(rules, explained.tolist(), strict=True)):
@@ -146,6 +168,68 @@ def test_a_rule_does_not_depend_on_the_batch(seed: int, n: int) -> None:
     for i in range(n):
         own = Predicates(*(part[i : i + 1] for part in (predicates.column, predicates.low, predicates.high)))
         assert largest_rules(rows, own, labels[i : i + 1].numpy(), 0.8) == [together[i]]
+
+
+def grown(every: Mapping[Anchor, tuple[int, int]], rank: Rank, widest: int, max_size: int) -> set[Anchor]:
+    """What is counted if of each size the `widest` of highest rank are extended, by plain loops."""
+    level: list[Anchor] = [()]
+    seen = {()}
+    for size in range(1, max_size + 1):
+        larger = [a for a in every if len(a) == size and any(parent in level for parent in combinations(a, size - 1))]
+        seen.update(larger)
+        worth = {a: float(rank(*(np.array([k]) for k in every[a]))[0]) for a in larger}
+        level = sorted(larger, key=lambda a: (-worth[a], a))[:widest]
+    return seen
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), max_size=st.integers(1, 5), widest=st.integers(1, 12), chunk=st.integers(1, 40))
+def test_what_grows_out_of_the_best_is_counted(seed: int, max_size: int, widest: int, chunk: int) -> None:
+    rng = np.random.default_rng(seed)
+    binned, labels = random_table(60, 4, 3, 3, seed)
+    predicates = bounds_and_categories(binned[:3], 3, rng)
+    explained = rng.integers(0, 3, 3)
+
+    def rank(n: NDArray[Any], n_hits: NDArray[Any]) -> NDArray[np.float64]:
+        return n_hits - 0.5 * n
+
+    leaders = All(rank)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Extensions, "n_bases", chunk)
+        patch.setattr(rules_module, "LOOKED_AT_ONCE", 7 * chunk)
+        patch.setattr(rules_module, "COUNTED", widest * predicates.column.shape[1])
+        patch.setattr(rules_module, "COUNTED_LARGE", widest * predicates.column.shape[1])
+        enumerate_rules(RowsByLabel.of(binned, labels, 3), predicates, explained, leaders, max_size)
+    for i, label in enumerate(explained.tolist()):
+        every = counts_of(binned, labels, predicates, i, label, max_size)
+        found = {anchor: counts for (k, anchor), counts in leaders.counts.items() if k == i}
+        assert found == {anchor: every[anchor] for anchor in grown(every, rank, widest, max_size)}
+
+
+def test_all_pairs_and_triples_of_columns_that_are_not_too_many_are_counted() -> None:
+    assert n_extended(724, 1) >= 724
+    assert n_extended(101, 2) >= 101 * 100 // 2
+    assert n_extended(3000, 2) * 3000 <= COUNTED
+    assert n_extended(101, 3) < n_extended(101, 2)
+    assert n_extended(10**9, 1) == 1
+    assert n_extended(0, 1) > 0
+
+
+def test_a_rule_among_many_columns_of_noise_is_found() -> None:
+    """Three conditions of which none says much alone, among 300 columns: there are 10^8 triples."""
+    rng = np.random.default_rng(0)
+    binned = torch.as_tensor(rng.integers(0, 4, (1500, 300)))
+    deciding = (binned[:, 7] <= 1) & (binned[:, 150] >= 2) & (binned[:, 299] <= 2)
+    labels = (deciding | (torch.as_tensor(rng.random(1500)) < 0.3)).long()
+    chosen = torch.nonzero(deciding)[:2, 0]
+    predicates = bounds_and_categories(binned[chosen], 4)
+    started = time.process_time()
+    rules = largest_rules(RowsByLabel.of(binned, labels, 2), predicates, np.ones(2, dtype=int))
+    assert time.process_time() - started < 10
+    for i, (anchor, n, n_hits) in enumerate(rules):
+        assert anchor is not None
+        assert sorted(predicates.column[i, list(anchor)].tolist()) == [7, 150, 299]
+        assert n == n_hits == int(deciding.sum())
 
 
 def test_planted_rule_is_found(device: torch.device) -> None:
@@ -172,10 +256,10 @@ def test_nothing_is_counted_where_the_empty_conjunction_is_best() -> None:
     binned = torch.zeros(100, 1, dtype=torch.int64)
     predicates = Predicates(binned[:1], binned[:1], binned[:1])
     rows = RowsByLabel.of(binned, binned[:, 0], 1)
-    counted = RowsByLabel.count_extensions
+    counted = Extensions.count
     with pytest.MonkeyPatch.context() as patch:
         sizes = []
-        patch.setattr(RowsByLabel, "count_extensions", lambda *args: sizes.append(len(args[-1])) or counted(*args))
+        patch.setattr(Extensions, "count", lambda *args: sizes.append(len(args[-1])) or counted(*args))
         assert largest_rules(rows, predicates, np.array([0])) == [((), 100, 100)]
     assert sum(sizes) == 0
 
@@ -198,14 +282,14 @@ def test_samples_spare_counting_and_lose_nothing(monkeypatch: pytest.MonkeyPatch
     predicates = bounds_and_categories(binned[chosen], 3)
     rows = RowsByLabel.of(binned, labels, 2)
     products = []
-    counted = RowsByLabel.count_extensions
+    counted = Extensions.count
 
-    def counting(self: RowsByLabel, column: Tensor, low: Tensor, high: Tensor, bases: Tensor) -> Any:
-        products.append(self.n_rows * len(bases) * bases.shape[1])
-        return counted(self, column, low, high, bases)
+    def counting(self: Extensions, bases: Tensor) -> Any:
+        products.append(self.rows.n_rows * len(bases) * bases.shape[1])
+        return counted(self, bases)
 
-    monkeypatch.setattr(RowsByLabel, "count_extensions", counting)
-    monkeypatch.setattr(RowsByLabel, "n_bases", 16)
+    monkeypatch.setattr(Extensions, "count", counting)
+    monkeypatch.setattr(Extensions, "n_bases", 16)
     outcomes, costs = [], []
     for samples in ((), (2_000,)):
         monkeypatch.setattr(rules_module, "SAMPLES", samples)
@@ -215,29 +299,6 @@ def test_samples_spare_counting_and_lose_nothing(monkeypatch: pytest.MonkeyPatch
     assert outcomes[0] == outcomes[1]
     assert all(anchor is not None for anchor, _, _ in outcomes[0])
     assert costs[1] < 0.6 * costs[0]
-
-
-@pytest.mark.parametrize("n", [0, 1, 5, 100, 10_000])
-def test_a_mean_is_beyond_its_bounds_by_a_great_accident_only(n: int) -> None:
-    low, high = (float(end[0]) for end in poisson_bounds(np.array([n])))
-    assert low <= n < high
-    assert poisson.cdf(n, high) < 1e-8  # so few where so many are expected
-    assert n < 100 or poisson.sf(n - 1, low) < 1e-7
-    for mean in (low, high):
-        assert abs(n - mean) == pytest.approx(6 * mean**0.5, abs=1e-9)
-
-
-def test_parts_of_conjunctions() -> None:
-    level = Conjunctions(
-        np.array([0, 0, 1]), np.array([[1, 2], [1, 3], [0, 4]]), np.array([9, 8, 7]), np.array([3, 2, 1])
-    )
-    part = level[np.array([True, False, True])]
-    assert (len(level), len(part), len(Conjunctions.none(2))) == (3, 2, 0)
-    assert (part.instance.tolist(), part.members.tolist()) == ([0, 1], [[1, 2], [0, 4]])
-    assert (part.n.tolist(), part.n_hits.tolist()) == ([9, 7], [3, 1])
-    both = Conjunctions.concatenate([part, Conjunctions.none(2), level])
-    assert both.members.tolist() == [[1, 2], [0, 4], *level.members.tolist()]
-    assert both.n.tolist() == [9, 7, 9, 8, 7]
 
 
 def test_rules_of_any_size_are_soon_counted() -> None:

@@ -1,4 +1,4 @@
-"""Training rows in the order of their labels, and counts of conjunctions on them against plain masks."""
+"""Training rows in the order of their labels, chunks and samples of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from torch_anchors.tables.count import rows_by_label
 from torch_anchors.tables.count.rows_by_label import RowsByLabel
 
 
@@ -38,40 +36,15 @@ def test_bins_take_few_bytes_and_are_never_cut_off(highest: int, dtype: torch.dt
     assert rows.by_column.tolist() == [[0, highest]]
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 17, 2**16])
-@pytest.mark.parametrize("size", [0, 1, 2])
-def test_extensions_are_counted_like_plain_masks(
-    size: int, chunk_rows: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows_by_label, "CHUNK_ROWS", chunk_rows)
-    binned, labels = random_table(200, 3, seed=1)
-    column, low, high = torch.tensor([[0, 1, 2, 4, 3, -1], [1, 0, 2, 3, 0, 0], [3, 1, 2, 3, 3, 3]])
-    bases = torch.tensor([[0, 1], [2, 3], [4, 0], [1, 5]])[:, :size]
-    rows = RowsByLabel.of(binned.to(device), labels.to(device), 3)
-    counts = rows.count_extensions(*(part.to(device) for part in (column, low, high, bases)))
-
-    holds = (binned[:, column] >= low) & (binned[:, column] <= high) & (column >= 0)  # rows, predicates
-    for label in range(3):
-        for base, members in enumerate(bases.tolist()):
-            satisfied = holds[:, members].all(1) & (labels == label)
-            expected = (satisfied[:, None] & holds).sum(0)
-            assert counts[label, base].tolist() == expected.tolist()
-    assert counts.sum() > 0
-    assert counts[:, :, 5].sum() == 0  # the predicate that is only padding
-
-
-@pytest.mark.parametrize(("n_rows", "n_bases"), [(10, 256), (2**17, 128), (2**22, 16)])
-def test_fewer_bases_are_extended_at_once_the_more_rows_there_are(n_rows: int, n_bases: int) -> None:
-    assert RowsByLabel(torch.zeros(1, n_rows, dtype=torch.int16), (n_rows,)).n_bases == n_bases
-
-
-def test_counting_stays_on_the_device() -> None:
-    with FakeTensorMode():
-        rows = RowsByLabel(torch.zeros(3, 500, dtype=torch.int16, device="cuda"), (200, 300))
-        column, low, high = torch.zeros(3, 7, dtype=torch.int64, device="cuda")
-        counts = rows.count_extensions(column, low, high, torch.zeros(5, 2, dtype=torch.int64, device="cuda"))
-    assert counts.device.type == "cuda"
-    assert counts.shape == (2, 5, 7)
+@pytest.mark.parametrize("n", [1, 17, 1000])
+def test_chunks_are_all_rows_and_each_has_one_label(n: int) -> None:
+    binned, labels = random_table(300, 3)
+    rows = RowsByLabel.of(binned, labels, 4)
+    chunks = list(rows.chunks(n))
+    assert torch.equal(torch.cat([chunk for _, chunk in chunks], dim=1), rows.by_column)
+    assert max(chunk.shape[1] for _, chunk in chunks) <= n
+    for label in range(4):
+        assert sum(chunk.shape[1] for own, chunk in chunks if own == label) == rows.n_by_label[label]
 
 
 def test_a_sample_has_the_same_share_of_each_label() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from torch_anchors.search.protocol import Status, Step
-from torch_anchors.tables.count.certified_rules import interval_of_any
+from torch_anchors.tables.count.binomial import lower_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +45,21 @@ def of_new_rows(
         interval,
         Status.COUNTED if found and not certified else status,
     )
+
+
+def interval_of_any(n: int, n_hits: int, *, size: int, n_predicates: int, delta: float) -> tuple[float, float]:
+    """Bounds on a rule's precision on new rows, however it was chosen by the very rows that it is counted on.
+
+    They hold for all rules that there are at once: `delta` is shared among the sizes s, by 1 / ((s + 1) (s + 2)), and
+    among the rules of a size. So they are wide. The instance may be one of the rows, which then says nothing of new
+    ones: the lower end leaves out a hit, the upper end a miss.
+
+    Args:
+        n, n_hits: rows that satisfy the rule, and those of them with the explained label.
+        size: predicates of the rule.
+        n_predicates: of the instance.
+        delta: chance that the precision is outside.
+    """
+    alpha = np.array(delta / (2 * (size + 1) * (size + 2) * math.comb(n_predicates, size)))
+    low, high = (lower_end(np.array(k - 1), np.array(n - 1), alpha) for k in (n_hits, n - n_hits))
+    return float(low), float(1 - high)

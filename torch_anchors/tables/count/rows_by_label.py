@@ -1,4 +1,4 @@
-"""Training rows grouped by the model's label of them, and counts of conjunctions on them by matrix products."""
+"""Training rows grouped by the model's label of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ import torch
 from torch import Tensor
 
 from torch_anchors._shapes import Int
-from torch_anchors.tables.discretizer import within
-
-CHUNK_ROWS = 2**16
-"""Training rows in one product: bounds its memory, and float32 counts are exact to 2^24."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +41,8 @@ class RowsByLabel:
         return self.by_column.shape[1]
 
     @property
-    def n_bases(self) -> int:
-        """How many bases to extend in one product: few prune more, many fill it."""
-        return max(16, min(256, 2**24 // max(self.n_rows, 1)))
+    def n_labels(self) -> int:
+        return len(self.n_by_label)
 
     def sample(self, n: int) -> RowsByLabel:
         """About `n` of the rows, the same share of those of each label."""
@@ -55,31 +50,10 @@ class RowsByLabel:
         blocks = zip(torch.split(self.by_column, list(self.n_by_label), dim=1), sizes, strict=True)
         return RowsByLabel(torch.cat([block[:, :k] for block, k in blocks], dim=1), sizes)
 
-    def count_extensions(
-        self,
-        column: Int[Tensor, " predicates"],
-        low: Int[Tensor, " predicates"],
-        high: Int[Tensor, " predicates"],
-        bases: Int[Tensor, "bases size"],
-    ) -> Int[Tensor, "labels bases predicates"]:
-        """Rows of each label that satisfy both a base, given by its predicates' numbers, and one more predicate.
-
-        A predicate with column -1 holds on no row.
-        """
-        shape = len(self.n_by_label), len(bases), len(column)
-        counts = torch.zeros(shape, dtype=torch.int64, device=self.by_column.device)
-        for label, chunk in self._chunks():
-            held = (within(chunk[column.clamp(min=0)], low, high) & (column[:, None] >= 0)).float()
-            satisfied = torch.ones(len(bases), chunk.shape[1], device=chunk.device)
-            for members in bases.unbind(1):
-                satisfied = satisfied * held[members]
-            counts[label] += (satisfied @ held.T).long()
-        return counts
-
-    def _chunks(self) -> Iterator[tuple[int, Int[Tensor, "columns chunk"]]]:
-        """Stretches of rows that have one label."""
+    def chunks(self, n: int) -> Iterator[tuple[int, Int[Tensor, "columns chunk"]]]:
+        """Stretches of up to `n` rows that have one label, with that label."""
         first = 0
-        for label, n in enumerate(self.n_by_label):
-            for start in range(first, first + n, CHUNK_ROWS):
-                yield label, self.by_column[:, start : min(start + CHUNK_ROWS, first + n)]
-            first += n
+        for label, n_own in enumerate(self.n_by_label):
+            for start in range(first, first + n_own, n):
+                yield label, self.by_column[:, start : min(start + n, first + n_own)]
+            first += n_own
