@@ -60,7 +60,11 @@ FAST = (
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     if config.getoption("--device") == PRETENDED:  # for the whole session; tests that ask for no device go without
-        items[:] = [item for item in items if "device" in getattr(item, "fixturenames", ())]
+        items[:] = [
+            item
+            for item in items
+            if "device" in getattr(item, "fixturenames", ()) and item.get_closest_marker("real_device") is None
+        ]
     for item in items:
         slow = item.get_closest_marker("slow") is not None
         if not slow and item.path.relative_to(here).as_posix().startswith(FAST):

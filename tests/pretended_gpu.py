@@ -4,8 +4,8 @@ Its tensors say that they are on "cuda:0" and compute on the host, with the very
 real GPU, an operation whose tensors are on different devices raises, NumPy cannot read them, and a copy to the host has
 garbage in it until it is waited for. What waits for the device is counted.
 
-In contrast to PyTorch's fake tensors, whole explanations can be made on it, searches and all. What it cannot do:
-gradients, TorchScript, and loading a file of weights right onto the device.
+In contrast to PyTorch's fake tensors, whole explanations can be made on it, searches and all. It knows no gradients,
+for which the host stands in, no TorchScript, and not how to load a file of weights right onto the device.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
+
+from torch_anchors.tables.propose import surrogate
 
 CUDA = torch.device("cuda", 0)
 
@@ -164,6 +166,17 @@ def _hosts(values: Any) -> Any:
     return tree_map(lambda one: one.host if isinstance(one, OnGpu) else one, values)
 
 
+def fitted_on_host(codes: Tensor, target: Tensor, n_codes: int) -> tuple[Tensor, Tensor]:
+    """Stands in for the one function of the package that needs gradients."""
+    assert isinstance(codes, OnGpu)
+    assert isinstance(target, OnGpu)
+    weight, intercept = _FIT_WEIGHTS(codes.host, target.host, n_codes)
+    return OnGpu(weight), OnGpu(intercept)
+
+
+_FIT_WEIGHTS = surrogate._fit_weights
+
+
 @contextmanager
 def pretended_gpu() -> Iterator[Counter[str]]:
     """Device "cuda" is pretended while this lasts, in all threads that start meanwhile; gives what `waited` counts."""
@@ -194,6 +207,7 @@ def pretended_gpu() -> Iterator[Counter[str]]:
         stack.callback(torch._C._set_only_lift_cpu_tensors, before)
         for name, stand_in in present.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
+        stack.enter_context(mock.patch.object(surrogate, "_fit_weights", fitted_on_host))
         stack.enter_context(mock.patch.object(threading.Thread, "run", run_pretending))
         stack.enter_context(PretendedGpu())
         yield waited

@@ -67,6 +67,7 @@ def naive_lite0(weights: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 class TestEfficientNetLite0:
+    @pytest.mark.real_device
     def test_computes_what_the_published_weights_mean(self, lite0: LoadedModel, device: torch.device) -> None:
         loaded = torch.load(WEIGHTS, map_location=device, weights_only=True)
         weights = {key: weight.contiguous() for key, weight in loaded.items()}  # some are stored transposed
@@ -251,6 +252,7 @@ class TestFiles:
         assert model.class_names is None
         return model
 
+    @pytest.mark.real_device
     def test_torchscript(self, tmp_path: Path, network: nn.Module, device: torch.device) -> None:
         path = tmp_path / "network.pt"
         with warnings.catch_warnings():

@@ -136,12 +136,14 @@ def test_an_image_has_the_explanation_that_it_has_on_the_cpu(kind: str) -> None:
 
 
 TABLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "interventional": ({}, {}),
+    "several": ({}, {"n_anchors": 2}),
     "conditional": ({"sampling": "conditional"}, {}),
     "conditional, by sampling": ({"sampling": "conditional"}, {"method": "beam"}),
     "by sampling": ({}, {"method": "beam"}),
     "necessary": ({}, {"question": "necessary"}),
     "fixed": ({}, {"method": "beam", "fixed": [0], "exclude": [3]}),
-    "within": ({}, {"target": Within(0.5), "method": "beam"}),
+    "within": ({}, {"target": Within(0.5)}),
     "counted within": ({"sampling": "conditional"}, {"target": Within(0.5)}),
 }
 
