@@ -90,6 +90,24 @@ class Event:
         self._under_way = []
 
 
+class Stream:
+    """Stands in for ``torch.cuda.Stream``."""
+
+    def __init__(self, device: torch.device) -> None:
+        assert torch.device(device) == CUDA
+
+
+@contextmanager
+def streaming(stream: Stream) -> Iterator[None]:
+    """Stands in for ``torch.cuda.stream``: waits in a stream of its own are counted as such."""
+    before = waited.copy()
+    yield
+    new = sum((waited - before).values())
+    waited.clear()
+    waited.update(before)
+    waited["aside"] += new
+
+
 class _Copies:
     """Copies to the host that no event was recorded after yet."""
 
@@ -195,6 +213,8 @@ def pretended_gpu() -> Iterator[Counter[str]]:
         "_lazy_init": lambda: None,
         "synchronize": lambda *_: None,
         "Event": Event,
+        "Stream": Stream,
+        "stream": streaming,
     }
     waited.clear()
     with ExitStack() as stack:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
+from torch_anchors.engine.aside import aside
 from torch_anchors.engine.job import Examples
 from torch_anchors.images.infill import Infill
 from torch_anchors.images.row_fill import RowFill
@@ -96,7 +97,8 @@ class ExampleRows:
         used = np.zeros(1, dtype=np.int64)
         if len(codes):
             used, background = np.unique(background, return_inverse=True)
-        fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
+        with aside(sampler.device):  # the fill was there before the first batch
+            fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
         return cls(_compact(fill, sampler.segments, in_bytes), keep, background, *others)
 
     def __len__(self) -> int:
