@@ -116,6 +116,18 @@ class TestImage:
         assert "--n-segments" in said
         assert Path("anchor-red.png").exists()
 
+    def test_all_superpixels_come_with_advice(self, red: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+        def whole(self: nn.Module, rows: Tensor) -> Tensor:
+            """Needs every quarter."""
+            least = rows[:, 0].flatten(1).amin(1) - 0.5
+            return torch.stack([-least, least], dim=1)
+
+        monkeypatch.setattr(RedCorner, "forward", whole)
+        assert main(["image", str(red), *GRID]) == 0
+        assert "Those are all that there are to hide" in unwrapped(capsys.readouterr().out)
+        assert main(["image", str(red), *GRID, "--fixed", "0"]) == 0
+        assert "Those are all that there are to hide" in unwrapped(capsys.readouterr().out)
+
     def test_a_folder_of_backgrounds(self, red: Path, capsys: pytest.CaptureFixture[str]) -> None:
         picture("backgrounds/green.png", (0, 255, 0))
         picture("backgrounds/pink.jpg", (255, 100, 100))

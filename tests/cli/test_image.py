@@ -47,6 +47,9 @@ class Sketch:
     def savefig(self, file: IO[bytes], **looks: Any) -> None:
         file.write(b"drawn")
 
+    def get_facecolor(self) -> str:
+        return "white"
+
 
 @pytest.fixture
 def sketched(monkeypatch: pytest.MonkeyPatch) -> None:

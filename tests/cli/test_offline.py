@@ -85,7 +85,7 @@ def test_nobody_answers(
 
 
 def test_gives_up_in_time() -> None:
-    assert downloads.PATIENCE + downloads.ANSWER < 10
+    assert downloads.PATIENCE + downloads.ANSWER <= 5  # as PyTorch and timm take up to 5 to be imported
 
 
 class TestLoadedInTime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,29 @@ def test_did_you_mean(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert said.startswith("usage: torch-anchors image ")
     assert MISUSES[words] in said
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("imgae cat.png", "did you mean image?"),
+        ("cat.png --seed 1", "did you mean torch-anchors image cat.png?"),
+        ("rows.csv", "did you mean torch-anchors table rows.csv?"),
+        ("photos", "did you mean torch-anchors evaluate photos --out FOLDER?"),
+        ("qqq", "there is no command qqq (choose from image, table, evaluate, report)\n"),
+    ],
+)
+def test_no_command(
+    words: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cat.png").touch()
+    Path("rows.csv").touch()
+    Path("photos").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert hint in capsys.readouterr().err
 
 
 def test_a_word_of_another_command_is_not_proposed(capsys: pytest.CaptureFixture[str]) -> None:

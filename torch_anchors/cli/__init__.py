@@ -9,19 +9,28 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from torch_anchors.cli import console, evaluate, image, report, table
-from torch_anchors.cli.options import refuse_unknown
+from torch_anchors.cli.allocator import keep_freed_memory
+from torch_anchors.cli.evaluate import TABLES
+from torch_anchors.cli.options import did_you_mean, refuse_unknown
 from torch_anchors.cli.outcome import CANNOT, EXIT_STATUS, FAILED, FOUND, INTERRUPTED, NOT_FOUND, TERMINATED
 from torch_anchors.errors import AnchorsError
 from torch_anchors.interrupts import Terminated, ending_on_request
+
+COMMANDS = {"image": image, "table": table, "evaluate": evaluate, "report": report}
 
 __all__ = ["CANNOT", "FAILED", "FOUND", "INTERRUPTED", "NOT_FOUND", "TERMINATED", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status of one run of the command; `arguments` are those of the process unless given."""
-    options, unknown = _parser().parse_known_args(arguments)
+    if arguments is None:
+        keep_freed_memory()
+    parser = _parser()
+    _refuse_unknown_command(parser, sys.argv[1:] if arguments is None else arguments)
+    options, unknown = parser.parse_known_args(arguments)
     refuse_unknown(options.parser, unknown)
     try:
         with console.notes_for_warnings(), ending_on_request():
@@ -41,6 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def _refuse_unknown_command(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End the command where the first word is no command, and say what was probably meant."""
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is None or first in COMMANDS:
+        return
+    hint = did_you_mean(first, COMMANDS)
+    if Path(first).is_file():
+        hint = f"; did you mean torch-anchors {'table' if Path(first).suffix.lower() in TABLES else 'image'} {first}?"
+    elif Path(first).is_dir():
+        hint = f"; did you mean torch-anchors evaluate {first} --out FOLDER?"
+    parser.error(f"there is no command {first} (choose from {', '.join(COMMANDS)}){hint}")
+
+
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out; PyTorch, which says so in its own words, is not imported to find out."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
@@ -56,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"torch-anchors {version('torch-anchors')}")
     subparsers = parser.add_subparsers(title="what to explain", metavar="COMMAND", required=True)
-    for command in (image, table, evaluate, report):
+    for command in COMMANDS.values():
         command.add_parser(subparsers, EXIT_STATUS)
     return parser
 

@@ -99,8 +99,8 @@ def _add_table_options(group: Any) -> None:
         type=word_of(SAMPLINGS),
         choices=SAMPLINGS,
         default="interventional",
-        help="whether the columns outside the rule are replaced independently of it (the default), or rows are "
-        "taken from the table as they are",
+        help="whether the other columns of the rows that a rule is about are replaced at random (the default), or rows "
+        "are taken from the table as they are",
     )
     add_number_option(group)
     group.add_argument("--epochs", type=whole_number, default=10, metavar="N", help="of training (default: 10)")

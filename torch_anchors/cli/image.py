@@ -193,8 +193,8 @@ def _record(task: PictureTask, explanation: ImageExplanation, data: JsonFile, te
 
 
 def _plan(tasks: list[PictureTask], model: LoadedModel, device: torch.device) -> str:
-    what = f"{len(tasks)} pictures" if len(tasks) > 1 else tasks[0].title
+    what, them = (f"{len(tasks)} pictures", "them") if len(tasks) > 1 else (tasks[0].title, "it")
     if tasks[0].path is None:
         what = "coffee, a photograph that comes with scikit-image,"
     height, width = model.input_size
-    return f"Explaining {what} with {model.name} on {device}, as it sees it: {width} x {height} pixels."
+    return f"Explaining {what} with {model.name} on {device}, as it sees {them}: {width} x {height} pixels."

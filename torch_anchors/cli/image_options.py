@@ -91,9 +91,19 @@ def _number_or_path(text: str) -> int | Path:
 
 def add_search_options(group: Any) -> None:
     """What is asked of an anchor, and how it is searched."""
-    group.add_argument("--threshold", type=share, default=0.95, metavar="P", help="precision (default: 0.95)")
     group.add_argument(
-        "--delta", type=share, default=0.1, metavar="P", help="allowed chance of being wrong (default: 0.1)"
+        "--threshold",
+        type=share,
+        default=0.95,
+        metavar="P",
+        help="least share of perturbed pictures in which the model says the same, the precision (default: 0.95)",
+    )
+    group.add_argument(
+        "--delta",
+        type=share,
+        default=0.1,
+        metavar="P",
+        help="allowed chance that the precision is below it all the same (default: 0.1)",
     )
     group.add_argument(
         "--method",

@@ -21,6 +21,7 @@ SAMPLING_IN_WORDS = {
     "rows, also where no real row is like that (--sampling interventional).",
 }
 """What a precision is a share of."""
+_HARDLY = " It covers hardly any row: --sampling conditional or a lower --threshold may give a wider rule."
 
 
 def rule_in_words(row: int, explanation: TabularExplanation, split: Split, options: argparse.Namespace) -> str:
@@ -42,7 +43,7 @@ def rule_in_words(row: int, explanation: TabularExplanation, split: Split, optio
     rows = "rows, whatever the other columns hold" if replaced else "rows like those of the table"
     return (
         f"{says} {where} says {so} in {share} of {rows}; that covers {100 * explanation.coverage:.3g} % of them. "
-        f"{_held_back_in_words(explanation, split)}"
+        f"{_held_back_in_words(explanation, split)}{_HARDLY * bool(explanation.remark)}"
     )
 
 

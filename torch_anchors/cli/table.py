@@ -121,9 +121,19 @@ def _add_search_options(group: Any) -> None:
         default="auto",
         help="which rows a rule is about, as above (default: auto)",
     )
-    group.add_argument("--threshold", type=share, default=0.95, metavar="P", help="precision (default: 0.95)")
     group.add_argument(
-        "--delta", type=share, default=0.1, metavar="P", help="allowed chance of being wrong (default: 0.1)"
+        "--threshold",
+        type=share,
+        default=0.95,
+        metavar="P",
+        help="least share of rows in which the model says the same, the precision (default: 0.95)",
+    )
+    group.add_argument(
+        "--delta",
+        type=share,
+        default=0.1,
+        metavar="P",
+        help="allowed chance that the precision is below it all the same (default: 0.1)",
     )
     group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most conditions in a rule")
     add_question_options(group, "columns")

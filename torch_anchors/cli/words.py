@@ -12,6 +12,10 @@ from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.search.protocol import SUFFICIENT, Status
 from torch_anchors.words import listed
 
+_ALL = (
+    " Those are all that there are to hide, which says no more than that it says so of the picture itself: other "
+    "superpixels (--segments, --n-segments) or another --fill may tell more."
+)
 _MANY = 4  # superpixels of which each is worth saying where it is
 
 
@@ -43,7 +47,8 @@ def _anchor(explanation: ImageExplanation) -> str:
         )
     superpixels = _superpixels(explanation)
     if explanation.success:
-        return f"It says so in {share} of perturbed pictures as long as {superpixels} visible."
+        all_of_them = len(explanation.features) == explanation.n_superpixels - len(explanation.fixed)
+        return f"It says so in {share} of perturbed pictures as long as {superpixels} visible.{_ALL * all_of_them}"
     reason = f"No anchor reached the threshold of {100 * explanation.threshold:g} %"
     if explanation.status is Status.ROW_BUDGET:
         reason = "The row budget was spent before an anchor was certified"

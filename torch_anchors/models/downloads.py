@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 Loaded = TypeVar("Loaded")
 
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds after which whoever has not loaded anything is suspected of waiting for a network that does not answer."""
 ANSWER = 3.0
 """Seconds within which a server answers."""
