@@ -150,6 +150,7 @@ def test_a_notebook_shows_the_rule_as_a_table() -> None:
     assert "<td style='text-align:left'>30.00 &lt; age &lt;= 45.00</td><td>0.800</td><td>0.375</td>" in html
     assert "job = cook &amp; &lt;son&gt;</td><td>0.960</td><td>0.188</td>" in html
     assert "<son>" not in html
+    assert "It took" not in html, "seconds would make a notebook's output another one with each run"
 
 
 # ------------------------------------------------------------------------------------------------------- values

@@ -235,6 +235,8 @@ def test_files_pictures_and_pickles(tmp_path: Path) -> None:
             assert other.to_dict() == found.to_dict()
             assert str(other) == str(found)
             assert other._repr_html_() == found._repr_html_()
+            assert "It took" in str(found)
+            assert "It took" not in found._repr_html_()
         found.plot(tmp_path / "before.png"), loaded.plot(tmp_path / "after.png")
         assert (tmp_path / "before.png").read_bytes() == (tmp_path / "after.png").read_bytes()
 

@@ -246,7 +246,7 @@ class ImageExplanation(Explanation):
     def _repr_html_(self) -> str:
         """The picture and what was found, for notebooks; the words alone where matplotlib is not installed."""
         picture = self._repr_png_()
-        words = f"<p>{escape(str(self))}</p>"
+        words = f"<p>{escape(self.found_in_words())}</p>"
         if picture is None:
             return words
         data = base64.b64encode(picture).decode("ascii")

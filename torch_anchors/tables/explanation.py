@@ -383,7 +383,7 @@ class TabularExplanation(Explanation):
         """The rule as a table, for notebooks."""
         steps = zip(["no condition", *self.anchor], self.training_path, strict=True)
         others = [(f"or: {one.rule}", one.on_training) for one in self.others if isinstance(one, RuleAnchor)]
-        return steps_html(str(self), "on training rows", [*steps, *others])
+        return steps_html(self.found_in_words(), "on training rows", [*steps, *others])
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the model, which may be large and need not be picklable."""

@@ -234,7 +234,7 @@ class NecessaryExplanation(TabularExplanation):
     def _repr_html_(self) -> str:
         """The columns as a table, for notebooks."""
         steps = zip(["nothing in particular", *self._added], self._steps, strict=True)
-        return steps_html(str(self), "replaced", steps)
+        return steps_html(self.found_in_words(), "replaced", steps)
 
 
 def necessary_explanation(
