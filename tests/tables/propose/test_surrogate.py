@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from torch_anchors.tables.propose.surrogate import Surrogate
+from torch_anchors.tables.propose.surrogate import PENALTY, Surrogate
 
 
 def additive_labels(binned, seed):
@@ -20,6 +21,25 @@ def test_an_additive_model_is_learned(device, inference):
         sums = surrogate.weight[binned + surrogate.offset].sum(1) + surrogate.intercept
     assert (sums.argmax(1) == labels).float().mean() > 0.97
     torch.testing.assert_close(sums[:, 0], -sums[:, 1], rtol=0.02, atol=0.1)
+
+
+def test_its_weights_are_those_of_least_loss():
+    """By PyTorch's own gradient of the loss, which is 0 there, and far from 0 where all weights are."""
+    binned = torch.randint(0, 4, (2000, 6), generator=torch.Generator().manual_seed(0))
+    labels = torch.where(
+        torch.rand(2000, generator=torch.Generator().manual_seed(2)) < 0.2, 2, additive_labels(binned, 1)
+    )
+    surrogate = Surrogate.fit(binned, labels, [4] * 6, 3)
+
+    def steepest(weight, intercept):
+        weight, intercept = weight.clone().requires_grad_(), intercept.clone().requires_grad_()
+        margin = weight[binned + surrogate.offset].sum(1) + intercept
+        errors = binary_cross_entropy_with_logits(margin, one_hot(labels, 3).float(), reduction="none")
+        (errors.mean(0).sum() + PENALTY * weight.square().sum()).backward()
+        return max(float(weight.grad.abs().max()), float(intercept.grad.abs().max()))
+
+    found = steepest(surrogate.weight, surrogate.intercept)
+    assert found < 0.01 * steepest(torch.zeros_like(surrogate.weight), torch.zeros_like(surrogate.intercept))
 
 
 def test_unseen_bins_have_no_weight():

@@ -60,9 +60,9 @@ class Surrogate:
         sizes = torch.tensor(n_bins, device=binned.device) + 1
         offset = sizes.cumsum(0) - sizes
         step = -(-len(binned) // MAX_ROWS)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.no_grad():  # what is learned is of use outside inference mode, too
             codes = binned[::step] + offset
-            target = one_hot(labels[::step].clone(), n_labels).float()  # a clone may be an inference tensor no more
+            target = one_hot(labels[::step], n_labels).float()
             weight, intercept = _fit_weights(codes, target, int(sizes.sum()))
         return cls(weight, intercept, offset)
 
@@ -72,16 +72,22 @@ def _fit_weights(
 ) -> tuple[Float[Tensor, "codes labels"], Float[Tensor, " labels"]]:
     """Weights of all codes, and intercepts, of least penalised logistic loss; an absent code's weight stays 0."""
     shape = n_codes + 1, target.shape[1]  # the last line is the intercepts
+    # A row's margin is a sum over its codes, and the gradient of a code's weight one over its rows: a bag either way.
+    rows = codes.flatten().argsort(stable=True) // codes.shape[1]
+    n_own = torch.bincount(codes.flatten(), minlength=n_codes)
+    first = n_own.cumsum(0) - n_own
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """The penalised loss and its gradient. One copy to the device and one back for each step."""
-        parameters = torch.as_tensor(values, dtype=torch.float32, device=target.device).view(shape).requires_grad_()
+        parameters = torch.as_tensor(values, dtype=torch.float32, device=target.device).view(shape)
         weight, intercept = parameters[:-1], parameters[-1]
         margin = embedding_bag(codes, weight, mode="sum") + intercept
         errors = binary_cross_entropy_with_logits(margin, target, reduction="none").mean(0).sum()
         value = errors + PENALTY * weight.square().sum()
-        (gradient,) = torch.autograd.grad(value, parameters)
-        return float(value.detach()), gradient.flatten().double().cpu().numpy()
+        residual = (margin.sigmoid() - target) / len(target)
+        by_code = embedding_bag(rows, residual, first, mode="sum") + 2 * PENALTY * weight
+        gradient = torch.cat([by_code, residual.sum(0, keepdim=True)])
+        return float(value), gradient.flatten().double().cpu().numpy()
 
     # PyTorch's own L-BFGS would import its compiler, which takes seconds.
     found = minimize(loss, np.zeros(math.prod(shape)), jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS})
