@@ -59,7 +59,8 @@ class Explanation:
         excluded: ids of the parts that no anchor was allowed to have.
         threshold: the precision that was asked for.
         delta: 1 - confidence.
-        n_rows: rows that were sent to the model for this explanation.
+        n_rows: rows that were sent to the model for this explanation; not those that it answered once for all, as the
+            training rows of a table.
         n_calls: forward passes in which they were; other explanations of a batch may have shared them.
         seconds: from the first row drawn to the end of the search, shared with the other explanations of a batch.
         path: partial anchors from the empty one to this, each with its precision and coverage.

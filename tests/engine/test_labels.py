@@ -32,6 +32,12 @@ def test_labels_are_those_of_the_rendered_rows_in_their_order(max_rows: int, siz
     assert model.rows == [tuple(row) for row in render(CODES).tolist()]
 
 
+def test_each_pass_is_told_of() -> None:
+    told: list[int] = []
+    labels_of(Predictor(Smaller(12, MemoryError)), render, CODES, MaxRows(20), told.append)
+    assert told == [10, 10, 5]  # and not of the one that failed
+
+
 def test_rows_are_rendered_a_pass_at_a_time() -> None:
     """Lest a large table be in memory as the model reads it."""
     sizes: list[int] = []

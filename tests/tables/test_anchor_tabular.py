@@ -19,8 +19,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from torch_anchors.errors import AnchorsWarning, ArgumentError, NotFittedError, PredictorReturnTypeError
+from torch_anchors.loading import load
 from torch_anchors.search.protocol import Status
 from torch_anchors.tables.anchor_tabular import AnchorTabular
+from torch_anchors.targets.values import Within
 
 N = 2000
 RNG = np.random.default_rng(0)
@@ -363,6 +365,28 @@ def test_the_bar_counts_rows(capsys):
     assert " rows" in shown
     explainer(sampling="conditional").explain_batch(ROWS[:3])
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("asked", [{}, {"label": 1}, {"target": Within(0.5)}, {"question": "necessary"}])
+@pytest.mark.parametrize("sampling", ["interventional", "conditional"])
+def test_labels_of_the_training_rows_are_shown_and_counted_apart(capsys, tmp_path, sampling, asked):
+    if sampling == "conditional" and "question" in asked:
+        pytest.skip("rows are taken as they are")
+    rows = RNG.normal(size=(300, 3))
+    compares = "target" in asked
+    made = AnchorTabular(lambda x: x[:, 0] if compares else (x[:, 0] > 0).long(), seed=0, sampling=sampling)
+    made.fit(torch.as_tensor(rows))
+    first = made.explain(rows[0], progress=True, **asked)
+    shown = capsys.readouterr().err
+    assert "labelling training rows:" in shown
+    assert "/300 " in shown
+    (second,) = made.explain_batch(rows[:1], progress=True, **asked)
+    assert "labelling" not in capsys.readouterr().err  # they have been
+    assert first.n_labelled == second.n_labelled == first.meta["n_labelled"] == 300
+    assert " s, besides labels of 300 training rows that all explanations share." in str(first)
+    assert first.to_dict()["n_labelled"] == 300
+    first.save(tmp_path / "one.json")
+    assert load(tmp_path / "one.json").n_labelled == 300
 
 
 # ------------------------------------------------------------------------------------------------------- models

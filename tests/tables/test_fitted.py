@@ -44,7 +44,7 @@ def test_all_is_learned_from_labels_that_are_asked_for_once() -> None:
     assert table.split() is table.split()
     assert table.proposer() is table.proposer()
     assert table.labelled() is table.labelled()
-    assert model.n_rows == len(ROWS)
+    assert model.n_rows == table.n_rows == len(ROWS)
 
 
 def test_of_another_model_nothing_is_known() -> None:

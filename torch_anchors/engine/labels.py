@@ -18,12 +18,14 @@ def labels_of(
     render: Callable[[Tensor], Tensor],
     codes: Shaped[Tensor, "rows ..."],
     max_rows: MaxRows,
+    told: Callable[[int], object] | None = None,
 ) -> Int[Tensor, " rows"]:
     """The predictor's labels of the rows that `render` makes of `codes`.
 
-    `max_rows` says how many go into a forward pass, and shrinks where they do not fit into memory.
+    `max_rows` says how many go into a forward pass, and shrinks where they do not fit into memory; `told` hears after
+    each how many they were.
     """
-    return reading_of(predictor, render, codes, max_rows).labels.clone()  # usable outside inference mode
+    return reading_of(predictor, render, codes, max_rows, told).labels.clone()  # usable outside inference mode
 
 
 def reading_of(
@@ -31,6 +33,7 @@ def reading_of(
     render: Callable[[Tensor], Tensor],
     codes: Shaped[Tensor, "rows ..."],
     max_rows: MaxRows,
+    told: Callable[[int], object] | None = None,
 ) -> Reading:
     """What is read of the rows; see `labels_of`."""
     parts, first = [Reading(torch.zeros(0, dtype=torch.int64, device=predictor.device))], 0
@@ -43,4 +46,6 @@ def reading_of(
                 max_rows.survive(error, len(part))
                 continue
             first += len(part)
+            if told is not None:
+                told(len(part))
     return joined(parts)

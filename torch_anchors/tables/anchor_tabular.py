@@ -26,7 +26,7 @@ from torch_anchors.explanations import Explanations
 from torch_anchors.reference.tabular_sampler import TabularSampler
 from torch_anchors.search.protocol import BY_SAMPLING, NECESSARY, SearchSpace
 from torch_anchors.seeds import stream
-from torch_anchors.settings import ExplainSettings, drop_unknown, takes
+from torch_anchors.settings import ExplainSettings, OneQuestion, drop_unknown, takes
 from torch_anchors.tables.cases import RowCase, RowSpaces
 from torch_anchors.tables.discretizer import checked_percentiles
 from torch_anchors.tables.explained_rules import explained_rules
@@ -317,7 +317,7 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
 
     def cases(self, instances: Sequence[Any], question: RowQuestion | RowsQuestion) -> list[TableCase]:
         """The rows, ready to be explained. The training rows are labelled first, so that names are known."""
-        self._fitted.ask()
+        self._fitted.ask(progress=question.progress)
         fixed, excluded = question.columns(self._fitted.schema)
         schema, training, as_array = self._fitted.schema, self._fitted.training, self._fitted.given.as_array
         rows = np.stack(instances)
@@ -345,6 +345,14 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
                 "question must be 'sufficient' with sampling='conditional', which takes training rows as they are, "
                 "while 'necessary' replaces columns. Make the explainer with sampling='interventional'."
             )
+
+    def _explained(
+        self, instances: Iterable[Any], question: OneQuestion, *, total: int | None, n_workers: int
+    ) -> Iterator[tuple[int, TabularExplanation]]:
+        """As of every explainer. The training rows tell which labels there are, and asking for them may take long."""
+        if question.label is not None:
+            self._fitted.ask(progress=question.progress)
+        return super()._explained(instances, question, total=total, n_workers=n_workers)
 
     def label_of(self, label: int | str) -> int:
         """The label that a user means by its number or its name; the training rows show which names there are."""
@@ -414,6 +422,11 @@ class AnchorTabular(Explainer[TableCase, TabularExplanation]):
             repeats=self._predictor.repeats,
             shown=self._predictor.outputs.all_shown,
         )
+
+    def common(self, found: Finished[TableCase], settings: ExplainSettings) -> dict[str, Any]:
+        """The fields that explanations of all kinds have; `meta` says how many training rows the model labelled."""
+        fields = super().common(found, settings)
+        return {**fields, "meta": {**fields["meta"], "n_labelled": self._fitted.n_rows}}
 
     def hint(self, case: TableCase) -> str:
         """The columns in which a row has missing values."""

@@ -100,6 +100,20 @@ class TabularExplanation(Explanation):
     encoded_miss: EncodedMiss | None = None
     predict: Callable[[Any], NDArray[Any]] | None = None
 
+    @property
+    def n_labelled(self) -> int | None:
+        """Training rows that the model labelled, once for all explanations; they are not among `n_rows`.
+
+        None in a file of an earlier version.
+        """
+        return self.meta.get("n_labelled")
+
+    def _cost_words(self) -> str:
+        words = super()._cost_words()
+        if not self.n_labelled:
+            return words
+        return f"{words[:-1]}, besides labels of {plural(self.n_labelled, 'training row')} that all explanations share."
+
     def _own_anchor(self) -> FoundAnchor:
         return RuleAnchor(**self._own_figures(), rule=self.rule, on_training=self.training_path[-1])
 
@@ -257,7 +271,8 @@ class TabularExplanation(Explanation):
         """As `Explanation.to_dict`, with the predicates and what they amount to on the training rows."""
         predicates = [{"column": p.name, "operator": p.operator, "value": plain(p.value)} for p in self.rule.predicates]
         steps = [{"precision": s.precision, "coverage": s.coverage, "n": s.n} for s in self.training_path]
-        return {**super().to_dict(), "predicates": predicates, "sampling": self.sampling, "training_path": steps}
+        found = {"predicates": predicates, "sampling": self.sampling, "training_path": steps}
+        return {**super().to_dict(), "n_labelled": self.n_labelled, **found}
 
     def to_fields(self) -> dict[str, Any]:
         """As `Explanation.to_fields`, with the rule, its columns, the row and the examples; the model is left out."""

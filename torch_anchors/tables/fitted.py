@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 
 from torch import Tensor
+from tqdm import tqdm
 
 from torch_anchors._locks import Lock
 from torch_anchors.engine.digest import digest_of
@@ -68,19 +69,25 @@ class FittedTable:
         other._proposer = other._split = other._effects = None
         return other
 
-    def answers(self) -> Tensor:
+    def answers(self, *, progress: bool = False) -> Tensor:
         """The model's answers (n, ...) to the training rows, where the target compares; they are asked for once."""
         with self._lock:
             if self._answers is None:
-                self._answers = self.model.answers(self.training.values)
+                with self._bar(progress) as bar:
+                    self._answers = self.model.answers(self.training.values, bar.update)
             return self._answers
 
-    def ask(self) -> None:
-        """Has the model answer the training rows, unless it has."""
+    def ask(self, *, progress: bool = False) -> None:
+        """Has the model answer the training rows, unless it has; `progress` shows a bar of them."""
         if isinstance(self.model.target, Comparison):
-            self.answers()
+            self.answers(progress=progress)
         else:
-            self.labelled()
+            self.labelled(progress=progress)
+
+    @property
+    def n_rows(self) -> int:
+        """Training rows, which the model answers once."""
+        return len(self.training.values)
 
     @property
     def digest(self) -> str:
@@ -100,11 +107,13 @@ class FittedTable:
             seed=self._seed,
         )
 
-    def labelled(self) -> LabelledTraining:
+    def labelled(self, *, progress: bool = False) -> LabelledTraining:
         """The training rows with the model's labels of them, which are predicted once."""
         with self._lock:
             if self._labelled is None:
-                self._labelled = LabelledTraining(self.training, self.model.labels(self.training.values))
+                with self._bar(progress) as bar:
+                    labels = self.model.labels(self.training.values, bar.update)
+                self._labelled = LabelledTraining(self.training, labels)
             return self._labelled
 
     def proposer(self) -> Proposer:
@@ -134,3 +143,7 @@ class FittedTable:
             if self._effects is None:
                 self._effects = ColumnEffects(self.labelled(), self._pairs)
             return self._effects
+
+    def _bar(self, shown: bool) -> tqdm:
+        """A bar of the training rows that the model has answered; it leaves no trace when all are."""
+        return tqdm(total=self.n_rows, unit=" rows", desc="labelling training rows", leave=False, disable=not shown)

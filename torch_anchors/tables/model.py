@@ -50,15 +50,19 @@ class TableModel:
         """What the model reads of encoded rows."""
         return self.encode(codes).to(self.predictor.row_dtype, copy=True)  # which a model may write to
 
-    def labels(self, codes: Float[Tensor, "rows columns"]) -> Int[Tensor, " rows"]:
-        """The model's labels of encoded rows."""
+    def labels(
+        self, codes: Float[Tensor, "rows columns"], told: Callable[[int], object] | None = None
+    ) -> Int[Tensor, " rows"]:
+        """The model's labels of encoded rows; `told` is called with the number of rows of each pass."""
         if self.explained is not None:
-            return self.compared(self.answers(codes))
-        return labels_of(self.predictor, self.render, codes, MaxRows(self.max_rows))
+            return self.compared(self.answers(codes, told))
+        return labels_of(self.predictor, self.render, codes, MaxRows(self.max_rows), told)
 
-    def answers(self, codes: Float[Tensor, "rows columns"]) -> Shaped[Tensor, "rows ..."]:
-        """The model's answers to encoded rows, where the target compares."""
-        answers = reading_of(self.predictor, self.render, codes, MaxRows(self.max_rows)).answers
+    def answers(
+        self, codes: Float[Tensor, "rows columns"], told: Callable[[int], object] | None = None
+    ) -> Shaped[Tensor, "rows ..."]:
+        """The model's answers to encoded rows, where the target compares; `told` as in `labels`."""
+        answers = reading_of(self.predictor, self.render, codes, MaxRows(self.max_rows), told).answers
         assert answers is not None, "the target compares"
         return answers.clone()  # usable outside inference mode
 
