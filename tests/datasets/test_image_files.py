@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.datasets.inputs import folder_of_pictures, pixels
 from torch_anchors.datasets.image_files import ImageFiles
@@ -76,3 +77,10 @@ def test_where_there_is_no_picture(tmp_path: Path) -> None:
         ImageFiles(tmp_path / "nowhere")
     with pytest.raises(ArgumentError, match="ids must have one id for each of the 1 inputs, got 2"):
         ImageFiles(["a.png"], ids=["a", "b"])
+
+
+def test_pictures_of_more_than_8_bits_are_refused_rather_than_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 3000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    source = ImageFiles(tmp_path)
+    with pytest.raises(ArgumentError, match=r"deep\.png has more than 8 bits a channel.*np.asarray\(image\) / 257"):
+        source.read(list(source.entries()))
