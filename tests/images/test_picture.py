@@ -21,6 +21,7 @@ from tests.images.explained import photograph
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.picture import draw_image
 from torch_anchors.search.protocol import Status
+from torch_anchors.targets.classes import TopK
 from torch_anchors.targets.values import Within
 from torch_anchors.words import LabelNames
 
@@ -81,7 +82,7 @@ class TestPicture:
         examples = explanation.examples
         for axes, example in zip(thumbnails, [*examples[:3], *examples[4:7]], strict=True):
             np.testing.assert_allclose(shown(axes), example.image / 255)
-            assert axes.xaxis.label.get_text() == "“a class with a…"
+            assert axes.xaxis.label.get_text() == "“a class with a rather…"
         titles = [axes._left_title.get_text() for axes in thumbnails]
         assert titles == ["Kept", "", "", "Changed", "", ""]
 
@@ -194,7 +195,7 @@ def test_a_question_of_several_words_is_the_headline_and_few_words_stand_below_t
     image[:, :4, :4] = 1.0
     shown = words(explainer.explain(image, target=Within(5), method="exact").plot())
     assert "A value within 5 of 25, as long as this one of 4 superpixels stays visible" in shown
-    assert "“within 5”" in shown
+    assert "within 5" in shown
 
 
 def test_a_few_copies_are_shown_of_how_many_there_were() -> None:
@@ -240,3 +241,15 @@ def test_an_anchor_alone_is_as_wide_as_a_column(tmp_path: Path) -> None:
     assert (tmp_path / "anchor.pdf").read_bytes().startswith(b"%PDF")
     (axes,) = figure.axes
     assert len(axes.collections) >= 3  # borders of all superpixels, and the outline of the anchor in two colours
+
+
+def test_answers_to_a_target_are_written_whole_and_without_quotation_marks() -> None:
+    image = torch.zeros(1, 4, 4)
+    image[0, :2, :2] = 1.0
+    explainer = grid_explainer(
+        lambda rows: torch.stack([rows[:, 0, 0, 0], 0.5 - rows[:, 0, 3, 3]], dim=1), 2, class_names=["cup", "dog"]
+    )
+    figure = explainer.explain(image, target=TopK(1)).plot()
+    check_legible(figure)
+    assert {"among its first 1", "not among its first 1"} < set(words(figure))
+    assert "Cup among its first 1, as long as this one of 4 superpixels stays visible" in words(figure)

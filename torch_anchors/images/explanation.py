@@ -220,6 +220,7 @@ class ImageExplanation(Explanation):
             notes=" ".join(filter(None, (sentences.colours(self), sentences.constraints(self), self._answer_words()))),
             of_all=(self.rows.of_hits, self.rows.of_misses),
             label_names=self.names_of_labels(label_names),
+            is_about_classes=self.is_about_classes,
             path=path,
         )
 
@@ -264,7 +265,7 @@ class ImageExplanation(Explanation):
 
     def _headline(self, label_names: LabelNames) -> str:
         line = sentences.headline(self, textwrap.shorten(self.called(label_names), 48, placeholder="…"))
-        return line[0].upper() + line[1:] if self.answer_names and not self.is_about_classes else line
+        return line[0].upper() + line[1:]
 
     def _figures(self) -> str:
         precision = self._precision_words()

@@ -44,6 +44,7 @@ def draw_image(
     figures: str = "",
     notes: str = "",
     label_names: LabelNames = None,
+    is_about_classes: bool = True,
     path: str | Path | None = None,
 ) -> Figure:
     """A figure of the photograph, its superpixels, the anchor alone, and perturbed copies with their labels.
@@ -64,6 +65,7 @@ def draw_image(
         figures: how sure that is, in a smaller one.
         notes: what else must be known, in another one.
         label_names: what each label is called, by its number.
+        is_about_classes: whether labels are classes, whose names stand in quotation marks.
         path: where the figure is also saved; the suffix chooses the format (``.png``, ``.pdf``, ``.svg``).
 
     Raises:
@@ -102,8 +104,10 @@ def draw_image(
         title = titles.get(place, "")
         axes = page.thumbnail(place, title, style.HIT if example.hit else style.MISS)
         axes.imshow(shades(hwc(example.image)))
-        name = textwrap.shorten(label_name(example.label, label_names), 20, placeholder="…")
-        axes.set_xlabel(name, loc="left", fontsize=8.5, color=style.INK, labelpad=3)
+        name = label_name(example.label, label_names)
+        name = textwrap.shorten(name if is_about_classes else name.strip("“”"), 26, placeholder="…")
+        size = 8.5 * min(1, 20 / len(name))  # so many letters are as wide as a thumbnail
+        axes.set_xlabel(name, loc="left", fontsize=size, color=style.INK, labelpad=3)
     return style.saved(page.figure, path)
 
 
@@ -279,4 +283,5 @@ def _draw_anchor(
     if not mask.any():
         words = f"empty: no superpixel\nneeds to {'be hidden' if hides else 'stay visible'}"
         middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, words, color=style.FAINT_INK, **middle)
+        size = 10 * min(1, 2.8 * mask.shape[1] / mask.shape[0])  # which fits into a narrow picture
+        axes.text(0.5, 0.5, words, color=style.FAINT_INK, fontsize=size, **middle)
