@@ -21,7 +21,7 @@ from torch_anchors.search.bounds import lower_bound, upper_bound
 from torch_anchors.search.certify import Certifier
 from torch_anchors.search.exact import exact_search, superset_precisions
 from torch_anchors.search.protocol import Anchor, EnumerateRequest, SampleCounts, SearchConfig, SearchResult, Status
-from torch_anchors.search.tallies import Tally
+from torch_anchors.search.tally_table import Tally
 
 PHOTOGRAPHS = {"coffee": 180, "camera": 500}
 """Mean rows allowed at the defaults."""
@@ -394,7 +394,8 @@ def test_only_fresh_rows_certify(independent, seed):
 def beam_of(tallies: dict[Anchor, tuple[int, int]], **settings: object) -> Beam:
     config = SearchConfig(**settings)
     beam = Beam(ArmsOracle(6, lambda anchor: 0.5).space(), config, Certifier(config))
-    beam.tallies = {anchor: Tally(n, n_hits) for anchor, (n, n_hits) in tallies.items()}
+    for anchor, (n, n_hits) in tallies.items():
+        beam.tallies[anchor] = Tally(n, n_hits)
     return beam
 
 

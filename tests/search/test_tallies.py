@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +26,8 @@ from torch_anchors.search.protocol import (
     SampleRequest,
     SearchConfig,
 )
-from torch_anchors.search.tallies import Tallies, Tally, extend
+from torch_anchors.search.tallies import Tallies
+from torch_anchors.search.tally_table import Tally
 
 K = 6
 
@@ -55,26 +55,6 @@ def told(asking, *replies):
     with pytest.raises(StopIteration) as stop:
         asking.send(replies[-1])
     return asked, stop.value.value
-
-
-# ------------------------------------------------------------------------------------------------------- one tally
-
-
-def test_an_anchor_without_rows_has_precision_0():
-    assert Tally().precision == 0.0
-    assert Tally().optimistic == 0.5  # of a pseudo hit and a pseudo miss, whose standard error is a half
-
-
-@pytest.mark.parametrize(("n", "n_hits"), [(1, 0), (1, 1), (10, 7), (400, 400)])
-def test_a_tally_is_a_share_and_a_standard_error(n, n_hits):
-    smoothed = (n_hits + 1) / (n + 2)
-    assert Tally(n, n_hits).precision == n_hits / n
-    assert Tally(n, n_hits).optimistic == pytest.approx(n_hits / n + math.sqrt(smoothed * (1 - smoothed) / n))
-
-
-@pytest.mark.parametrize(("anchor", "predicate"), [((), 3), ((1, 4), 0), ((1, 4), 2), ((1, 4), 9)])
-def test_extend_keeps_the_order(anchor, predicate):
-    assert extend(anchor, predicate) == tuple(sorted((*anchor, predicate)))
 
 
 # -------------------------------------------------------------------------------------------------------- learning
@@ -361,16 +341,19 @@ def test_the_best_estimate_is_the_exact_one_then_the_certificates_then_that_of_t
 
 def test_larger_coverage_comes_before_higher_precision():
     tallies = table_tallies()
-    tallies.tallies.update({(1,): Tally(10, 5), (2,): Tally(10, 7), (1, 2): Tally(10, 10)})
+    for anchor, n_hits in (((1,), 5), ((2,), 7), ((1, 2), 10)):
+        tallies.tallies[anchor] = Tally(10, n_hits)
     assert sorted([(1, 2), (1,), (2,)], key=tallies.rank, reverse=True) == [(2,), (1,), (1, 2)]
     assert tallies.rank((2,)) == (0.6, 0.7)
 
 
 def test_rows_and_hits_of_an_anchor():
     tallies = table_tallies()
-    assert (tallies.n_drawn((1,)), tallies.counts((1,))) == (0, (0, 0))
+    assert tallies.n_drawn((1,)) == 0
     tallies.tallies[(1,)] = Tally(10, 9)
-    assert (tallies.n_drawn((1,)), tallies.counts((1,))) == (10, (9, 10))
+    assert tallies.n_drawn((1,)) == 10
+    hits, n = tallies.counts([(1,), (2,), (1,)])
+    assert (hits.tolist(), n.tolist()) == ([9, 0, 9], [10, 0, 10])
 
 
 @given(st.floats(0, 1))
@@ -378,7 +361,7 @@ def test_an_enumerated_anchor_compares_as_if_it_had_rows_without_end(precision):
     tallies = table_tallies()
     tallies.tallies[(1,)] = Tally(10, 9)
     tallies.exact[(1,)] = precision
-    n_hits, n = tallies.counts((1,))
+    (n_hits,), (n,) = tallies.counts([(1,)])
     assert n >= 10**6
     assert n_hits / n == pytest.approx(precision, abs=1e-6)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from torch_anchors.search.bounds import log_wealth_below, lower_bound, upper_bound
+from torch_anchors.search.bounds import log_wealth_below, lower_bound, lower_bound_of, standard_errors, upper_bound
 from torch_anchors.search.budget import BudgetSpent
 from torch_anchors.search.certify import UNTESTED_SHARE, Certifier
 from torch_anchors.search.exact import TOLERANCE, best_superset, exact_result
@@ -30,7 +30,8 @@ from torch_anchors.search.protocol import (
     Status,
     Step,
 )
-from torch_anchors.search.tallies import Tallies, Tally, extend
+from torch_anchors.search.tallies import Tallies
+from torch_anchors.search.tally_table import Tally, extend
 
 FIRST_LOOK = 12
 """Rows of a candidate before it may be judged. A random 12 of 12 hits has chance 0.002 at a precision of 0.6."""
@@ -132,16 +133,19 @@ class Beam(Tallies):
 
         Those of largest coverage come first (images have one coverage for each size), then those of most precision.
         """
-        threshold, ready = self.config.threshold, []
-        for anchor in candidates:
-            tally = self.tallies.get(anchor)
-            if tally is None or anchor in self.tested or anchor in self.exact:
+        threshold, candidates = self.config.threshold, list(candidates)
+        hits, n = self.tallies.counts(candidates)
+        estimates = hits / np.maximum(n, 1)
+        if at_last:
+            estimates = estimates + standard_errors(hits, n)
+        ready = []
+        for i in np.flatnonzero((n >= FIRST_LOOK) & (estimates >= threshold)).tolist():
+            anchor = candidates[i]
+            if anchor in self.tested or anchor in self.exact:
                 continue
             if threshold >= 1 and not self.enumerable(anchor, self.config.max_rows_candidate):
                 continue  # no finite sample shows that a precision is exactly 1
-            estimate = tally.optimistic if at_last else tally.precision
-            if tally.n >= FIRST_LOOK and estimate >= threshold:
-                ready.append(anchor)
+            ready.append(anchor)
         return sorted(ready, key=self.test_order)
 
     def test_order(self, anchor: Anchor) -> tuple[float, float, int, Anchor]:
@@ -159,17 +163,18 @@ class Beam(Tallies):
         """
         if len(children) <= self.config.beam_size:
             return list(children), []
-        hits, n = np.array([self.counts(child) for child in children]).T
+        hits, n = self.counts(children)
         ranking = np.argsort(-(hits + 1) / (n + 2), kind="stable")
         kept, dropped = np.split(ranking, [self.config.beam_size])
         goal = math.log(2 * len(children) / self.config.delta)
-        low = lower_bound(hits[kept], n[kept], math.exp(-goal))
-        near = float(low.min()) + self.config.tau
+        alpha = math.exp(-goal)
+        low = [lower_bound_of(*counts, alpha) for counts in zip(hits[kept].tolist(), n[kept].tolist(), strict=True)]
+        near = min(low) + self.config.tau
         if near >= 1:
             return [children[i] for i in kept], []
         # An upper bound is below `near` where "precision >= near" is rejected: one test each instead of a root.
         against = log_wealth_below(hits[dropped], n[dropped] - hits[dropped], near)
-        contenders = [children[kept[low.argmin()]], children[dropped[against.argmin()]]]
+        contenders = [children[kept[np.argmin(low)]], children[dropped[against.argmin()]]]
         return [children[i] for i in kept], [] if against.min() >= goal else contenders
 
     def informants(self, candidates: Sequence[Anchor], parents: Sequence[Anchor]) -> list[Anchor]:
@@ -221,7 +226,7 @@ class Beam(Tallies):
         largest = self.config.max_anchor_size or self.space.n_predicates
         known = {**self.tallies, **self.exact}
         anchors = [anchor for anchor in known if len(anchor) <= largest and self.space.has(anchor)]
-        hits, n = np.array([self.counts(anchor) for anchor in anchors]).T
+        hits, n = self.counts(anchors)
         return anchors[int(np.argmax(lower_bound(hits, n, self.config.delta)))]
 
     def last_resort(self, status: Status) -> Asking[tuple[Anchor, Status]]:

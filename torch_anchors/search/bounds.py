@@ -27,6 +27,8 @@ Numbers = int | float | np.number[Any] | Sequence[int] | Sequence[float] | NDArr
 N_NODES = 48
 _STEPS = 5
 """Steps of Newton's method to a bound, after which it is off by less than `_PARTS` shows."""
+_CLOSE = 1e-7
+"""The excess of log wealth from which one more step is the last: its square is less than rounding."""
 _PARTS = 2.0**36
 """Bounds are rounded down to this part of 1, so that rounding errors do not show."""
 
@@ -82,26 +84,29 @@ def lower_bound(n_hits: Numbers, n: Numbers, alpha: Numbers) -> NDArray[np.float
 
     The true precision is below it, at any time ever, with probability at most `alpha`.
     """
-    hits, total, level = np.broadcast_arrays(
-        np.asarray(n_hits, dtype=np.float64),
-        np.asarray(n, dtype=np.float64),
-        np.asarray(alpha, dtype=np.float64),
-    )
-    goal, misses, least = -np.log(level), (total - hits)[..., None], 1 / (16 * _PARTS)
-    hits = np.maximum(hits, least)[..., None]  # without a hit the root is at 0
+    hits, total, level = (np.asarray(one, dtype=np.float64)[..., None] for one in (n_hits, n, alpha))
+    goal, misses, least = -np.log(level), total - hits, 1 / (16 * _PARTS)
+    hits = np.maximum(hits, least)  # without a hit the root is at 0
     with np.errstate(invalid="ignore", over="ignore"):
-        fixed = _LOG_WEIGHTS + np.where(misses > 0, misses * _LOG_1_MINUS_U, 0.0)
-        odds = np.expm1((goal[..., None] - fixed) / hits) / _U  # (1 - t) / t where a single bet reaches the goal
+        fixed = np.where(misses > 0, misses * _LOG_1_MINUS_U, 0.0) + (_LOG_WEIGHTS - goal)
+        odds = np.expm1(-fixed / hits) / _U  # (1 - t) / t where a single bet reaches the goal
     # The mixture reaches it no earlier. Its log is convex in log t, so that steps from there do not go beyond the root.
-    t = np.maximum((1 / (1 + np.maximum(odds, 0.0))).max(axis=-1, keepdims=True), least)
+    odds = np.minimum.reduce(odds, axis=-1, keepdims=True)
+    t = np.maximum(1 / (1 + np.maximum(odds, 0.0)), least)
     for _ in range(_STEPS):
-        terms = fixed + hits * np.log1p(_U * (1 - t) / t)
-        top = terms.max(axis=-1, keepdims=True)
-        shares = np.exp(terms - top)
-        total_share = shares.sum(axis=-1, keepdims=True)
-        excess = top + np.log(total_share) - goal[..., None]
-        slope = (shares * (hits * _U / (t + _U * (1 - t)))).sum(axis=-1, keepdims=True) / total_share
+        terms = np.log1p(_U * (1 / t - 1))
+        terms *= hits
+        terms += fixed
+        top = np.maximum.reduce(terms, axis=-1, keepdims=True)
+        terms -= top
+        shares = np.exp(terms, out=terms)
+        total_share = np.add.reduce(shares, axis=-1, keepdims=True)
+        excess = top + np.log(total_share)
+        shares *= _U / (t + _U * (1 - t))
+        slope = hits * np.add.reduce(shares, axis=-1, keepdims=True) / total_share
         t = np.minimum(np.maximum(t * np.exp(np.minimum(excess / slope, 99.0)), least), 1.0)
+        if (excess < _CLOSE).all():
+            break
     return np.asarray(np.minimum(np.floor(_PARTS * t[..., 0]), _PARTS - 1) / _PARTS)
 
 
@@ -118,6 +123,12 @@ def log_wealth_of(n_hits: int, n_misses: int, threshold: float) -> float:
 
 
 @lru_cache(maxsize=1 << 16)
+def lower_bound_of(n_hits: int, n: int, alpha: float) -> float:
+    """`lower_bound` of one anchor, remembered."""
+    return float(lower_bound(n_hits, n, alpha))
+
+
+@lru_cache(maxsize=1 << 16)
 def bounds_of(n_hits: int, n: int, alpha_low: float, alpha_high: float) -> tuple[float, float]:
     """Lower and upper bound of one anchor's precision, remembered."""
     return float(lower_bound(n_hits, n, alpha_low)), float(upper_bound(n_hits, n, alpha_high))
@@ -127,6 +138,12 @@ def standard_error(n_hits: int, n: int) -> float:
     """Standard error of a share of `n` rows, smoothed by a pseudo hit and a pseudo miss so that it is never 0."""
     smoothed = (n_hits + 1) / (n + 2)
     return math.sqrt(smoothed * (1 - smoothed) / max(n, 1))
+
+
+def standard_errors(n_hits: NDArray[np.int64], n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`standard_error` of many shares."""
+    smoothed = (n_hits + 1) / (n + 2)
+    return np.sqrt(smoothed * (1 - smoothed) / np.maximum(n, 1))
 
 
 def kl_bernoulli(p: Numbers, q: Numbers) -> NDArray[np.float64]:

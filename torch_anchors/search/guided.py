@@ -106,7 +106,7 @@ class _Guided(Beam):
 
     def hoped_for(self, anchor: Anchor, guess: float) -> float:
         """The precision that an anchor may have: the guess, corrected by the anchor's own rows, and optimism."""
-        hits, n = self.counts(anchor)
+        (hits,), (n,) = (of.tolist() for of in self.counts([anchor]))
         mean = (GUESS_ROWS * guess + hits) / (GUESS_ROWS + n)
         return mean + OPTIMISM * math.sqrt(mean * (1 - mean) / (GUESS_ROWS + n))
 

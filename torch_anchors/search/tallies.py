@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from torch_anchors.search.bounds import standard_error
+import numpy as np
+
+from torch_anchors._shapes import Int
 from torch_anchors.search.budget import BudgetSpent, RowBudget
 from torch_anchors.search.certify import Certificate, Certifier
 from torch_anchors.search.exact import TOLERANCE, superset_precisions
@@ -23,26 +24,9 @@ from torch_anchors.search.protocol import (
     SearchConfig,
     SearchSpace,
 )
+from torch_anchors.search.tally_table import TallyTable
 
 _AS_GOOD_AS_EXACT = 1_000_000  # rows that an enumerated anchor is said to have where it is compared with others
-
-
-@dataclass(slots=True)
-class Tally:
-    """Exact draws of one anchor seen so far: what ranks it, but never certifies it."""
-
-    n: int = 0
-    n_hits: int = 0
-
-    @property
-    def precision(self) -> float:
-        """Share of hits; 0 before the first row."""
-        return self.n_hits / self.n if self.n else 0.0
-
-    @property
-    def optimistic(self) -> float:
-        """One standard error above the estimate, smoothed by a pseudo hit and a pseudo miss."""
-        return self.precision + standard_error(self.n_hits, self.n)
 
 
 @dataclass(slots=True)
@@ -56,11 +40,10 @@ class Tallies:
     space: SearchSpace
     config: SearchConfig
     certifier: Certifier
-    tallies: dict[Anchor, Tally] = field(default_factory=dict)
+    tallies: TallyTable = field(default_factory=TallyTable)
     exact: dict[Anchor, float] = field(default_factory=dict)
     tested: dict[Anchor, Certificate] = field(default_factory=dict)
     budget: RowBudget = field(init=False)
-    _extensions: dict[Anchor, list[Tally | None]] = field(default_factory=dict)  # of `tallies`, found once
 
     def __post_init__(self) -> None:
         self.budget = RowBudget(self.config.max_rows_total, self.config.n_spent)
@@ -110,30 +93,12 @@ class Tallies:
 
     def learn(self, anchor: Anchor, reply: SampleCounts) -> None:
         """Takes a reply into the tallies. The pool of independent predicates is cumulative, other rows add up."""
-        tally = self.tallies.setdefault(anchor, Tally())
         if not self.space.independent:
-            tally.n += reply.n
-            tally.n_hits += reply.n_hits
+            self.tallies.add(anchor, reply.n, reply.n_hits)
             return
-        if reply.pool_n >= tally.n:
-            tally.n, tally.n_hits = reply.pool_n, reply.pool_hits
-        if reply.child_n is None or reply.child_hits is None:
-            return
-        counts = zip(self.extensions(anchor), reply.child_n.tolist(), reply.child_hits.tolist(), strict=True)
-        for child, n, n_hits in counts:
-            # Several parents may inform about one child with overlapping rows: keep the larger count, do not add.
-            if child is not None and n >= child.n:
-                child.n, child.n_hits = n, n_hits
-
-    def extensions(self, anchor: Anchor) -> list[Tally | None]:
-        """The tally of the anchor with each further predicate; None for those that it has."""
-        found = self._extensions.get(anchor)
-        if found is None:
-            members = set(anchor)
-            children = [None if k in members else extend(anchor, k) for k in range(self.space.n_predicates)]
-            found = [None if child is None else self.tallies.setdefault(child, Tally()) for child in children]
-            self._extensions[anchor] = found
-        return found
+        self.tallies.learn_pool(anchor, reply.pool_n, reply.pool_hits)
+        if reply.child_n is not None and reply.child_hits is not None:
+            self.tallies.learn_extensions(anchor, reply.child_n, reply.child_hits)
 
     # ---------------------------------------------------------------------------------------------- accepting
 
@@ -185,17 +150,12 @@ class Tallies:
 
     def n_drawn(self, anchor: Anchor) -> int:
         """Rows known of an anchor."""
-        return self.tallies[anchor].n if anchor in self.tallies else 0
+        return self.tallies.n_drawn(anchor)
 
-    def counts(self, anchor: Anchor) -> tuple[int, int]:
-        """Hits and rows of an anchor; of an enumerated one such that it compares with others almost exactly."""
-        if anchor in self.exact:
-            return round(_AS_GOOD_AS_EXACT * self.exact[anchor]), _AS_GOOD_AS_EXACT
-        tally = self.tallies.get(anchor)
-        return (0, 0) if tally is None else (tally.n_hits, tally.n)
-
-
-def extend(anchor: Anchor, predicate: int) -> Anchor:
-    """`anchor` with one more predicate."""
-    place = bisect(anchor, predicate)
-    return (*anchor[:place], predicate, *anchor[place:])
+    def counts(self, anchors: Sequence[Anchor]) -> tuple[Int[np.ndarray, " anchors"], Int[np.ndarray, " anchors"]]:
+        """Hits and rows of each anchor; of an enumerated one such that it compares with others almost exactly."""
+        hits, n = self.tallies.counts(anchors)
+        for i, anchor in enumerate(anchors) if self.exact else ():
+            if anchor in self.exact:
+                hits[i], n[i] = round(_AS_GOOD_AS_EXACT * self.exact[anchor]), _AS_GOOD_AS_EXACT
+        return hits, n
