@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from tests.engine.cases import Strip
-from torch_anchors.engine.job import AnyRequest
+from torch_anchors.engine.job import AnyRequest, LastRequest
+from torch_anchors.engine.last_replies import AskLast
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.replies import (
     Ask,
@@ -40,6 +41,14 @@ def not_independent() -> Strip:
 
 def ask_of(request: AnyRequest, job: Any, slots: np.ndarray, codes: Any, n_fresh: int, n_new: int, last: int) -> Ask:
     return kind_of(job, request)(job, request, slots, codes, n_fresh, n_new, last)
+
+
+def last_ask(job: Any, slots: np.ndarray, codes: Any, of_anchor: np.ndarray | None = None) -> AskLast:
+    """What is told of rows of a job, which all are of the anchor unless `of_anchor` says which are."""
+    ask = ask_of(LastRequest(()), job, np.append(job.first_slot, slots), codes, 0, 0, 0)
+    assert isinstance(ask, AskLast)
+    ask.changes, ask.of_anchor = None, np.ones(len(slots), dtype=bool) if of_anchor is None else of_anchor
+    return ask
 
 
 def ledger_of(labels: Sequence[int], device: torch.device, skipped: int = 0) -> Ledger:

@@ -14,13 +14,13 @@ from tests.engine.cases import FreshRows, Strip, case_of, job_of, scripted
 from torch_anchors.engine.job import (
     AnyRequest,
     Case,
-    EffectsRequest,
     Examples,
-    ExamplesRequest,
     Job,
+    LastRequest,
     Miss,
-    NearestMissRequest,
+    RowsRequest,
 )
+from torch_anchors.engine.last_replies import Shown
 from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.search.protocol import (
     Reply,
@@ -74,7 +74,7 @@ def test_a_job_begins_with_the_label_of_its_case_and_without_rows(label: int | N
     job = job_of(Strip(), label, first_slot=12)
     assert job.label == label
     assert job.first_slot == 12
-    assert job.memory.known(())[0].size == 0
+    assert job.memory.every(())[0].size == 0
     assert (job.n_rows, job.n_calls, job.asks) == (0, 0, [])
     assert (job.result, job.examples, job.error) == (None, None, None)
 
@@ -93,7 +93,7 @@ def test_a_search_is_led_from_its_first_requests_to_its_result() -> None:
     assert job.result is None
     ask(job, requests)
     reply_to(job, [SampleCounts(3, 0)])
-    assert job.advance() == (ExamplesRequest((2,)), NearestMissRequest(), EffectsRequest())
+    assert job.advance() == (LastRequest((2,)),)
     assert heard[2:] == [SampleCounts(3, 0)]
     assert job.result is not None
     assert job.result.anchor == (2,)
@@ -116,19 +116,24 @@ def test_rounds_in_which_nothing_is_asked_are_passed_over() -> None:
     assert told == [(), ()]
     ask(job, requests)
     reply_to(job, [SampleCounts(1, 1)])
-    assert job.advance() == (ExamplesRequest((3,)), NearestMissRequest(), EffectsRequest())
+    assert job.advance() == (LastRequest((3,)),)
     assert told == [(), (), (SampleCounts(1, 1),), ()]
 
 
 def test_a_search_that_knows_its_result_asks_for_nothing_but_what_is_shown_of_it() -> None:
     job = job_of()
-    last = (ExamplesRequest((0, 4)), NearestMissRequest(), EffectsRequest())
+    last = (LastRequest((0, 4)),)
     assert job.begin(scripted([], [], anchor=(0, 4))) == last
     assert job.advance() == ()
 
 
-def test_effects_are_asked_for_only_where_a_row_tells_of_every_predicate() -> None:
-    assert job_of(FreshRows()).begin(scripted([], [], anchor=(0,))) == (ExamplesRequest((0,)),)
+def test_rows_that_only_the_device_has_are_asked_for_at_the_very_end() -> None:
+    job = job_of(FreshRows())
+    assert job.begin(scripted([], [], anchor=(0,))) == (LastRequest((0,)),)
+    job.unseen = Shown(*np.zeros((3, 0), dtype=np.int64), False, 0, 0)
+    assert job.advance() == (RowsRequest(),)
+    job.unseen = None
+    assert job.advance() == ()
 
 
 def test_an_error_of_the_search_is_passed_on() -> None:
@@ -177,10 +182,6 @@ def test_nothing_is_found_before_everything_is_known(missing: str) -> None:
     setattr(job, missing, None)
     with pytest.raises(AssertionError):
         job.found()
-
-
-def test_samplers_that_do_not_compare_are_not_asked_for_the_nearest_miss() -> None:
-    assert job_of(FreshRows()).begin(scripted([], [])) == (ExamplesRequest(()),)
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -198,16 +198,17 @@ def test_the_pool_is_about_masks_whatever_their_backgrounds() -> None:
     assert sampler.keep(rows).tolist() == [[True, True], [True, True]]
 
 
-def test_known_rows_of_an_anchor_are_each_distinct_one_that_satisfies_it() -> None:
+def test_rows_of_an_anchor_are_each_distinct_one_that_satisfies_it() -> None:
     rng = np.random.default_rng(1)
     memory, first = Memory(Strip(5)), 5
     for _ in range(4):
         slots, new = memory.split(codes_of(rng.random((25, 5)) < 0.6), first)
         first += new.shape[0]
-    slots, codes = memory.known((1, 4))
-    keep = unpack(codes, 5)
-    assert keep[:, [1, 4]].all()
-    assert len({tuple(row) for row in keep.tolist()}) == len(keep) == len(set(slots.tolist())) > 3
+    slots, codes, own = memory.every((1, 4))
+    keep = unpack(codes, 5).numpy()
+    assert own.tolist() == keep[:, [1, 4]].all(1).tolist()
+    assert 3 < own.sum() < len(own)
+    assert len({tuple(row) for row in keep.tolist()}) == len(keep) == len(set(slots.tolist()))
     assert sorted(slots) == slots.tolist()
     again, none = memory.split(codes, first)
     assert again.tolist() == slots.tolist()
@@ -217,31 +218,33 @@ def test_known_rows_of_an_anchor_are_each_distinct_one_that_satisfies_it() -> No
 @pytest.mark.parametrize("repeatable", [True, False])
 def test_nothing_is_known_before_the_first_row(repeatable: bool) -> None:
     memory = Memory(strip(5, repeatable=repeatable))
-    slots, codes = memory.known((1,))
-    assert slots.size == 0
+    slots, codes, own = memory.every((1,))
+    assert slots.size == own.size == 0
     assert codes is None
 
 
-def test_known_rows_that_are_no_function_of_their_code_are_all_draws_that_satisfy_the_anchor() -> None:
+def test_rows_that_are_no_function_of_their_code_are_all_draws_those_of_an_anchor_satisfy_it() -> None:
     memory = Memory(strip(3, repeatable=False))
     for first, anchor, drawn in [(0, (), [[1, 0, 1], [0, 1, 1], [1, 0, 1]]), (3, (0,), [[1, 1, 0], [1, 0, 1]])]:
         memory.add(anchor, codes_of(drawn), memory.split(codes_of(drawn), first)[0])
-    slots, codes = memory.known((2,))
-    assert slots.tolist() == [0, 1, 2, 4]
-    assert unpack(codes, 3).int().tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1], [1, 0, 1]]
+    slots, codes, own = memory.every((2,))
+    assert slots.tolist() == [0, 1, 2, 3, 4]
+    assert unpack(codes, 3).int().tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 0, 1]]
+    assert own.tolist() == [True, True, True, False, True]
 
 
 @pytest.mark.parametrize("sampler", [FreshRows(1), strip(8, independent=False)])
-def test_known_rows_without_sharing_are_those_drawn_for_the_anchor_itself(sampler: Sampler) -> None:
+def test_rows_of_an_anchor_without_sharing_are_those_drawn_for_it_itself(sampler: Sampler) -> None:
     memory = Memory(sampler)
-    assert memory.known((0,))[0].size == 0
-    assert memory.known((0,))[1] is None
+    assert memory.every((0,))[0].size == 0
+    assert memory.every((0,))[1] is None
     for first, anchor in [(0, (0,)), (2, (1,)), (4, (0,))]:
         rows = torch.arange(first, first + 2, dtype=torch.uint8 if sampler.repeatable else torch.float32)[:, None]
         memory.add(anchor, rows, memory.split(rows, first)[0])
-    slots, rows = memory.known((0,))
-    assert slots.tolist() == [0, 1, 4, 5]
-    assert rows.flatten().tolist() == [0.0, 1.0, 4.0, 5.0]
+    slots, rows, own = memory.every((0,))
+    assert slots.tolist() == [0, 1, 2, 3, 4, 5]
+    assert rows.flatten().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert own.tolist() == [True, True, False, False, True, True]
 
 
 def test_new_slots_are_consecutive() -> None:

@@ -62,6 +62,27 @@ def test_the_fastest_size_is_found(best: int) -> None:
     assert len(tried) <= 4 * np.log2(best / 4) + 7  # each step up is timed twice, and what it came from as well
 
 
+@pytest.mark.parametrize(("per_batch", "best"), [(0.0, 4), (1.3, 16), (10.0, 128)])
+def test_what_the_host_does_between_batches_makes_larger_ones_worthwhile(per_batch: float, best: int) -> None:
+    """A model that takes 0.9 ms a row in batches of any size, and a host that has 0.2 ms a row to do beside that."""
+    size = MaxRows("auto")
+    size.start((3, 64, 64), CPU)
+    while size.tuning:
+        size.record(size.n, 0.9 * size.n, per_batch + 0.2 * size.n)
+    assert size.n == best
+
+
+def test_the_host_has_its_mean_time_and_the_model_its_least() -> None:
+    """A turn in which searches go on is no slower model, but one of the turns that there are."""
+    size = MaxRows("auto")
+    size.start((3, 64, 64), CPU)
+    n_turns = 0
+    while size.tuning:
+        n_turns += 1
+        size.record(size.n, 1.0 * size.n * (1 + n_turns % 2), 4.0 * (n_turns % 2))
+    assert size.n == 32
+
+
 def test_the_climb_may_begin_anywhere() -> None:
     size = MaxRows("auto", n=1024, tuning=True)
     size.start((20,), CPU)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.engine.asks import K, answered, ask_of, ledger_of, masks, not_independent, strip
+from tests.engine.asks import K, answered, ask_of, last_ask, ledger_of, masks, not_independent, strip
 from tests.engine.cases import FreshRows, Strip, job_of
-from torch_anchors.engine.job import AnswerRequest, EffectsRequest, ExamplesRequest
-from torch_anchors.engine.last_replies import AskEffects, AskExamples
+from torch_anchors.engine.job import AnswerRequest
+from torch_anchors.engine.last_replies import AskLast
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.replies import (
     Ask,
@@ -64,10 +64,8 @@ def test_hits_of_a_change_are_rows_of_other_labels_beside_jobs_of_the_other_kind
     for reply, (hits, keep) in zip(answered(ledger, asks), expected, strict=True):
         assert (reply.n_hits, reply.pool_hits) == (hits[:12].sum(), hits.sum())
         assert reply.child_hits.tolist() == (keep & hits[:, None]).sum(0).tolist()
-    asks = [
-        ask_of(ExamplesRequest(()), job_of(FreshRows(), 2, changes=changes), np.arange(60), None, 0, 0, 59)
-        for changes in (False, True)
-    ]
+    codes = torch.from_numpy(pack(masks(rng, 59)))
+    asks = [last_ask(job_of(strip(), 2, changes=changes), np.arange(1, 60), codes) for changes in (False, True)]
     answered(ledger, asks)
     kept, changed = (ask.job.examples for ask in asks)
     assert kept.labels[kept.hits].tolist() == changed.labels[~changed.hits][: kept.hits.sum()].tolist() == [2, 2, 2]
@@ -135,14 +133,12 @@ def test_requests_of_every_kind_are_answered_together_as_alone(device: torch.dev
             slots = rng.integers(0, 200, 32)
             codes = torch.from_numpy(np.hstack([pack(masks(rng, 32)), np.zeros((32, 2), dtype=np.uint8)]))
             job = job_of(table if i % 6 == 1 else image, label=[None, 1][i % 2], first_slot=i)
-            request = [
-                SampleRequest((), 20),
-                SampleRequest((), 32),
-                EnumerateRequest((0,)),
-                ExamplesRequest(()),
-                AnswerRequest(),
-                EffectsRequest(),
-            ][i % 6]
+            if i % 6 in (3, 5):
+                found.append(last_ask(job, slots, codes))
+                continue
+            request = [SampleRequest((), 20), SampleRequest((), 32), EnumerateRequest((0,)), None, AnswerRequest()][
+                i % 6
+            ]
             if i % 6 in (1, 4):
                 codes = None
             found.append(ask_of(request, job, slots, codes, 20 if i % 6 == 0 else 32, 3, 199))
@@ -155,10 +151,11 @@ def test_requests_of_every_kind_are_answered_together_as_alone(device: torch.dev
     for a, b in zip(together, alone, strict=True):
         assert str(a.reply) == str(b.reply)
         assert str(a.job.examples) == str(b.job.examples)
+        assert str(a.job.nearest_miss) == str(b.job.nearest_miss)
         assert a.job.label == b.job.label
         assert str(a.job.effects) == str(b.job.effects)
     assert {type(ask.reply) for ask in together} == {SampleCounts, EnumeratedHits, type(None)}
-    assert {type(ask) for ask in together} == {Ask, AskPool, AskEvery, AskExamples, AskAnswer, AskEffects}
+    assert {type(ask) for ask in together} == {Ask, AskPool, AskEvery, AskAnswer, AskLast}
 
 
 def test_rows_of_many_jobs_are_counted_together_whatever_their_numbers_of_parts(device: torch.device) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.engine.asks import not_independent, not_repeatable, strip
 from tests.engine.cases import FreshRows, job_of
-from torch_anchors.engine.job import AnswerRequest, AnyRequest, EffectsRequest, ExamplesRequest, NearestMissRequest
-from torch_anchors.engine.last_replies import AskEffects, AskExamples, AskNearestMiss
+from torch_anchors.engine.job import AnswerRequest, AnyRequest, LastRequest, RowsRequest
+from torch_anchors.engine.last_replies import AskLast, AskRows
 from torch_anchors.engine.replies import (
     Ask,
     AskAnswer,
@@ -29,11 +29,9 @@ from torch_anchors.search.protocol import EnumerateRequest, SampleRequest
         (EnumerateRequest(()), strip(), AskEvery),
         (AnswerRequest(), strip(), AskAnswer),
         (AnswerRequest(), FreshRows(), AskAnswer),
-        (ExamplesRequest(()), strip(), AskExamples),
-        (ExamplesRequest(()), FreshRows(), AskExamples),
-        (EffectsRequest(), strip(), AskEffects),
-        (EffectsRequest(), not_repeatable(), AskEffects),
-        (NearestMissRequest(), strip(), AskNearestMiss),
+        (LastRequest(()), strip(), AskLast),
+        (LastRequest(()), FreshRows(), AskLast),
+        (RowsRequest(), FreshRows(), AskRows),
     ],
 )
 def test_the_kind_of_a_request_says_what_answers_it(request_: AnyRequest, sampler: Sampler, expected: type) -> None:

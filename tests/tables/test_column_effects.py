@@ -70,7 +70,7 @@ def test_interventional_effects_are_a_regression_on_all_columns(training: Labell
     found = effects_of(training).of(sampler, INSTANCES, ANCHORS, EXPLAINED)
     for effects, i, anchor, label in zip(found, INSTANCES, ANCHORS, EXPLAINED, strict=True):
         held, hits = alike(sampler, i, anchor), (label == LABELS).astype(float)
-        expected = of_rows(held, hits.sum(), hits @ held)
+        expected = of_rows(held, hits.astype(bool))
         np.testing.assert_allclose(effects, expected, atol=1e-12)
     conditional = effects_of(training).of(sampler_of(training, "conditional"), INSTANCES, ANCHORS, EXPLAINED)
     assert found[0][2] < conditional[0][2] - 0.1  # what only goes along has less of its own
@@ -85,7 +85,7 @@ def test_columns_of_many_bins_are_not_adjusted_for(training: LabelledTraining, m
     n, own = len(held), held[:, 0].sum()
     assert found[0] == pytest.approx((hits @ held[:, 0] - own * hits.mean()) / (own - own**2 / n + 1))
     pair = held[:, [1, 3]]
-    np.testing.assert_allclose(found[[1, 3]], of_rows(pair, hits.sum(), hits @ pair), atol=1e-12)
+    np.testing.assert_allclose(found[[1, 3]], of_rows(pair, hits.astype(bool)), atol=1e-12)
 
 
 def test_instances_alone_have_the_effects_that_they_have_together(training: LabelledTraining) -> None:

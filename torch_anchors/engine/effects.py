@@ -13,31 +13,55 @@ import numpy as np
 
 from torch_anchors._shapes import Bool, Float, Int
 
+_WHOLE = 2.0**52
+"""A number so large that whole numbers add up to it, and a little beyond, without rounding."""
+_ROWS_AT_ONCE = 1 << 18
+"""Rows whose masks are spread out together."""
+
 PENALTY = 1.0
 """Of the sum of squared coefficients, in rows: predicates that few rows tell apart share what they explain."""
 
 
 def of_rows(
-    keep: Bool[np.ndarray, "rows predicates"], n_hits: float, hits: Float[np.ndarray, " predicates"]
+    keep: Bool[np.ndarray, "rows predicates"], hits: Bool[np.ndarray, " rows"]
 ) -> Float[np.ndarray, " predicates"]:
     """`least_squares` of rows of which it is known what holds in them; of few rows their number decides on the cost.
 
     Args:
         keep: which predicates hold.
-        n_hits: hits among the rows.
-        hits: hits among the rows in which each predicate holds.
+        hits: which rows are hits.
     """
     n, n_predicates = keep.shape
     held = keep.astype(np.float32)  # counts to 2^24 without rounding, and so the same whatever the order
+    n_hits, of_predicates = float(np.count_nonzero(hits)), (hits.astype(np.float32) @ held).astype(np.float64)
     if n >= n_predicates:
-        return least_squares(n, n_hits, (held.T @ held).astype(np.float64), hits)
+        return least_squares(n, n_hits, (held.T @ held).astype(np.float64), of_predicates)
     means = held.mean(axis=0, dtype=np.float64) if n else np.zeros(n_predicates)
-    with_hits = hits - means * n_hits
+    with_hits = of_predicates - means * n_hits
     along = held @ means
     kernel = (held @ held.T).astype(np.float64) - along[:, None] - along + means @ means
     # (A'A + p)^-1 b = (b - A' (AA' + p)^-1 A b) / p, where A is `keep` less its means, and p the penalty
     weights = np.linalg.solve(kernel + PENALTY * np.eye(n), held @ with_hits - means @ with_hits)
     return (with_hits - weights @ held + means * weights.sum()) / PENALTY
+
+
+def of_all_rows(
+    keep: Bool[np.ndarray, "rows predicates"], hits: Bool[np.ndarray, " rows"], p_keep: float, n_copies: int
+) -> Float[np.ndarray, " predicates"]:
+    """`difference` over all rows that there are, without rounding.
+
+    Args:
+        keep: which predicates hold, in each distinct row once.
+        hits: which rows are hits.
+        p_keep: chance that a predicate holds, independently of the others.
+        n_copies: see `mask_shares`.
+    """
+    shares = in_whole_parts(mask_shares(keep, p_keep, n_copies), _WHOLE) * hits
+    of_predicates = np.zeros(keep.shape[1])
+    for start in range(0, len(keep), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        of_predicates += shares[part].astype(np.float64) @ keep[part]
+    return difference(p_keep, of_predicates / _WHOLE, float(shares.sum()) / _WHOLE)
 
 
 def least_squares(

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.ledger import Memory
-from torch_anchors.perturb.protocol import ComparingSampler, Sampler
+from torch_anchors.perturb.protocol import Sampler
 from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
 
 if TYPE_CHECKING:
+    from torch_anchors.engine.last_replies import Shown
     from torch_anchors.engine.replies import Ask
 
 
@@ -108,23 +109,18 @@ class AnswerRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ExamplesRequest:
-    """The engine's own question at the end of a search: examples of hits and misses, the label, and the answer."""
+class LastRequest:
+    """The engine's own question at the end of a search: all that is told of what it found, beside the anchor itself."""
 
     anchor: Anchor
 
 
 @dataclass(frozen=True, slots=True)
-class EffectsRequest:
-    """The engine's own question at the end of a search with independent predicates: what each of them does."""
+class RowsRequest:
+    """The engine's own question after that, where rows are on the device: the few that are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class NearestMissRequest:
-    """The engine's own question at the end of a search: the row of another label that has the fewest changes."""
-
-
-AnyRequest = Request | AnswerRequest | ExamplesRequest | NearestMissRequest | EffectsRequest
+AnyRequest = Request | AnswerRequest | LastRequest | RowsRequest
 
 
 @dataclass(slots=True, eq=False)
@@ -144,6 +140,7 @@ class Job:
             it is also on its way to the host.
         memory: the rows drawn so far.
         asks: requests that are not all answered yet.
+        unseen: rows that are to be shown, whose codes only the device has.
         error: of the model on this job's rows alone.
     """
 
@@ -159,6 +156,7 @@ class Job:
     search: Search | None = None
     asks: list[Ask] = field(default_factory=list)
     result: SearchResult | None = None
+    unseen: Shown | None = None
     examples: Examples | None = None
     effects: NDArray[np.float64] | None = None
     nearest_miss: Miss | None = None
@@ -184,7 +182,7 @@ class Job:
     def advance(self) -> tuple[AnyRequest, ...]:
         """The requests that follow the replies to all earlier ones; none when everything is known."""
         if self.result is not None:
-            return ()
+            return () if self.unseen is None else (RowsRequest(),)
         return self._advance(tuple(ask.reply for ask in self.asks if ask.reply is not None))
 
     def _advance(self, replies: tuple[Reply, ...] | None) -> tuple[AnyRequest, ...]:
@@ -196,12 +194,7 @@ class Job:
             return requests
         except StopIteration as stop:
             self.result = stop.value
-            last: list[AnyRequest] = [ExamplesRequest(stop.value.anchor)]
-            if isinstance(self.case.sampler, ComparingSampler):
-                last.append(NearestMissRequest())
-            if self.case.sampler.independent:
-                last.append(EffectsRequest())
-            return tuple(last)
+            return (LastRequest(stop.value.anchor),)
 
     def answered_case(self) -> Case:
         """The case, with what is explained of the answer to it, where that is more than a label."""

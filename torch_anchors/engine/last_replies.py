@@ -1,166 +1,200 @@
 """What is asked when a search has ended: examples, the nearest miss, and what each predicate does.
 
-No row is sent to the model for it; see `replies`.
+No row is sent to the model for it; see `replies`. The labels of all rows of the job come to the host, in one operation
+for all jobs that end together, and what is to be told is found out there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors._shapes import Shaped
+from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine import effects
-from torch_anchors.engine.job import Examples, Miss
+from torch_anchors.engine.job import Examples, Job, LastRequest, Miss, RowsRequest
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Ask, Counts, Rows, codes_of, exact, to_device
-from torch_anchors.perturb.protocol import ComparingSampler, IndependentSampler
+from torch_anchors.engine.replies import Ask, Counts, Rows, codes_of, exact
+from torch_anchors.perturb.protocol import IndependentSampler
+
+_FAR = np.iinfo(np.int64).max
+"""More changes than a row can have."""
 
 
-class AskExamples(Ask):
-    """A few hits and misses of the found anchor, the explained label, and the instance's own.
+class Shown(NamedTuple):
+    """The rows of a job that an explanation shows: examples, hits first, and the nearest miss, if there is one.
 
-    Which rows these are is decided on the device: a stable sort brings hits to the front in their order. Rows that are
-    drawn on the device come back with them.
+    Their places among all rows of the job (n,), their labels (n,), which of the examples are hits, whether the last row
+    is the nearest miss, and how many hits and misses of the anchor were predicted.
     """
 
-    __slots__ = ()
+    places: Int[np.ndarray, " rows"]
+    labels: Int[np.ndarray, " rows"]
+    hits: Bool[np.ndarray, " examples"]
+    has_nearest: bool
+    of_hits: int
+    of_misses: int
 
-    @property
-    def _n(self) -> int:
-        """Most examples of one kind."""
-        return min(self.job.n_examples, self.slots.size)
-
-    @property
-    def n_numbers(self) -> int:
-        return 2 + 2 * self._n * (2 + self._row_width)
-
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """Both labels; then positions and labels of the first few hits, of the first few misses; then rows."""
-        hits_first = torch.sort(~rows.hits, stable=True).indices[: self._n]
-        misses_first = torch.sort(rows.hits, stable=True).indices[: self._n]
-        positions = torch.cat([hits_first, misses_first])
-        parts = [rows.asked.targets, rows.asked.answers, positions, rows.labels[positions]]
-        if self._row_width and self.codes is not None:
-            parts.append(self.codes[positions].flatten())
-        return torch.cat([exact(part) for part in parts])
-
-    def read(self, counts: Counts) -> None:
-        n, n_hits = self._n, counts.all_hits
-        asked, positions, labels, rows = np.split(counts.numbers, [2, 2 + 2 * n, 2 + 4 * n])
-        real = np.concatenate(
-            [np.arange(n) < n_hits, np.arange(n) < self.slots.size - n_hits]
-        )  # beyond: the other kind
-        codes: NDArray[np.generic] = np.zeros((2 * n, 0))
-        if self._row_width:
-            codes = rows.reshape(2 * n, self._row_width)
-        elif self.codes is not None:
-            codes = self.codes.numpy()[positions.astype(np.int64)]
-        self.job.label, self.job.answer = map(int, asked)
-        n_misses, hits = self.slots.size - n_hits, np.arange(2 * n) < n
-        self.job.examples = Examples(codes[real], labels.astype(np.int64)[real], hits[real], n_hits, n_misses)
+    def tell(self, job: Job, codes: Shaped[np.ndarray, "rows width"]) -> None:
+        """Gives the job its examples and its nearest miss."""
+        n = len(self.hits)
+        job.examples = Examples(codes[:n], self.labels[:n], self.hits, self.of_hits, self.of_misses)
+        if self.has_nearest:
+            job.nearest_miss = Miss(codes[-1], int(self.labels[-1]))
 
 
-class AskNearestMiss(Ask):
-    """The row of another label that has the fewest changes to the instance; of several the one that was drawn first.
+class AskLast(Ask):
+    """What the labels of all rows of a job tell: the answer to the instance, examples, the nearest miss, and effects.
 
-    Which one that is, is decided on the device.
+    The first of its slots is that of the instance; the rows follow, which are described by `codes`. `of_anchor` says
+    which of them are rows of the found anchor, and `changes` how many changes made each row of the instance, where the
+    sampler compares.
     """
 
-    __slots__ = ()
+    __slots__ = ("changes", "of_anchor")
 
     ROWS_AT_ONCE = 1 << 18
     """Rows that are compared with the instance together."""
 
-    @property
-    def n_numbers(self) -> int:
-        return 3 + self._row_width
-
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """Whether there is such a row; its position and its label; and the row, where the host does not have it."""
-        sampler, instance = cast(ComparingSampler, self.job.case.sampler), self.job.case.instance
-        parts = torch.split(codes_of(self), self.ROWS_AT_ONCE)
-        n_changes = torch.cat([sampler.n_changes(part, instance) for part in parts])
-        differs = (rows.labels != rows.asked.targets) & (rows.labels != INVALID)
-        position = torch.where(differs, n_changes, torch.iinfo(n_changes.dtype).max).argmin()[None]
-        found = [differs.any()[None], position, rows.labels[position]]
-        if self._row_width:
-            found.append(codes_of(self)[position].flatten())
-        return torch.cat([exact(part) for part in found])
-
-    def read(self, counts: Counts) -> None:
-        there, position, label = map(int, counts.numbers[:3])
-        if there:
-            code = counts.numbers[3:] if self._row_width else codes_of(self)[position].numpy()
-            self.job.nearest_miss = Miss(code, label)
-
-
-class AskEffects(Ask):
-    """How much each predicate adds to the chance of a hit, by all rows that the job knows; see `engine.effects`.
-
-    What the rows look like is known on the host; which are hits, on the device only.
-    """
-
-    __slots__ = ()
-
-    ROWS_AT_ONCE = 1 << 18
-    """Rows whose masks are spread out together."""
-
-    @property
-    def _sampler(self) -> IndependentSampler:
-        return cast(IndependentSampler, self.job.case.sampler)
-
-    @property
-    def _has_all_rows(self) -> bool:
-        """Whether these are all rows that there are; all backgrounds of the mask that hides nothing are one row."""
-        n = self._sampler.n_backgrounds
-        return self._sampler.repeatable and self.slots.size == (n << self._sampler.n_predicates) - (n - 1)
-
-    @property
-    def _p_keep(self) -> float:
-        """The chance that a predicate holds; even odds where it never does, for the sake of the rows at hand."""
-        p_keep = self._sampler.p_keep
-        return p_keep if 0 < p_keep < 1 else 0.5
+    of_anchor: Bool[np.ndarray, " rows"]
+    changes: Int[Tensor, " rows"] | None
 
     @property
     def n_numbers(self) -> int:
-        return 1 + self._sampler.n_predicates
+        n_rows = self.slots.size - 1
+        return 1 + n_rows + (n_rows if self._is_compared_on_device else 0)
 
     @property
     def family(self) -> Hashable:
-        own = id(self) if self._has_all_rows else None
-        return AskEffects, type(self._sampler), self._sampler.n_predicates, codes_of(self).shape[1], own
+        return AskLast
+
+    @property
+    def _is_compared_on_device(self) -> bool:
+        return self.changes is not None and self.changes.device.type != "cpu"
 
     def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """The hits, and for each predicate the hits among the rows on which it holds; of all rows, their shares."""
-        hits = exact(rows.hits)
-        if self._has_all_rows:
-            masks = self._sampler.kept(codes_of(self).numpy())
-            shares = effects.mask_shares(masks, self._p_keep, self._sampler.n_backgrounds)
-            hits = hits * to_device(effects.in_whole_parts(shares, _whole(hits.dtype)), hits.device)
-        sums = hits.new_zeros(len(family), self.n_numbers)
-        codes = torch.cat([codes_of(ask) for ask in family]).to(hits.device, non_blocking=True)
-        for start in range(0, len(codes), self.ROWS_AT_ONCE):
-            part = slice(start, start + self.ROWS_AT_ONCE)
-            keep = self._sampler.keep(codes[part])
-            held = torch.cat([keep.new_ones(len(keep), 1), keep], dim=1)
-            sums.index_add_(0, rows.owners[part], held * hits[part, None])
-        return sums.flatten()
+        """The labels of all rows; with how many changes made each of the instance, where only the device knows."""
+        labels = torch.split(rows.labels, [ask.slots.size for ask in family])
+        parts: list[Tensor] = []
+        for ask, own in zip(cast(Sequence[AskLast], family), labels, strict=True):
+            ask.compare()
+            parts.append(own)
+            if ask.changes is not None and ask._is_compared_on_device:
+                parts.append(ask.changes)
+        return exact(torch.cat(parts))
+
+    def compare(self) -> None:
+        """Compares the rows with the instance; the device is not waited for."""
+        case, self.changes = self.job.case, None
+        if self.codes is not None and hasattr(case.sampler, "n_changes"):
+            parts = torch.split(self.codes, self.ROWS_AT_ONCE)
+            self.changes = torch.cat([case.sampler.n_changes(part, case.instance) for part in parts])
 
     def read(self, counts: Counts) -> None:
-        all_hits, hits = counts.numbers[0], counts.numbers[1:].astype(np.float64)
-        if self._has_all_rows:
-            whole = _whole(counts.numbers.dtype)
-            self.job.effects = effects.difference(self._p_keep, hits / whole, float(all_hits) / whole)
-            return
-        keep = self._sampler.kept(codes_of(self).numpy())
-        self.job.effects = effects.of_rows(keep, float(all_hits), hits)
+        job, numbers = self.job, counts.numbers.astype(np.int64)
+        job.answer = int(numbers[0])
+        job.label = job.answer if job.label is None else job.label
+        labels = numbers[1 : self.slots.size]
+        differs, is_label = labels != job.label, labels != INVALID
+        hits, far = (differs == job.case.changes) & is_label, None
+        if self.changes is not None:
+            changes = numbers[self.slots.size :] if self._is_compared_on_device else self.changes.numpy()
+            far = np.where(differs & is_label, changes, _FAR)
+        rows = self._shown(labels, hits, far)
+        if self._has_rows_on_host:
+            codes = np.zeros((0, 0)) if self.codes is None else self.codes.numpy()
+            rows.tell(job, codes[rows.places])
+        else:
+            job.unseen = rows
+        if self.codes is not None and job.case.sampler.independent:
+            job.effects = self._effects(hits)
+
+    @property
+    def _has_rows_on_host(self) -> bool:
+        """Whether the codes of rows are on the host, where they were drawn."""
+        sampler = self.job.case.sampler
+        return self.codes is None or sampler.repeatable or sampler.independent
+
+    def _shown(
+        self, labels: Int[np.ndarray, " rows"], hits: Bool[np.ndarray, " rows"], far: Int[np.ndarray, " rows"] | None
+    ) -> Shown:
+        """The first hits and misses of the anchor, and the nearest of all rows, none of which is the instance.
+
+        Args:
+            labels: of the rows.
+            hits: which are hits.
+            far: how far each row of another label is from the instance, and `_FAR` for the others; None where that is
+                not known.
+        """
+        is_other = self.slots[1:] != self.job.first_slot
+        examples = np.flatnonzero(self.of_anchor)
+        if examples.size > 1:  # better the instance itself than none
+            examples = examples[is_other[examples]]
+        of_hits, of_misses = examples[hits[examples]], examples[~hits[examples]]
+        n = self.job.n_examples
+        places, n_shown = [of_hits[:n], of_misses[:n]], min(n, of_hits.size)
+        if far is not None:
+            nearest = int(np.where(is_other, far, _FAR).argmin())
+            if is_other[nearest] and far[nearest] < _FAR:
+                places.append(np.array([nearest]))
+        together = np.concatenate(places)
+        n_examples = n_shown + min(n, of_misses.size)
+        return Shown(
+            together,
+            labels[together],
+            np.arange(n_examples) < n_shown,
+            len(together) > n_examples,
+            of_hits.size,
+            of_misses.size,
+        )
+
+    def _effects(self, hits: Bool[np.ndarray, " rows"]) -> Float[np.ndarray, " predicates"]:
+        """How much each predicate adds to the chance of a hit, by all rows that the job knows; see `engine.effects`."""
+        sampler = cast(IndependentSampler, self.job.case.sampler)
+        keep, n_copies = sampler.kept(codes_of(self).numpy()), sampler.n_backgrounds
+        # All backgrounds of the mask that hides nothing are one row.
+        if sampler.repeatable and len(hits) == (n_copies << sampler.n_predicates) - (n_copies - 1):
+            # Even odds where a predicate never holds, for the sake of the rows at hand.
+            p_keep = sampler.p_keep if 0 < sampler.p_keep < 1 else 0.5
+            return effects.of_all_rows(keep, hits, p_keep, n_copies)
+        return effects.of_rows(keep, hits)
 
 
-def _whole(dtype: torch.dtype | np.dtype) -> float:
-    """A number so large that whole numbers of this type add up to it, and a little beyond, without rounding."""
-    return 2.0**23 if dtype in (torch.float32, np.float32) else 2.0**52
+class AskRows(Ask):
+    """The codes of the rows that are shown, which only the device has."""
+
+    __slots__ = ()
+
+    @property
+    def n_numbers(self) -> int:
+        return codes_of(self).numel()
+
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """The codes, one row after the other."""
+        return exact(codes_of(self).flatten())
+
+    def read(self, counts: Counts) -> None:
+        assert self.job.unseen is not None
+        self.job.unseen.tell(self.job, counts.numbers.reshape(codes_of(self).shape))
+        self.job.unseen = None
+
+
+def enter_last(job: Job, request: LastRequest) -> AskLast:
+    """Looks all rows up that were predicted."""
+    slots, codes, of_anchor = job.memory.every(request.anchor)
+    slots = np.concatenate([[job.first_slot], slots])
+    ask = AskLast(job, request, slots, codes, 0, 0, int(slots.max()))
+    ask.of_anchor, ask.changes = of_anchor, None
+    return ask
+
+
+def enter_rows(job: Job, request: RowsRequest) -> AskRows:
+    """Looks up the rows that are shown."""
+    assert job.unseen is not None
+    _, codes, _ = job.memory.every(())
+    assert codes is not None
+    places = torch.from_numpy(job.unseen.places).to(codes.device, non_blocking=True)
+    return AskRows(job, request, np.zeros(0, dtype=np.int64), codes.index_select(0, places), 0, 0, -1)

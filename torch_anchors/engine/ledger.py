@@ -99,21 +99,26 @@ class Memory:
         self._blocks: list[Block] = []
         self._pools: dict[Anchor, Pool] = {}
         self._slot_of: dict[bytes, int] = {}
-        self._together: Block | None = None  # what is in `_slot_of`, as arrays
 
     def split(self, codes: Shaped[Tensor, "rows width"], first: int) -> tuple[NDArray[np.int64], Tensor]:
         """Slots of the rows, and the codes of those that are new, whose slots are consecutive from `first`.
 
         A dictionary is the fastest exact index for the hundreds of codes of a round; it sees packed bytes only.
         """
+        n = codes.shape[0]
         if not self._sampler.repeatable:
-            return np.arange(first, first + codes.shape[0]), codes
-        start = first - len(self._slot_of)
-        keys = np.ascontiguousarray(codes.numpy()).view(f"V{codes.shape[1]}").ravel().tolist()
-        slot_of = self._slot_of
-        slots = np.array([first - 1, *[slot_of.setdefault(key, start + len(slot_of)) for key in keys]], dtype=np.int64)
-        new = slots[1:] > np.maximum.accumulate(slots)[:-1]  # slots of new codes come in order, after all others
-        return slots[1:], codes if new.all() else codes[torch.from_numpy(np.flatnonzero(new))]
+            return np.arange(first, first + n), codes
+        slot_of, array = self._slot_of, np.ascontiguousarray(codes.numpy())
+        keys = array.view(f"V{array.shape[1]}").ravel().tolist()
+        # As if all were new. Those that are have then got the slot of their own place, and move up to the new ones.
+        slots = np.fromiter(map(slot_of.setdefault, keys, range(first, first + n)), dtype=np.int64, count=n)
+        places = slots - first
+        is_new = places == np.arange(n)
+        if is_new.all():
+            return slots, codes
+        new, moved = np.flatnonzero(is_new), first + np.cumsum(is_new) - 1
+        slot_of.update(zip([keys[i] for i in new.tolist()], moved[new].tolist(), strict=True))
+        return np.where(places >= 0, moved[np.maximum(places, 0)], slots), torch.from_numpy(array[new])
 
     def add(self, anchor: Anchor, codes: Tensor, slots: NDArray[np.int64]) -> None:
         """Takes note of rows drawn for `anchor`."""
@@ -138,35 +143,41 @@ class Memory:
         pool.last_slot = max(pool.last_slot, int(slots.max(initial=-1)))
         return slots, codes
 
-    def known(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None]:
-        """Slots and codes of rows already predicted that satisfy `anchor`, to show as examples."""
+    def every(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None, NDArray[np.bool_]]:
+        """Slots and codes of all rows already predicted, and which of them are rows of `anchor`, to show as examples.
+
+        Where equal codes are equal rows, each comes once.
+        """
         if self._sampler.repeatable and self._sampler.independent:
-            return self._satisfying(anchor, [self._distinct()] if self._slot_of else [])
-        blocks = [block for block in self._blocks if self._sampler.independent or block.anchor == anchor]
-        return self._satisfying(anchor, blocks)
+            blocks = [self._distinct()] if self._slot_of else []
+        else:
+            blocks = self._blocks
+        slots, codes = self._satisfying((), blocks)
+        if codes is None:
+            return slots, None, np.zeros(0, dtype=bool)
+        if self._sampler.independent:
+            return slots, codes, cast(IndependentSampler, self._sampler).holds(codes.numpy(), anchor)
+        own = np.repeat([block.anchor == anchor for block in blocks], [block.slots.size for block in blocks])
+        return slots, codes, own
 
     def _distinct(self) -> Block:
-        """All distinct rows, in the order of their slots; they are put together once when a search has ended."""
+        """All distinct rows, in the order of their slots."""
         n = len(self._slot_of)
-        if self._together is None or self._together.slots.size < n:
-            slots = np.fromiter(self._slot_of.values(), dtype=np.int64, count=n)
-            codes = np.frombuffer(bytearray().join(self._slot_of), dtype=np.uint8).reshape(n, -1)
-            self._together = Block((), torch.from_numpy(codes), slots)
-        return self._together
-
-    def every(self) -> tuple[NDArray[np.int64], Tensor | None]:
-        """Slots and codes of all rows already predicted, whatever they were drawn for; see `known`."""
-        return self.known(()) if self._sampler.independent else self._satisfying((), self._blocks)
+        slots = np.fromiter(self._slot_of.values(), dtype=np.int64, count=n)
+        codes = np.frombuffer(bytearray().join(self._slot_of), dtype=np.uint8).reshape(n, -1)
+        return Block((), torch.from_numpy(codes), slots)
 
     def _satisfying(self, anchor: Anchor, blocks: Sequence[Block]) -> tuple[NDArray[np.int64], Tensor | None]:
         """The rows of `blocks` on which `anchor` holds: all of them where rows are drawn for one anchor only."""
         if not blocks:
             return np.zeros(0, dtype=np.int64), None
-        slots, codes = blocks[0].slots, blocks[0].codes
-        if len(blocks) > 1:
-            slots = np.concatenate([block.slots for block in blocks])
-            codes = torch.cat([block.codes for block in blocks])
-        if self._sampler.independent and any(block.anchor != anchor for block in blocks):
-            held = np.flatnonzero(cast(IndependentSampler, self._sampler).holds(codes.numpy(), anchor))
-            slots, codes = slots[held], codes[torch.from_numpy(held)]
-        return slots, codes
+        if len(blocks) == 1 and blocks[0].anchor == anchor:
+            return blocks[0].slots, blocks[0].codes
+        slots = np.concatenate([block.slots for block in blocks])
+        if not self._sampler.independent:
+            return slots, torch.cat([block.codes for block in blocks])
+        codes = np.concatenate([block.codes.numpy() for block in blocks])
+        if anchor:
+            held = cast(IndependentSampler, self._sampler).holds(codes, anchor)
+            slots, codes = slots[held], codes[held]
+        return slots, torch.from_numpy(codes)

@@ -39,6 +39,8 @@ class MaxRows:
     With ``max_rows="auto"`` the first batches of real rows are timed at doubling sizes until larger ones are no
     faster; no row is predicted for the measurement alone. After each larger size the smaller one is timed again,
     because a process may be faster than before: an allocator that has served large blocks serves the next ones sooner.
+    Where the host computes the batches itself, what it does between two of them is time as well. That depends little on
+    their size, so that a fast model is better asked for many rows at once.
     An out-of-memory error halves the size for good.
 
     Args:
@@ -52,6 +54,7 @@ class MaxRows:
     tuning: bool = False
     limit: int = 1 << 16
     _timings: dict[int, list[float]] = field(default_factory=dict)
+    _host_timings: dict[int, list[float]] = field(default_factory=dict)
     _best: int = 0
     _visits: int = 0
     _warming: bool = True
@@ -90,8 +93,14 @@ class MaxRows:
             self.n = self._best = first
             self.tuning = True
 
-    def record(self, n_rows: int, seconds: float) -> None:
-        """Takes the time of one batch into account; only full batches of the size under trial count."""
+    def record(self, n_rows: int, seconds: float, host_seconds: float = 0.0) -> None:
+        """Takes the time of one batch into account; only full batches of the size under trial count.
+
+        Args:
+            n_rows: of the batch.
+            seconds: that the model took for it.
+            host_seconds: of other work since the batch before, while the model had to wait.
+        """
         with self._lock:
             if not self.tuning or n_rows != self.n:
                 return
@@ -99,6 +108,7 @@ class MaxRows:
                 self._warming = False
                 return
             self._timings.setdefault(self.n, []).append(seconds)
+            self._host_timings.setdefault(self.n, []).append(host_seconds)
             self._visits += 1
             self._advance()
 
@@ -128,8 +138,9 @@ class MaxRows:
             self._warming = self._warms_each_size
 
     def _rate(self, size: int) -> float:
-        """Rows a second."""
-        return size / min(self._timings[size])
+        """Rows a second: the model always takes as long for as many rows, but the host has more to do at some times."""
+        host = self._host_timings[size]
+        return size / (min(self._timings[size]) + sum(host) / len(host))
 
     def _go_to(self, size: int) -> None:
         self.n, self._visits = size, 0

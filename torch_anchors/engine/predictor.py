@@ -309,17 +309,19 @@ def _hint_at_missing(rows: Any) -> str:
 
 def require_in_range(values: Tensor, dtype: torch.dtype, argument: str) -> None:
     """Raises an ArgumentError where a cast would make infinities, or other numbers, of finite values or of NaN."""
-    gone = values.isnan()
-    if not dtype.is_floating_point and bool(gone.any()):
-        raise ArgumentError(
-            f"{argument} must have no missing values, that {dtype} cannot hold, got some. Pass dtype=torch.float32, or "
-            "fill them in."
-        )
-    values = values[~gone]
-    if not values.numel() or dtype is torch.bool:
+    if not values.numel():
+        return
+    least, greatest = values.aminmax()  # NaN where one is
+    if bool(least.isnan()):
+        if not dtype.is_floating_point:
+            raise ArgumentError(
+                f"{argument} must have no missing values, that {dtype} cannot hold, got some. Pass "
+                "dtype=torch.float32, or fill them in."
+            )
+        return require_in_range(values[~values.isnan()], dtype, argument)
+    if dtype is torch.bool:
         return
     range_ = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
-    least, greatest = values.aminmax()
     if least.item() < range_.min or greatest.item() > range_.max:
         raise ArgumentError(
             f"{argument} must have values from {range_.min:g} to {range_.max:g}, that {dtype} can hold, got "

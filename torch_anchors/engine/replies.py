@@ -100,12 +100,6 @@ class Ask:
         return 0
 
     @property
-    def _row_width(self) -> int:
-        """Numbers of a row that has to be copied from the device; rows with codes on the host need not be."""
-        on_host = self.codes is None or self.job.case.sampler.repeatable or self.job.case.sampler.independent
-        return 0 if on_host or self.codes is None else self.codes.shape[1]
-
-    @property
     def family(self) -> Hashable:
         """What is equal for requests whose numbers are written together; every other one is a family of its own."""
         return id(self)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from torch_anchors.engine.job import (
     AnswerRequest,
     AnyRequest,
-    EffectsRequest,
-    ExamplesRequest,
     Job,
-    NearestMissRequest,
+    LastRequest,
+    RowsRequest,
 )
-from torch_anchors.engine.last_replies import AskEffects, AskExamples, AskNearestMiss
+from torch_anchors.engine.last_replies import AskLast, AskRows
 from torch_anchors.engine.replies import Ask, AskAnswer, AskEvery, AskPool
 from torch_anchors.search.protocol import EnumerateRequest
 
@@ -19,12 +18,10 @@ def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
     """The class of a request: what answers it."""
     if isinstance(request, AnswerRequest):
         return AskAnswer
-    if isinstance(request, ExamplesRequest):
-        return AskExamples
-    if isinstance(request, NearestMissRequest):
-        return AskNearestMiss
-    if isinstance(request, EffectsRequest):
-        return AskEffects
+    if isinstance(request, LastRequest):
+        return AskLast
+    if isinstance(request, RowsRequest):
+        return AskRows
     if isinstance(request, EnumerateRequest):
         return AskEvery
     return AskPool if job.case.sampler.independent else Ask

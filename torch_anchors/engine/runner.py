@@ -25,12 +25,12 @@ from torch_anchors.engine.job import (
     AnswerRequest,
     AnyRequest,
     Case,
-    EffectsRequest,
-    ExamplesRequest,
     Found,
     Job,
-    NearestMissRequest,
+    LastRequest,
+    RowsRequest,
 )
+from torch_anchors.engine.last_replies import enter_last, enter_rows
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.margins import margins_of
 from torch_anchors.engine.max_rows import MaxRows
@@ -38,7 +38,7 @@ from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.repeats import NotRepeatable
-from torch_anchors.engine.replies import Answers, Ask, Counts, asked_of, count
+from torch_anchors.engine.replies import Answers, Ask, asked_of, count
 from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
@@ -144,6 +144,8 @@ class Runner(Generic[SomeCase]):
         self._n_unanswered = 0  # batches that were sent after the latest of these
         self._depth = DEPTHS.get(predictor.device.type, 1)
         self._forward = ForwardPass(predictor)
+        self._host_seconds = 0.0  # of turns since the latest batch
+        self._resumed = 0.0  # when the turn began, or its latest batch ended
 
     def waves(self, groups: Iterable[Sequence[SomeCase]]) -> Iterator[list[Finished[SomeCase] | Failed]]:
         """The cases as soon as they are finished, in any order, those together that finish together.
@@ -161,7 +163,9 @@ class Runner(Generic[SomeCase]):
         while more or self._jobs:
             more = more and self._admit(coming)
             with self.predictor.session():
+                self._resumed = time.perf_counter()
                 finished = self._turn()
+                self._host_seconds += time.perf_counter() - self._resumed
             if self._relies_on_repeats and not self.predictor.repeats:
                 raise NotRepeatable
             if finished:
@@ -259,10 +263,10 @@ class Runner(Generic[SomeCase]):
         if isinstance(request, AnswerRequest):
             slots = np.array([job.first_slot])
             return kind(job, request, slots, None, 0, 0, job.first_slot)
-        if isinstance(request, ExamplesRequest):
-            return self._enter_examples(job, request)
-        if isinstance(request, (NearestMissRequest, EffectsRequest)):
-            return self._enter_last(job, request)
+        if isinstance(request, LastRequest):
+            return enter_last(job, request)
+        if isinstance(request, RowsRequest):
+            return enter_rows(job, request)
         assert codes is not None, "rows were drawn for every other request"
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:
@@ -275,27 +279,6 @@ class Runner(Generic[SomeCase]):
                 last = job.memory.pool(request.anchor).last_slot
         last = max(last, self._last(job, slots))
         return kind(job, request, slots, rows, n_fresh, unknown.shape[0], last)
-
-    def _enter_examples(self, job: Job, request: ExamplesRequest) -> Ask:
-        """Looks the examples up among the rows that were predicted; where there are none, nothing is asked."""
-        slots, rows = job.memory.known(request.anchor)
-        if slots.size > 1:  # better the instance itself than none
-            slots, rows = _without_instance(job, slots, rows)
-        ask = kind_of(job, request)(job, request, slots, rows, 0, 0, max(self._last(job, slots), job.first_slot))
-        if job.label is not None and job.answer is not None and not slots.size:
-            ask.read(Counts(0, 0, np.array([job.label, job.answer], dtype=np.float64)))
-            ask.answered = True
-        return ask
-
-    def _enter_last(self, job: Job, request: NearestMissRequest | EffectsRequest) -> Ask:
-        """Looks at all rows that were predicted; where there are none, nothing is asked."""
-        if isinstance(request, NearestMissRequest):
-            slots, rows = _without_instance(job, *job.memory.every())
-        else:
-            slots, rows = job.memory.known(())
-        ask = kind_of(job, request)(job, request, slots, rows, 0, 0, self._last(job, slots))
-        ask.answered = not slots.size
-        return ask
 
     def _last(self, job: Job, slots: NDArray[np.int64]) -> int:
         """The last slot that must be written before rows `slots` can be compared with the explained label."""
@@ -350,7 +333,10 @@ class Runner(Generic[SomeCase]):
             self._queue.give_back(pieces)
             self._forward.forget_buffers()
             return
-        self.max_rows.record(n_rows, time.perf_counter() - started)
+        ended = time.perf_counter()
+        waited = self._host_seconds + started - self._resumed if self._depth == 1 else 0.0
+        self.max_rows.record(n_rows, ended - started, waited)
+        self._host_seconds, self._resumed = 0.0, ended
         self._write(reading, pieces)
         self._n_unanswered += 1
         self.load.add(n_rows, size)
@@ -414,15 +400,6 @@ class Runner(Generic[SomeCase]):
             self._open = [ask for ask in self._open if ask.job is not job]
             return Failed(job.number, job.error)
         return Finished(job.number, cast(SomeCase, job.answered_case()), job.found())
-
-
-def _without_instance(
-    job: Job, slots: NDArray[np.int64], rows: Tensor | None
-) -> tuple[NDArray[np.int64], Tensor | None]:
-    """Known rows but for the instance itself, which is the first of them if it is there at all."""
-    if rows is not None and slots.size and slots[0] == job.first_slot:
-        return slots[1:], rows[1:]
-    return slots, rows
 
 
 def _most_rows(job: Job, request: AnyRequest) -> int:

@@ -73,7 +73,7 @@ class MaskSampler(ABC):
         check_p_sample(p_sample)
         if n_backgrounds > MOST_BACKGROUNDS:
             raise ArgumentError(f"images_background must have at most {MOST_BACKGROUNDS} images, got {n_backgrounds}.")
-        varying = np.setdiff1d(np.arange(n_parts), fixed)
+        varying = np.setdiff1d(np.arange(n_parts), fixed) if len(fixed) else np.arange(n_parts)
         if not varying.size:
             raise ArgumentError(f"fixed must leave at least one part that varies, got all {n_parts}.")
         self.n_parts, self.n_predicates = n_parts, varying.size
@@ -82,7 +82,8 @@ class MaskSampler(ABC):
         self.n_backgrounds = n_backgrounds
         self.repeatable = repeatable
         self.device, self.dtype = torch.device(device), dtype
-        self._excluded = frozenset(np.flatnonzero(np.isin(varying, list(exclude))).tolist())
+        excluded = np.flatnonzero(np.isin(varying, list(exclude))) if len(exclude) else varying[:0]
+        self._excluded = frozenset(excluded.tolist())
         self._varying: NDArray[np.intp] | None = None if varying.size == n_parts else varying
         place = np.full(n_parts, varying.size)
         place[varying] = np.arange(varying.size)
@@ -175,8 +176,9 @@ class MaskSampler(ABC):
         return masks.unpack_on_host(codes, self.n_predicates)
 
     def n_changes(self, codes: UInt8[Tensor, "rows bytes"], instance: Any = None) -> Int[Tensor, " rows"]:
-        """How many parts are hidden in each row, on the sampler's device."""
-        return (~self.shown(codes.to(self.device, non_blocking=True))).sum(dim=1)
+        """How many parts are hidden in each row; on the host, where the codes are."""
+        n_kept = self.kept(codes.numpy()).sum(axis=1, dtype=np.int64)
+        return torch.from_numpy(n_kept if self.hides else self.n_predicates - n_kept)
 
     def holds(self, codes: UInt8[np.ndarray, "rows bytes"], anchor: Anchor) -> Bool[np.ndarray, " rows"]:
         """In which of the rows every predicate of `anchor` holds."""

@@ -23,6 +23,8 @@ def pack(keep: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 def unpack(codes: UInt8[Tensor, "rows width"], n_predicates: int) -> Bool[Tensor, "rows predicates"]:
     """Boolean masks (n, K) of packed ones, on their device; bytes beyond the mask's are ignored."""
+    if codes.device.type == "cpu":
+        return torch.from_numpy(unpack_on_host(codes.numpy(), n_predicates))
     bits = torch.arange(8, dtype=torch.uint8, device=codes.device)
     packed = codes[:, : n_bytes(n_predicates), None]  # (n, bytes, 1)
     return ((packed >> bits) & 1).view(torch.bool).flatten(1)[:, :n_predicates]  # (n, bytes, 8) -> (n, K)

@@ -71,7 +71,7 @@ class ComparingSampler(Sampler, Protocol):
     """A sampler that can tell how far a row is from the instance: explanations then show the nearest miss."""
 
     def n_changes(self, codes: Tensor, instance: Any) -> Tensor:
-        """How many changes made each row of the instance, (n,) whole numbers on the sampler's device."""
+        """How many changes made each row of the instance, (n,) whole numbers, on the sampler's device or the host."""
         ...
 
 
