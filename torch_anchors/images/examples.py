@@ -157,7 +157,9 @@ def _made_again(image: Float[Tensor, "channels height width"], keys: Sequence[in
 
 def _compact(fill: NDArray[np.floating], segments: NDArray[np.integer], in_bytes: bool) -> NDArray[Any]:
     """The fill as one colour for each superpixel where that is all there is to it, else in bytes if these will do."""
-    _, first = np.unique(segments, return_index=True)
+    flat = segments.ravel()
+    first = np.zeros(int(flat.max()) + 1, dtype=np.intp)  # pixel of each superpixel, the first one
+    first[flat[::-1]] = np.arange(flat.size)[::-1]
     colours = fill.reshape(*fill.shape[:2], -1)[..., first]
     if np.array_equal(colours[..., segments], fill):
         return colours

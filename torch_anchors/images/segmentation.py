@@ -27,6 +27,9 @@ DEFAULT_SEGMENTATION_KWARGS: dict[str, dict[str, Any]] = {
 }
 """Settings of the built-in segmentations where the user gives none."""
 
+_SPARSE = 4
+"""Labels up to this many times the pixels are counted; larger ones are sorted."""
+
 
 def segment(
     image: Shaped[np.ndarray, "height width *channels"],
@@ -205,5 +208,9 @@ def _consecutive(labels: Any, shape: tuple[int, ...], source: str) -> NDArray[np
         )
     if array.min() < 0:
         raise ArgumentError(f"segmentation_fn must give labels >= 0, got {array.min()} from {source}.")
-    _, inverse = np.unique(array, return_inverse=True)
-    return inverse.reshape(shape).astype(np.int64)
+    if array.max() > _SPARSE * array.size:
+        _, inverse = np.unique(array, return_inverse=True)
+        return inverse.reshape(shape).astype(np.int64)
+    is_used = np.zeros(int(array.max()) + 1, dtype=bool)  # nothing has to be sorted
+    is_used[array] = True
+    return (np.cumsum(is_used, dtype=np.int64) - 1)[array]
