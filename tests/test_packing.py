@@ -30,6 +30,16 @@ ARRAYS = {
     "big-endian": np.array([1.5, np.nan, -np.inf], dtype=">f8"),
     "halves": np.array([[0.1], [65504]], dtype=np.float16),
     "scalar": np.array(3, dtype=np.uint16),
+    "scalar of floats": np.array(0.3),
+    "photograph in 255 parts": RNG.integers(0, 256, (5, 7, 3)).astype(np.float32) / np.float32(255),
+    "grey in 255 parts": RNG.integers(0, 256, (5, 7)) / 255,
+    "big-endian in 255 parts": (RNG.integers(0, 256, (5, 7)) / 255).astype(">f8"),
+    "halves in 255 parts": RNG.integers(0, 256, (5, 7)).astype(np.float16) / np.float16(255),
+    "nearly in 255 parts": np.nextafter(RNG.integers(1, 256, (5, 7)).astype(np.float32) / np.float32(255), 0),
+    "negative zeros": np.full((2, 3), -0.0, dtype=np.float32),
+    "not a number": np.full((2, 3), np.nan),
+    "transposed": RNG.random((4, 6)).T,
+    "colours": RNG.random((1, 3, 9), dtype=np.float32),
 }
 
 
@@ -43,12 +53,24 @@ def test_arrays_come_back_exactly_and_own_their_memory(name: str) -> None:
     found = unpacked(pack_array(array))
     assert found.dtype == array.dtype.newbyteorder("=")
     np.testing.assert_array_equal(found, array)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(array))
     assert found.flags.writeable
 
 
 def test_pictures_are_png_and_masks_are_runs() -> None:
     assert base64.b64decode(pack_array(ARRAYS["photograph"])["png"]).startswith(b"\x89PNG")
     assert pack_array(np.array([[True, True], [False, True]]))["runs"] == [0, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", list(ARRAYS))
+def test_only_pictures_whose_floats_are_bytes_to_the_last_bit_are_kept_as_such(name: str) -> None:
+    assert ("parts" in pack_array(ARRAYS[name])) == ("in 255 parts" in name and "nearly" not in name)
+
+
+def test_floats_that_are_alike_take_fewer_bytes_than_one_after_the_other() -> None:
+    smooth = np.cos(np.linspace(0, 9, 40_000)).reshape(200, 200).astype(np.float32)
+    packed = pack_array(smooth)["planes"]
+    assert len(packed) < 0.8 * len(base64.b64encode(zlib.compress(smooth.tobytes())))
 
 
 @pytest.mark.parametrize("flat", [[], [False], [True], [True, False, False], [False, True, True, False]])
@@ -91,6 +113,17 @@ def deflated(n: int) -> str:
         ({"dtype": "bool", "shape": [3], "runs": [1, 1]}, "x.runs must be runs of 3 values together, got 2"),
         ({"dtype": "bool", "shape": [3], "runs": [1, "1"]}, "x.runs must be whole numbers"),
         ({"dtype": "uint8", "shape": [1, 1], "png": "AAAA"}, "x.png is damaged"),
+        (
+            {"dtype": "uint8", "shape": [1, 1], "png": "AAAA", "parts": 255},
+            "x.parts must be 255, of an array",
+        ),
+        (
+            {"dtype": "float32", "shape": [1, 1], "png": "AAAA", "parts": 9},
+            "x.parts must be 255, of an array",
+        ),
+        ({"dtype": "float32", "shape": [1, 1], "png": "AAAA", "parts": 255}, "x.png is damaged"),
+        ({"dtype": "float32", "shape": [3], "planes": "AAAA"}, "x.planes is damaged"),
+        ({"dtype": "float32", "shape": [3], "planes": deflated(11)}, "x.planes must be 12 bytes, got '11 or more'"),
     ],
 )
 def test_damaged_and_hostile_arrays_are_refused(packed: Any, complaint: str) -> None:

@@ -27,6 +27,8 @@ MOST_BYTES = 2**30
 _DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)))
 _FLOATS = ("float16", "float32", "float64")
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_PARTS = 255
+"""Of 1, in which pictures of floats mostly come."""
 _PNG_MODES = {2: "L", 3: "RGB"}
 """Pillow's name for bytes (height, width) and (height, width, 3), by the number of axes."""
 
@@ -40,8 +42,10 @@ def pack_number(number: float) -> float | str:
 def pack_array(array: NDArray[Any], *, name: str = "array") -> dict[str, Any]:
     """An array as a dictionary for JSON, without loss.
 
-    Pictures in bytes, (height, width) or (height, width, 3), are PNG; booleans are the lengths of runs, of False and
-    True in turn, in the order of rows; all else is deflated little-endian bytes. PNG and bytes are in base64.
+    Pictures in bytes, (height, width) or (height, width, 3), are PNG, and so are those whose numbers are bytes / 255 to
+    the last bit, as many are that come from a file. Booleans are the lengths of runs, of False and True in turn, in the
+    order of rows. All else is deflated little-endian bytes; of floats first the lowest byte of each, then the next one,
+    as signs and exponents are much alike. PNG and bytes are in base64.
 
     Raises:
         ArgumentError: an array of objects, of text, or of a type that not every computer has.
@@ -53,7 +57,12 @@ def pack_array(array: NDArray[Any], *, name: str = "array") -> dict[str, Any]:
         return {"dtype": kind, "shape": shape, "runs": runs_of(array.ravel())}
     if is_picture(array):
         return {"dtype": kind, "shape": shape, "png": _text(_as_png(array))}
+    if kind in _FLOATS and (parts := _in_255_parts(array)) is not None:
+        return {"dtype": kind, "shape": shape, "png": _text(_as_png(parts)), "parts": _PARTS}
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    if kind in _FLOATS:
+        planes = little.reshape(-1, 1).view(np.uint8).T
+        return {"dtype": kind, "shape": shape, "planes": _text(zlib.compress(planes.tobytes()))}
     return {"dtype": kind, "shape": shape, "deflate": _text(zlib.compress(little.tobytes()))}
 
 
@@ -217,17 +226,28 @@ class Fields:
             if sum(runs) != size:
                 self._wrong("runs", f"runs of {size} values together", sum(runs))
             return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
+        if "parts" in self:
+            self.check(dtype.kind == "f" and self.whole("parts") == _PARTS, "parts", f"{_PARTS}, of an array of floats")
+            return _of_255_parts(self._from_png(shape), dtype)
         if "png" in self:
             return self._from_png(shape)
-        data = self._bytes("deflate")
+        if "planes" in self:
+            planes = np.frombuffer(self._inflated("planes", size * dtype.itemsize), dtype=np.uint8)
+            little = np.ascontiguousarray(planes.reshape(dtype.itemsize, size).T).view(dtype.newbyteorder("<"))
+            return little.astype(dtype).reshape(shape)
+        raw = self._inflated("deflate", size * dtype.itemsize)
+        return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+
+    def _inflated(self, key: str, n_bytes: int) -> bytes:
+        data = self._bytes(key)
         inflater = zlib.decompressobj()
         try:
-            raw = inflater.decompress(data, size * dtype.itemsize + 1)
+            raw = inflater.decompress(data, n_bytes + 1)
         except zlib.error as error:
-            raise ArgumentError(f"{self._called('deflate')} is damaged: {error}") from error
-        if len(raw) != size * dtype.itemsize or not inflater.eof:
-            self._wrong("deflate", f"{size * dtype.itemsize} bytes", f"{len(raw)} or more")
-        return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+            raise ArgumentError(f"{self._called(key)} is damaged: {error}") from error
+        if len(raw) != n_bytes or not inflater.eof:
+            self._wrong(key, f"{n_bytes} bytes", f"{len(raw)} or more")
+        return raw
 
     def _from_png(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         try:
@@ -264,6 +284,19 @@ class Fields:
         raise ArgumentError(
             f"{self._called(key)} must be {expected}, got {shown if len(shown) < 60 else shown[:57] + '...'}"
         )
+
+
+def _in_255_parts(array: NDArray[np.floating]) -> NDArray[np.uint8] | None:
+    """The bytes of a picture whose numbers are bytes / 255, if it is one."""
+    if array.ndim not in _PNG_MODES or not array.size or not (array.min() >= 0 and array.max() <= 1):
+        return None
+    parts = np.rint(array * array.dtype.type(_PARTS)).astype(np.uint8)
+    fits = is_picture(parts) and np.array_equal(_of_255_parts(parts, array.dtype), array)
+    return parts if fits and not np.signbit(array).any() else None
+
+
+def _of_255_parts(parts: NDArray[np.uint8], dtype: np.dtype) -> NDArray[np.floating]:
+    return parts.astype(dtype) / dtype.type(_PARTS)
 
 
 def _as_png(array: NDArray[np.uint8]) -> bytes:

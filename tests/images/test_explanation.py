@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage import data
 
 from tests.images.explained import SEGMENTS, explanation_of, photograph
+from torch_anchors import AnchorImage
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.explanation import ImageExplanation
 from torch_anchors.images.pixels import hwc
@@ -198,6 +200,20 @@ def without_addresses(raw: dict[str, Any]) -> str:
     return re.sub("0x[0-9A-F]+", "", str(raw))
 
 
+@pytest.mark.parametrize("fill", ["mean", "infill"])
+@pytest.mark.parametrize("kind", ["bytes", "floats", "tensor"])
+def test_a_photograph_of_a_file_takes_little_space(kind: str, fill: str) -> None:
+    """Of 224 x 224 pixels; as floats, as most transforms make of it, it takes no more than its bytes do."""
+    pixels = data.astronaut()[:224, 100:324]
+    image: Any = pixels if kind == "bytes" else pixels / np.float32(255)
+    image = torch.from_numpy(image).permute(2, 0, 1) if kind == "tensor" else image
+    explainer = AnchorImage(lambda rows: (rows.mean((1, 2, 3)) > 0.3).long(), dtype=torch.float32, seed=0, fill=fill)
+    explanation = explainer.explain(image)
+    assert len(explanation.to_json()) < 200_000
+    loaded = ImageExplanation.from_json(explanation.to_json())
+    assert torch.equal(torch.as_tensor(loaded.image), torch.as_tensor(image))
+
+
 def test_plots_of_a_loaded_explanation_are_the_same(tmp_path: Path) -> None:
     explanation = explanation_of(photograph(2, 3))
     explanation.save(tmp_path / "anchor.json")
@@ -217,7 +233,7 @@ def test_plots_of_a_loaded_explanation_are_the_same(tmp_path: Path) -> None:
         (("rows", "keep", "shape"), [3, 2], "rows.keep must be about 3 superpixels"),
         (("rows", "background", "dtype"), "bool", "rows.background must be an array of type i/u"),
         (("precision",), "high", "data.explanation.precision must be a number, got 'high'"),
-        (("effects", "shape"), [4], "effects.deflate must be 32 bytes, got '24 or more'"),
+        (("effects", "shape"), [4], "effects.planes must be 32 bytes, got '24 or more'"),
         (("effects",), pack_array(np.zeros(2)), "effects must be of 3 superpixels"),
         (("status",), "sure", "status must be one of certified, exact, .* got 'sure'"),
     ],
