@@ -195,7 +195,10 @@ COMPLAINTS = {
     "background": (["red.png", "--background", "none"], "there is no folder none"),
     "empty": (["red.png", "--background", "empty"], "there is no picture in the folder empty"),
     "two fills": (["red.png", "--background", "full", "--fill", "blur"], "exclude each other"),
-    "count": (["red.png", "--segments", "quickshift", "--n-segments", "9"], "--n-segments is for slic and grid"),
+    "count": (
+        ["red.png", "--segments", "quickshift", "--n-segments", "9"],
+        "--n-segments is for slic, grid and hierarchy",
+    ),
     "suffix": (["red.png", "--out", "anchor.docx"], "--out must end in one of .png"),
     "one file": (["red.png", "red.png", "--out", "anchor.png"], "--out must be a folder for 2 pictures"),
     "names": (["red.png", "--class-names", "none.txt"], "none.txt"),

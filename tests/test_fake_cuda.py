@@ -32,7 +32,7 @@ from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
-from torch_anchors.search.protocol import EnumerateRequest, SampleRequest, SearchConfig
+from torch_anchors.search.protocol import EnumerateRequest, GroupedRequest, SampleRequest, SearchConfig
 from torch_anchors.tables.column_sampler import ColumnSampler
 from torch_anchors.targets.classes import Bit, NearestText, TopK
 from torch_anchors.targets.regions import MaskOverlap, SameObject
@@ -124,7 +124,7 @@ def test_preparing_and_rendering_stay_on_the_device(
 ) -> None:
     with CopiesToHost() as copies:
         sampler = sampler_on_gpu(resolve_fill(fill), dtype=dtype, channels_last=channels_last)
-        orders = [SampleRequest((1,), 9), EnumerateRequest((0, 2))]
+        orders = [SampleRequest((1,), 9), EnumerateRequest((0, 2)), GroupedRequest((0, 0, 1, 1, 2), 7)]
         for codes in sampler.draw([Order(request, np.random.default_rng(0)) for request in orders]):
             assert codes.device.type == "cpu"
             rows = sampler.render(codes)

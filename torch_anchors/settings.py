@@ -57,11 +57,13 @@ class ExplainSettings:
         verbose_every: write every so many rounds.
         method: "beam" is the paper's search, by sampling, and the one that `tau`, `beam_size` and `min_samples_start`
             are about. "guided" is that search, led by the margins of a predictor that returns scores: it takes about
-            half the rows, and what it accepts is tested in the same way. "exact" counts: every perturbed copy of an
-            image, or, for tables with conditional sampling, all conjunctions on the training rows. "race" certifies
-            anchors that a surrogate of the model proposes (tables with interventional sampling). "auto" takes what
-            suits: counting for conditional tables, the race for interventional ones, "exact" for images where it costs
-            no more than sampling, and otherwise "guided".
+            half the rows, and what it accepts is tested in the same way. "coarse_to_fine" is for images with
+            ``segmentation_fn="hierarchy"``: it learns from large superpixels which small ones matter. "exact" counts:
+            every perturbed copy of an image, or, for tables with conditional sampling, all conjunctions on the training
+            rows. "race" certifies anchors that a surrogate of the model proposes (tables with interventional sampling).
+            "auto" takes what suits: counting for conditional tables, the race for interventional ones, "exact" for
+            images where it costs no more than sampling, "coarse_to_fine" where there is a hierarchy, and otherwise
+            "guided".
         label: the label to explain, by its number or, where the predictor returns names, by its name; None for the one
             that the predictor gives the instance.
         max_rows_total: most rows sent to the model in the whole search; None for no bound.

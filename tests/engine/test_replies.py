@@ -17,11 +17,19 @@ from torch_anchors.engine.replies import (
     Ask,
     AskAnswer,
     AskEvery,
+    AskGroups,
     AskPool,
     count,
 )
 from torch_anchors.perturb.masks import pack
-from torch_anchors.search.protocol import EnumeratedHits, EnumerateRequest, SampleCounts, SampleRequest
+from torch_anchors.search.protocol import (
+    EnumeratedHits,
+    EnumerateRequest,
+    GroupedRequest,
+    GroupedRows,
+    SampleCounts,
+    SampleRequest,
+)
 
 
 @pytest.mark.parametrize("label", [None, 2])
@@ -85,6 +93,32 @@ def test_rows_drawn_for_one_anchor_only_have_no_pool(sampler: Any, device: torch
     ask = ask_of(SampleRequest((3,), 4), job_of(sampler), np.arange(1, 5), None, 4, 4, 4)
     (reply,) = answered(ledger, [ask])
     assert reply == SampleCounts(n=4, n_hits=3, n_new=4)
+
+
+@pytest.mark.parametrize("label", [None, 2])
+def test_rows_of_groups_are_answered_one_by_one_beside_other_requests(label: int | None, device: torch.device) -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 60)
+    labels[9] = INVALID
+    ledger = ledger_of(labels.tolist(), device)
+    ledger.write_margins(torch.from_numpy(rng.normal(size=60)).float().to(device))
+    asks, expected = [], []
+    for first, n in [(0, 7), (3, 1), (5, 20)]:
+        slots, keep = rng.integers(0, 60, n), masks(rng, n)
+        request = GroupedRequest((0,) * K, n) if n != 1 else SampleRequest((), n)
+        job = job_of(strip(), label, first_slot=first)
+        asks.append(ask_of(request, job, slots, torch.from_numpy(pack(keep)), n, 2, 59))
+        hits = labels[slots] == (labels[first] if label is None else label)
+        expected.append((hits & (labels[slots] != INVALID), keep, ledger.margins.cpu().numpy()[slots]))
+    assert [type(ask) for ask in asks] == [AskGroups, AskPool, AskGroups]
+    for reply, (hits, keep, margins) in zip(answered(ledger, asks), expected, strict=True):
+        assert reply.n_new == 2
+        assert np.array_equal(reply.keep, keep)
+        np.testing.assert_allclose(reply.margins, margins, rtol=1e-6)
+        if isinstance(reply, GroupedRows):
+            assert np.array_equal(reply.hits, hits)
+        else:
+            assert reply.n_hits == hits.sum()
 
 
 @pytest.mark.parametrize("n_backgrounds", [1, 4])

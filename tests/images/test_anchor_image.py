@@ -833,7 +833,10 @@ def test_explainers_that_cannot_work(settings: dict[str, Any], words: str, unche
         ({"tau": 1.0}, "tau must be"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"beam_size": 0}, "beam_size must be"),
-        ({"method": "greedy"}, "method must be one of 'auto', 'beam', 'guided', 'exact', 'race', got 'greedy'"),
+        (
+            {"method": "greedy"},
+            "method must be one of 'auto', 'beam', 'guided', 'coarse_to_fine', 'exact', 'race', got 'greedy'",
+        ),
         ({"n_covered_ex": -1}, "n_covered_ex must be"),
         ({"verbose_every": 0}, "verbose_every must be"),
         ({"max_rows_total": 0}, "max_rows_total must be"),

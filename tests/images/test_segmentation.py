@@ -18,7 +18,7 @@ from torch_anchors.images.segmentation import DEFAULT_SEGMENTATION_KWARGS, segme
 
 PHOTOGRAPH = (resize(data.coffee(), (64, 72), anti_aliasing=True) * 255).round().astype(np.uint8)
 GREY = PHOTOGRAPH[..., 1]
-BUILT_IN = ("slic", "felzenszwalb", "quickshift", "grid", "slic_torch")
+BUILT_IN = ("slic", "felzenszwalb", "quickshift", "grid", "slic_torch", "hierarchy")
 
 
 def is_complete(labels: np.ndarray, image: np.ndarray) -> bool:

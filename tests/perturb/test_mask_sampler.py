@@ -16,7 +16,7 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb.mask_sampler import MOST_BACKGROUNDS, MaskSampler, check_p_sample
 from torch_anchors.perturb.masks import every_mask
 from torch_anchors.perturb.protocol import Order, Sampler
-from torch_anchors.search.protocol import EnumerateRequest, SampleRequest
+from torch_anchors.search.protocol import EnumerateRequest, GroupedRequest, SampleRequest
 
 K = 7
 
@@ -44,6 +44,28 @@ def test_masks_are_drawn_independently_with_chance_one_minus_p(p_sample: float, 
     observed = np.append(observed[common], observed[~common].sum())
     expected = np.append(expected[common], expected[~common].sum())
     assert chisquare(observed[expected > 0], expected[expected > 0]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("hides", [False, True])
+@pytest.mark.parametrize("n_backgrounds", [1, 3])
+def test_predicates_of_a_group_hold_together_and_groups_independently(hides: bool, n_backgrounds: int) -> None:
+    n, groups = 20_000, (2, 0, 0, 1, 2)
+    sampler = Strip(5, n_backgrounds, p_sample=0.3, hides=hides)
+    codes = drawn(sampler, GroupedRequest(groups, n), seed=3)
+    keep = sampler.keep(codes).numpy()
+    assert np.array_equal(keep[:, 1], keep[:, 2])
+    assert np.array_equal(keep[:, 0], keep[:, 4])
+    of_groups = keep[:, [1, 3, 0]].astype(float)
+    assert of_groups.mean(0) == pytest.approx([sampler.p_keep] * 3, abs=0.02)
+    assert np.corrcoef(of_groups.T)[np.triu_indices(3, 1)] == pytest.approx([0] * 3, abs=0.03)
+    assert len(set(sampler.background(codes).tolist())) == n_backgrounds
+
+
+def test_coarser_views_are_about_the_parts_that_vary() -> None:
+    levels = (np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 2, 2]))
+    space = Strip(5, fixed=(1, 4), levels=levels).space()
+    assert [level.tolist() for level in space.levels] == [[0, 0, 1], [0, 1, 2]]
+    assert Strip(5).space().levels == ()
 
 
 @pytest.mark.parametrize("p_sample", [0.2, 0.5, 1.0])

@@ -14,6 +14,8 @@ from torch_anchors.search.protocol import (
     Anchor,
     EnumeratedHits,
     EnumerateRequest,
+    GroupedRequest,
+    GroupedRows,
     Reply,
     Request,
     SampleCounts,
@@ -80,6 +82,7 @@ class MaskOracle:
     p_keep: float = 0.5
     n_backgrounds: int = 1
     margin: Callable[[NDArray[np.bool_]], NDArray] | None = None
+    levels: tuple[NDArray[np.int64], ...] = ()
     rows: set[bytes] = field(default_factory=set)
     blocks: list[tuple[Anchor, NDArray[np.bool_], NDArray[np.bool_]]] = field(default_factory=list)
 
@@ -106,11 +109,14 @@ class MaskOracle:
             n_rows=lambda anchor: self.n_backgrounds << (self.n_predicates - len(anchor)),
             independent=True,
             p_keep=self.p_keep,
+            levels=self.levels,
         )
 
     def answer(self, request: Request) -> Reply:
         if isinstance(request, EnumerateRequest):
             return self._enumerate(request.anchor)
+        if isinstance(request, GroupedRequest):
+            return self._grouped(request)
         keep = self.rng.random((request.n, self.n_predicates)) < self.p_keep
         keep[:, list(request.anchor)] = True
         hits, n_new = self._predict(keep, self.rng.integers(self.n_backgrounds, size=request.n))
@@ -129,6 +135,12 @@ class MaskOracle:
             pool_keep[pool_hits].sum(axis=0),
             *((None, None) if self.margin is None else (keep, self.margin(keep))),
         )
+
+    def _grouped(self, request: GroupedRequest) -> GroupedRows:
+        groups = np.array(request.groups)
+        keep = (self.rng.random((request.n, groups.max() + 1)) < self.p_keep)[:, groups]
+        hits, n_new = self._predict(keep, self.rng.integers(self.n_backgrounds, size=request.n))
+        return GroupedRows(keep, hits, n_new, None if self.margin is None else self.margin(keep))
 
     def _enumerate(self, anchor: Anchor) -> EnumeratedHits:
         free = [k for k in range(self.n_predicates) if k not in anchor]

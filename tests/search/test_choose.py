@@ -153,7 +153,7 @@ def test_a_race_needs_proposals(space):
 
 @pytest.mark.parametrize("method", ["Beam", "", "kl-lucb", None, 3])
 def test_a_method_that_there_is_none_of_is_named_with_those_there_are(method, unchecked):
-    expected = f"method must be one of 'auto', 'beam', 'guided', 'exact', 'race', got {method!r}."
+    expected = f"method must be one of 'auto', 'beam', 'guided', 'coarse_to_fine', 'exact', 'race', got {method!r}."
     for call in (lambda: checked_method(method), lambda: choose(method, space_of(), CONFIG)):
         with pytest.raises(ArgumentError) as raised:
             call()
@@ -161,7 +161,7 @@ def test_a_method_that_there_is_none_of_is_named_with_those_there_are(method, un
 
 
 def test_the_names_of_the_methods():
-    assert list(SEARCHES) == ["auto", "beam", "guided", "exact", "race"]
+    assert list(SEARCHES) == ["auto", "beam", "guided", "coarse_to_fine", "exact", "race"]
     assert [checked_method(method) for method in SEARCHES] == list(SEARCHES)
 
 
@@ -189,7 +189,9 @@ def test_a_registered_search_is_a_method(own_searches):
     space, config = space_of(), SearchConfig(threshold=0.8)
     assert drive(choose("empty", space, config), ArmsOracle(5, lambda anchor: 1.0)).result is COUNTED
     assert seen == [(space, config)]
-    with pytest.raises(ArgumentError, match="one of 'auto', 'beam', 'guided', 'exact', 'race', 'empty', got 'none'"):
+    with pytest.raises(
+        ArgumentError, match="one of 'auto', 'beam', 'guided', 'coarse_to_fine', 'exact', 'race', 'empty', got 'none'"
+    ):
         checked_method("none")
 
 
@@ -200,4 +202,4 @@ def test_a_registered_search_may_take_the_place_of_another(own_searches):
 
 
 def test_what_a_test_registers_is_forgotten():
-    assert list(choose_module.SEARCHES) == ["auto", "beam", "guided", "exact", "race"]
+    assert list(choose_module.SEARCHES) == ["auto", "beam", "guided", "coarse_to_fine", "exact", "race"]

@@ -13,7 +13,7 @@ from tests.search.oracles import MaskOracle, brute_force_precision, drive, plant
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.certify import Certifier
 from torch_anchors.search.exact import sizes_of, superset_precisions
-from torch_anchors.search.guided import _Guided, guided_search
+from torch_anchors.search.guided import Guided, guided_search
 from torch_anchors.search.protocol import Search, SearchConfig, Status
 
 K = 11
@@ -193,7 +193,7 @@ def test_what_is_known_exactly_of_a_guess_that_failed_is_true() -> None:
     """Its rows are all tried, but of the anchors that contain it only the best one is looked at."""
     margins = MASKS.sum(1) - 9.5  # one part may be hidden, and no more
     oracle, config = oracle_of(margins), SearchConfig(enumerate_below=256, max_anchor_size=4)
-    search = _Guided(oracle.space(), config, Certifier(config))
+    search = Guided(oracle.space(), config, Certifier(config))
     assert drive(search.try_guess((0, 1, 2)), oracle).result is None
     assert not search.is_open((0, 1, 2))
     assert search.exact

@@ -11,7 +11,16 @@ from tests.search.oracles import MaskOracle, drive, planted_table
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.narrate import narrated
-from torch_anchors.search.protocol import SampleCounts, SampleRequest, Search, SearchConfig, SearchResult, Status
+from torch_anchors.search.protocol import (
+    GroupedRequest,
+    GroupedRows,
+    SampleCounts,
+    SampleRequest,
+    Search,
+    SearchConfig,
+    SearchResult,
+    Status,
+)
 
 TABLE = planted_table(8, (2, 5), 1.0)
 
@@ -59,6 +68,20 @@ def test_a_search_that_asks_nothing_is_told_too():
     run = drive(narrated(answered_already(), lines.append), MaskOracle.of_table(np.ones(2)))
     assert run.result.status is Status.EMPTY_HOLDS
     assert lines == ["anchor (): empty anchor holds, precision 1.000"]
+
+
+def test_rows_of_groups_are_told_by_how_many_groups_there_are():
+    lines: list[str] = []
+
+    def asking() -> Search:
+        yield (GroupedRequest((0, 0, 1, 1, 2), 4),)
+        return SearchResult((), 0.5, (0.0, 1.0), 1.0, Status.NOT_FOUND, 8, 4)
+
+    search = narrated(asking(), lines.append)
+    next(search)
+    with pytest.raises(StopIteration):
+        search.send((GroupedRows(np.ones((4, 5), dtype=bool), np.array([True, False, True, True]), 3),))
+    assert lines[0] == "round 1, 3 new rows so far; 3 groups: 3 of 4 hits"
 
 
 def test_replies_reach_the_search_unchanged():

@@ -110,6 +110,6 @@ def _segmentation_settings(segments: str, n_segments: int | None) -> dict[str, i
     if segments == "grid":
         rows = max(1, round(math.sqrt(n_segments)))
         return {"rows": rows, "cols": math.ceil(n_segments / rows)}
-    if segments in ("slic", "slic_torch"):
+    if segments in ("slic", "slic_torch", "hierarchy"):
         return {"n_segments": n_segments}
-    raise ArgumentError(f"--n-segments is for slic and grid; {segments} finds out itself how many there are")
+    raise ArgumentError(f"--n-segments is for slic, grid and hierarchy; {segments} finds out itself how many there are")

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch_anchors.cli.options import add_trust_option, share, value_or_word, whole_number, word_of
 
-SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid")
+SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid", "hierarchy")
 FILLS = ("mean", "blur", "infill", "noise", "constant")
-METHODS = ("auto", "beam", "guided", "exact")
+METHODS = ("auto", "beam", "guided", "coarse_to_fine", "exact")
 
 
 def add_model_options(group: Any) -> None:
@@ -44,9 +44,11 @@ def add_perturbation_options(group: Any) -> None:
         type=word_of(SEGMENTATIONS),
         choices=SEGMENTATIONS,
         default="slic",
-        help="how superpixels are made (default: slic)",
+        help="how superpixels are made (default: slic); hierarchy: large ones first, cut where it matters",
     )
-    group.add_argument("--n-segments", type=whole_number, metavar="N", help="about how many (slic, grid)")
+    group.add_argument(
+        "--n-segments", type=whole_number, metavar="N", help="about how many (slic, grid; of hierarchy the large ones)"
+    )
     group.add_argument(
         "--fill",
         type=value_or_word(float, *FILLS),
@@ -111,7 +113,7 @@ def add_search_options(group: Any) -> None:
         choices=METHODS,
         default="auto",
         help="sample by labels (beam), or led by scores (guided); try all combinations (exact); the latter if they are "
-        "few, and otherwise guided (auto, the default)",
+        "few, and otherwise guided or, with --segments hierarchy, coarse_to_fine (auto, the default)",
     )
     group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most superpixels in an anchor")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of the perturbations (default: 0)")

@@ -26,7 +26,7 @@ from torch_anchors.engine.job import (
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.protocol import IndependentSampler
-from torch_anchors.search.protocol import EnumeratedHits, Reply, SampleCounts, SampleRequest
+from torch_anchors.search.protocol import EnumeratedHits, GroupedRows, Reply, SampleCounts, SampleRequest
 
 
 class Asked(NamedTuple):
@@ -164,6 +164,32 @@ def codes_of(ask: Ask) -> Tensor:
     """What describes the rows of a request."""
     assert ask.codes is not None, "the rows of a pool have codes"
     return ask.codes
+
+
+class AskGroups(Ask):
+    """Rows of groups of predicates: each with what holds in it, whether it is a hit, and its margin."""
+
+    __slots__ = ()
+
+    @property
+    def n_numbers(self) -> int:
+        return self.n_fresh
+
+    @property
+    def n_margins(self) -> int:
+        return self.n_fresh
+
+    @property
+    def family(self) -> Hashable:
+        return AskGroups
+
+    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """1 for each row that is a hit, else 0."""
+        return rows.hits.float()
+
+    def read(self, counts: Counts) -> None:
+        keep = cast(IndependentSampler, self.job.case.sampler).kept(codes_of(self).numpy())
+        self.reply = GroupedRows(keep, counts.numbers > 0, self.n_new, counts.margins)
 
 
 class AskEvery(Ask):

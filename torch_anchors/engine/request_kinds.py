@@ -10,8 +10,8 @@ from torch_anchors.engine.job import (
     RowsRequest,
 )
 from torch_anchors.engine.last_replies import AskLast, AskRows
-from torch_anchors.engine.replies import Ask, AskAnswer, AskEvery, AskPool
-from torch_anchors.search.protocol import EnumerateRequest
+from torch_anchors.engine.replies import Ask, AskAnswer, AskEvery, AskGroups, AskPool
+from torch_anchors.search.protocol import EnumerateRequest, GroupedRequest
 
 
 def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
@@ -24,4 +24,6 @@ def kind_of(job: Job, request: AnyRequest) -> type[Ask]:
         return AskRows
     if isinstance(request, EnumerateRequest):
         return AskEvery
+    if isinstance(request, GroupedRequest):
+        return AskGroups
     return AskPool if job.case.sampler.independent else Ask

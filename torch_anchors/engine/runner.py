@@ -43,7 +43,7 @@ from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
 from torch_anchors.perturb.protocol import IndependentSampler, Order
-from torch_anchors.search.protocol import EnumerateRequest, Request, SampleRequest, Search
+from torch_anchors.search.protocol import EnumerateRequest, GroupedRequest, Request, SampleRequest, Search
 
 SomeCase = TypeVar("SomeCase", bound=Case)
 
@@ -237,7 +237,7 @@ class Runner(Generic[SomeCase]):
         by_sampler: dict[int, list[tuple[Job, int, Request]]] = {}
         for job, requests in orders:
             for i, request in enumerate(requests):
-                if isinstance(request, (SampleRequest, EnumerateRequest)):
+                if isinstance(request, (SampleRequest, EnumerateRequest, GroupedRequest)):
                     by_sampler.setdefault(id(job.case.sampler), []).append((job, i, request))
         drawn: dict[tuple[Job, int], Tensor] = {}
         for group in by_sampler.values():
@@ -271,7 +271,7 @@ class Runner(Generic[SomeCase]):
         slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
         if unknown.shape[0]:
             self._enqueue(job, unknown)
-        n_fresh, rows, last = slots.size, None, -1
+        n_fresh, rows, last = slots.size, codes if isinstance(request, GroupedRequest) else None, -1
         if isinstance(request, SampleRequest):
             job.memory.add(request.anchor, codes, slots)
             if job.case.sampler.independent:
@@ -404,7 +404,7 @@ class Runner(Generic[SomeCase]):
 
 def _most_rows(job: Job, request: AnyRequest) -> int:
     """Rows that a request may queue."""
-    if isinstance(request, SampleRequest):
+    if isinstance(request, (SampleRequest, GroupedRequest)):
         return request.n
     if isinstance(request, EnumerateRequest):
         sampler = cast(IndependentSampler, job.case.sampler)

@@ -45,10 +45,14 @@ class AnchorImage(Explainer[ImageCase, ImageExplanation]):
         image_shape: (H, W, C) that images must have; None to take any.
         dtype: type of the values that the predictor gets: a torch dtype, then always in tensors, or a NumPy type, then
             always in arrays. None for float32 in either, as above.
-        segmentation_fn: "slic", "felzenszwalb", "quickshift", "grid", "slic_torch", a callable from an image to a
-            label map (H, W), or a ready label map.
-        segmentation_kwargs: settings of a built-in segmentation, over `DEFAULT_SEGMENTATION_KWARGS`; beside a callable
-            or a label map they say nothing, of which a warning tells.
+        segmentation_fn: "slic", "felzenszwalb", "quickshift", "grid", "slic_torch", "hierarchy", a callable from an
+            image to a label map (H, W), or a ready label map. "hierarchy" cuts the image into about 8 superpixels,
+            each of these into 4, and again: the search learns from the large ones where to look, and the anchor is one
+            of the about 128 small ones, certified as of any segmentation.
+        segmentation_kwargs: settings of a built-in segmentation, over `DEFAULT_SEGMENTATION_KWARGS`; of "hierarchy"
+            these are `n_segments` (of the coarsest level, 8), `n_children` (4), `n_levels` (3), `compactness` (30) and
+            `sigma` (0.5), see `torch_anchors.images.hierarchy`. Beside a callable or a label map they say nothing, of
+            which a warning tells.
         images_background: images of which each perturbed row shows one in place of absent superpixels.
         seed: same seed, same explanation. None draws one from the system when the explainer is made.
         fill: what stands in for an absent superpixel without `images_background`: "mean" (its mean colour), "blur",

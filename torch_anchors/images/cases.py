@@ -17,11 +17,12 @@ from torch_anchors.engine.job import Case
 from torch_anchors.engine.predictor import Predictor, require_in_range
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.images.fills import FillFunction
+from torch_anchors.images.hierarchy import Superpixels
 from torch_anchors.images.pixels import Layout, copied, hwc, to_chw
 from torch_anchors.images.question import ImageContrast
 from torch_anchors.images.regions import superpixels_of
 from torch_anchors.images.sampler import ImageSampler
-from torch_anchors.images.segmentation import in_colour, segment, segment_batch, unit_range
+from torch_anchors.images.segmentation import in_colour, segment, segment_batch, superpixels, unit_range
 from torch_anchors.perturb.mask_sampler import check_p_sample
 from torch_anchors.search.protocol import NECESSARY
 from torch_anchors.seeds import stream
@@ -120,10 +121,10 @@ class ImagePreparer:
                 f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."
             )
 
-    def _segmented(self, images: Sequence[Any], pixels: Sequence[Tensor]) -> list[NDArray[np.int64]]:
-        """Label maps of the images; "slic_torch" makes those of one size together, on the predictor's device."""
+    def _segmented(self, images: Sequence[Any], pixels: Sequence[Tensor]) -> list[Superpixels]:
+        """The superpixels of the images; "slic_torch" makes those of one size together, on the predictor's device."""
         if not self._segments_together:
-            return [self.segment(image) for image in images]
+            return [superpixels(hwc(image), self.segmentation_fn, self.segmentation_kwargs) for image in images]
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, own in enumerate(pixels):
             by_size.setdefault(tuple(own.shape), []).append(i)
@@ -132,12 +133,12 @@ class ImagePreparer:
             stacked = torch.stack([to_chw(in_colour(unit_range(hwc(images[i])))) for i in members])
             found = segment_batch(stacked.to(self.predictor.device), self.segmentation_kwargs).cpu().numpy()
             labels.update(zip(members, found, strict=True))
-        return [segment(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
+        return [superpixels(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
 
     def _case(
-        self, image: Any, pixels: Tensor, segments: NDArray[np.int64], p_sample: float, contrast: ImageContrast
+        self, image: Any, pixels: Tensor, found: Superpixels, p_sample: float, contrast: ImageContrast
     ) -> ImageCase:
-        layout = Layout.of(image)
+        layout, segments = Layout.of(image), found.labels
         predictor = self.predictor
         row_dtype = self.row_dtype(layout)
         if row_dtype.is_floating_point:  # pixels are clipped to the range of integers
@@ -158,6 +159,7 @@ class ImagePreparer:
             fixed=fixed,
             exclude=excluded,
             hides=contrast.question == NECESSARY,
+            levels=found.levels,
             repeatable=predictor.repeats,
             device=predictor.device,
             dtype=row_dtype,

@@ -26,6 +26,7 @@ class ImageSampler(MaskSampler):
         fixed: superpixels that are always shown.
         exclude: superpixels that are in no anchor.
         hides: whether a predicate says that its superpixel is hidden, not that it is shown.
+        levels: coarser views of the superpixels, the coarsest first: the larger superpixel that each is part of (K,).
         repeatable: whether equal codes have equal answers.
         device: where rows are made.
         dtype: what rows are made of. Values are rounded, and clipped to its range, when it is an integer type.
@@ -43,6 +44,7 @@ class ImageSampler(MaskSampler):
         fixed: Sequence[int] = (),
         exclude: Sequence[int] = (),
         hides: bool = False,
+        levels: Sequence[Int[np.ndarray, " superpixels"]] = (),
         repeatable: bool = True,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -57,6 +59,7 @@ class ImageSampler(MaskSampler):
             fixed=fixed,
             exclude=exclude,
             hides=hides,
+            levels=levels,
             n_backgrounds=filled.shape[0],
             repeatable=repeatable,
             device=device,

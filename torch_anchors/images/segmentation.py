@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_anchors._checks import said, whole
 from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.errors import ArgumentError, words_of
+from torch_anchors.images.hierarchy import Superpixels, hierarchy
 from torch_anchors.images.pixels import scale_image, to_chw
 from torch_anchors.images.slic import slic as slic_torch
 
@@ -24,6 +25,7 @@ DEFAULT_SEGMENTATION_KWARGS: dict[str, dict[str, Any]] = {
     "slic": {"n_segments": 10, "compactness": 10, "sigma": 0.5},
     "grid": {"rows": 4, "cols": 4},
     "slic_torch": {"n_segments": 10, "compactness": 10, "sigma": 0.5},
+    "hierarchy": {"n_segments": 8, "n_children": 4, "n_levels": 3, "compactness": 30, "sigma": 0.5},
 }
 """Settings of the built-in segmentations where the user gives none."""
 
@@ -42,7 +44,8 @@ def segment(
         image: array (height, width, 1 to 4) or (height, width). The built-in segmentations see it in colour: three
             times the first of one or two channels, the first three of four.
         segmentation_fn: "slic", "felzenszwalb" or "quickshift" (scikit-image's), "slic_torch" (ours), "grid"
-            (`rows` x `cols` rectangles), a callable that is given `image` as it is and returns a label map, or a
+            (`rows` x `cols` rectangles), "hierarchy" (superpixels within superpixels, of which these are the finest;
+            see `superpixels`), a callable that is given `image` as it is and returns a label map, or a
             ready label map. Label maps are (height, width) whole numbers >= 0, of an integer or floating type, which
             need neither start at 0 nor be consecutive.
         kwargs: settings of a built-in segmentation, over those of `DEFAULT_SEGMENTATION_KWARGS`.
@@ -56,6 +59,19 @@ def segment(
                [0, 0, 1, 1, 2, 2],
                [0, 0, 1, 1, 2, 2],
                [0, 0, 1, 1, 2, 2]])
+    """
+    return superpixels(image, segmentation_fn, kwargs).labels
+
+
+def superpixels(
+    image: Shaped[np.ndarray, "height width *channels"],
+    segmentation_fn: Any = "slic",
+    kwargs: Mapping[str, Any] | None = None,
+) -> Superpixels:
+    """As `segment`, with the larger superpixels that those of "hierarchy" are parts of.
+
+    Raises:
+        ArgumentError: as of `segment`.
     """
     labels: Any
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(key, str) for key in kwargs)):
@@ -71,7 +87,9 @@ def segment(
         labels = _called(segmentation_fn, image)
     else:
         labels = segmentation_fn
-    return _consecutive(labels, image.shape[:2], _kind(segmentation_fn))
+    if isinstance(labels, Superpixels):
+        return labels
+    return Superpixels(_consecutive(labels, image.shape[:2], _kind(segmentation_fn)))
 
 
 def unit_range(image: Shaped[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -126,6 +144,10 @@ def _slic_torch(image: NDArray[Any], **settings: Any) -> NDArray[Any]:
     return segment_batch(to_chw(image)[None], settings)[0].numpy()
 
 
+def _hierarchy(image: NDArray[Any], **settings: Any) -> Superpixels:
+    return hierarchy(unit_range(image), **settings)
+
+
 def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
     height, width = image.shape[:2]
     whole("rows", rows, least=1)
@@ -137,12 +159,13 @@ def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
     return (np.arange(height) * rows // height)[:, None] * cols + np.arange(width) * cols // width
 
 
-_BUILT_IN: dict[str, tuple[Callable[..., NDArray[Any]], Callable[..., Any]]] = {
+_BUILT_IN: dict[str, tuple[Callable[..., NDArray[Any] | Superpixels], Callable[..., Any]]] = {
     "slic": (_slic, slic_skimage),
     "felzenszwalb": (_felzenszwalb, felzenszwalb),
     "quickshift": (_quickshift, quickshift),
     "grid": (_grid, _grid),
     "slic_torch": (_slic_torch, slic_torch),
+    "hierarchy": (_hierarchy, hierarchy),
 }
 """By name, the function and the one whose parameters are its settings."""
 
@@ -159,7 +182,7 @@ def _settings(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return DEFAULT_SEGMENTATION_KWARGS[name] | dict(kwargs)
 
 
-def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDArray[Any]:
+def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDArray[Any] | Superpixels:
     if name not in _BUILT_IN:
         raise ArgumentError(
             f"segmentation_fn must be one of {sorted(_BUILT_IN)}, a callable or a label map, got {said(name)}."

@@ -20,7 +20,7 @@ from torch_anchors._shapes import Bool, Float, Int, Shaped, UInt8
 from torch_anchors.errors import ArgumentError
 from torch_anchors.perturb import masks
 from torch_anchors.perturb.protocol import Order
-from torch_anchors.search.protocol import Anchor, EnumerateRequest, SampleRequest, SearchSpace
+from torch_anchors.search.protocol import Anchor, EnumerateRequest, GroupedRequest, Request, SearchSpace
 
 MOST_BACKGROUNDS = 1 << 16
 """A background's number is two bytes of a row's code."""
@@ -46,6 +46,8 @@ class MaskSampler(ABC):
         fixed: parts that are always shown, and so are no predicates.
         exclude: parts that vary like others, but are in no anchor.
         hides: whether a predicate says that its part is hidden.
+        levels: coarser views of the parts, the coarsest first: the group of each part (n_parts,), each group a part of
+            one of the level before.
         n_backgrounds: how many different things can stand in for the absent parts of a row, all equally likely.
         repeatable: whether equal codes have equal answers; False for a model that does not repeat itself.
         device: where rows are made.
@@ -65,6 +67,7 @@ class MaskSampler(ABC):
         fixed: Sequence[int] = (),
         exclude: Sequence[int] = (),
         hides: bool = False,
+        levels: Sequence[Int[np.ndarray, " parts"]] = (),
         n_backgrounds: int = 1,
         repeatable: bool = True,
         device: torch.device | str = "cpu",
@@ -82,6 +85,7 @@ class MaskSampler(ABC):
         self.n_backgrounds = n_backgrounds
         self.repeatable = repeatable
         self.device, self.dtype = torch.device(device), dtype
+        self._levels = tuple(level[varying] for level in levels)
         excluded = np.flatnonzero(np.isin(varying, list(exclude))) if len(exclude) else varying[:0]
         self._excluded = frozenset(excluded.tolist())
         self._varying: NDArray[np.intp] | None = None if varying.size == n_parts else varying
@@ -115,6 +119,7 @@ class MaskSampler(ABC):
             n_rows=self._n_rows,
             independent=True,
             p_keep=self.p_keep,
+            levels=self._levels,
             excluded=self._excluded,
             numbers=self.numbers,
         )
@@ -151,12 +156,7 @@ class MaskSampler(ABC):
         The bits are drawn on the host so that an explanation is the same on every device, and so that the number
         of rows not seen before is known without asking the device; everything larger than a bit is made there.
         """
-        return [
-            self._every_code(order.request.anchor)
-            if isinstance(order.request, EnumerateRequest)
-            else self._draw(order.request, order.rng)
-            for order in orders
-        ]
+        return [self._of_request(order.request, order.rng) for order in orders]
 
     def keep(self, codes: UInt8[Tensor, "rows bytes"]) -> Bool[Tensor, "rows predicates"]:
         """Which predicates hold in each row."""
@@ -196,13 +196,26 @@ class MaskSampler(ABC):
         numbers = np.tile(np.arange(self.n_backgrounds, dtype=np.uint16), len(keep))
         return self._codes(np.repeat(keep, self.n_backgrounds, axis=0), numbers)
 
-    def _draw(self, request: SampleRequest, rng: np.random.Generator) -> UInt8[Tensor, "rows bytes"]:
-        shown = rng.random((request.n, self.n_predicates), dtype=np.float32) >= self.p_sample
-        keep = ~shown if self.hides else shown
+    def _of_request(self, request: Request, rng: np.random.Generator) -> UInt8[Tensor, "rows bytes"]:
+        if isinstance(request, EnumerateRequest):
+            return self._every_code(request.anchor)
+        if isinstance(request, GroupedRequest):
+            groups = np.array(request.groups)
+            return self._drawn(self._held(request.n, int(groups.max()) + 1, rng)[:, groups], rng)
+        keep = self._held(request.n, self.n_predicates, rng)
         keep[:, list(request.anchor)] = True
+        return self._drawn(keep, rng)
+
+    def _held(self, n: int, n_things: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Which of some independent predicates, or groups of them, hold in each of `n` rows."""
+        shown = rng.random((n, n_things), dtype=np.float32) >= self.p_sample
+        return ~shown if self.hides else shown
+
+    def _drawn(self, keep: NDArray[np.bool_], rng: np.random.Generator) -> UInt8[Tensor, "rows bytes"]:
+        """Codes of masks, each with a background of its own."""
         if self.n_backgrounds == 1:
             return self._codes(keep, None)
-        return self._codes(keep, rng.integers(self.n_backgrounds, size=request.n, dtype=np.uint16))
+        return self._codes(keep, rng.integers(self.n_backgrounds, size=len(keep), dtype=np.uint16))
 
     def _codes(self, keep: NDArray[np.bool_], background: NDArray[np.uint16] | None) -> UInt8[Tensor, "rows bytes"]:
         """Packed masks and, where there are several backgrounds, the number of one; all alike where all is shown."""

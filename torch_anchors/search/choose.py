@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from torch_anchors._checks import one_of
 from torch_anchors.errors import ArgumentError
 from torch_anchors.search.beam import beam_search
+from torch_anchors.search.coarse_to_fine import coarse_to_fine_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.guided import guided_search
 from torch_anchors.search.protocol import Reply, Request, Search, SearchConfig, SearchResult, SearchSpace, Status
@@ -26,7 +27,8 @@ def choose(method: str, space: SearchSpace, config: SearchConfig) -> Search:
     """The search of `space` by the method of that name.
 
     "auto" counts where precision is a count, races proposed anchors where there are any, enumerates where that costs
-    about as many rows as sampling, and otherwise takes the beam search, guided by margins where there are any.
+    about as many rows as sampling, goes from coarse to fine where there are levels, and otherwise takes the beam
+    search, guided by margins where there are any.
 
     Raises:
         ArgumentError: there is no such method, or it cannot search this space.
@@ -56,7 +58,7 @@ def _auto(space: SearchSpace, config: SearchConfig) -> Search:
     n_rows = space.n_rows(())
     if n_rows is not None and n_rows <= min(FEW_ROWS, _most_rows(config)):
         return exact_search(space, config)
-    return guided_search(space, config)
+    return coarse_to_fine_search(space, config) if space.levels else guided_search(space, config)
 
 
 def _exact(space: SearchSpace, config: SearchConfig) -> Search:
@@ -97,6 +99,7 @@ SEARCHES: dict[str, SearchFunction] = {
     "auto": _auto,
     "beam": beam_search,
     "guided": guided_search,
+    "coarse_to_fine": coarse_to_fine_search,
     "exact": _exact,
     "race": race_search,
 }

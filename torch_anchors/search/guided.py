@@ -40,7 +40,7 @@ MOST_PER_PREDICATE, MOST_ROWS = 8, 1000
 
 
 @dataclass(slots=True)
-class _Guided(Beam):
+class Guided(Beam):
     """The search itself. `tried` are the guesses tried; `attempts` counts those of each size that were not accepted."""
 
     model: MarginModel = field(init=False)
@@ -48,12 +48,12 @@ class _Guided(Beam):
     attempts: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        super(_Guided, self).__post_init__()
+        super(Guided, self).__post_init__()
         self.model = MarginModel(self.space.n_predicates, self.space.p_keep)
 
     def learn(self, anchor: Anchor, reply: SampleCounts) -> None:
         """As of every search, with the margins."""
-        super(_Guided, self).learn(anchor, reply)
+        super(Guided, self).learn(anchor, reply)
         if reply.keep is not None and reply.margins is not None and reply.n:
             self.model.add(reply.keep, reply.margins)
 
@@ -67,7 +67,7 @@ class _Guided(Beam):
     def grow(self) -> Asking[Anchor | None]:
         """An accepted anchor that margins point to or, where they do not, one that the beam search finds."""
         found = yield from self.guided()
-        return found if found is not None else (yield from super(_Guided, self).grow())
+        return found if found is not None else (yield from super(Guided, self).grow())
 
     def guided(self) -> Asking[Anchor | None]:
         """The shortest anchor that looks certifiable, once one is accepted; None where margins do not help."""
@@ -145,7 +145,7 @@ class _Guided(Beam):
             anchor = yield from self.shorten_by_margins(anchor)
             if anchor not in self.exact and (len(anchor) <= FEW or self.model.explained >= CLEAR):
                 return anchor
-        return (yield from super(_Guided, self).shorten(anchor))
+        return (yield from super(Guided, self).shorten(anchor))
 
     def shorten_by_margins(self, anchor: Anchor) -> Asking[Anchor]:
         """The anchor without predicates that margins, and then labels of fresh rows, say it does not need."""
@@ -180,4 +180,4 @@ class _Guided(Beam):
 
 def guided_search(space: SearchSpace, config: SearchConfig) -> Search:
     """`beam_search` that follows margins where the predictor has scores; it promises the same."""
-    return (yield from searched(_Guided(space, config, Certifier(config))))
+    return (yield from searched(Guided(space, config, Certifier(config))))

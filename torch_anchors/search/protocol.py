@@ -81,8 +81,34 @@ class EnumeratedHits:
     n_new: int = 0
 
 
-Request = SampleRequest | EnumerateRequest
-Reply = SampleCounts | EnumeratedHits
+@dataclass(frozen=True, slots=True)
+class GroupedRequest:
+    """Draw `n` rows in which the predicates of a group hold together, or none of them does, and predict them.
+
+    Of independent predicates only. `groups[k]` is the group of predicate k; each group holds with the chance that a
+    predicate outside an anchor has, independently of the others. These rows are no draws of any anchor, and no pool has
+    them: a search learns from them where to look, and never what a precision is.
+    """
+
+    groups: tuple[int, ...]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedRows:
+    """Reply to a `GroupedRequest`: which predicates hold in each row (n, K), and which rows are hits (n,).
+
+    With the `margins` (n,) of the rows where the predictor has scores; see `SampleCounts`.
+    """
+
+    keep: NDArray[np.bool_]
+    hits: NDArray[np.bool_]
+    n_new: int = 0
+    margins: NDArray[np.float64] | None = None
+
+
+Request = SampleRequest | EnumerateRequest | GroupedRequest
+Reply = SampleCounts | EnumeratedHits | GroupedRows
 
 
 class Status(str, Enum):
@@ -127,6 +153,9 @@ class SearchSpace:
     `independent` says that a row drawn for an anchor is also a draw of every larger anchor that it satisfies; `p_keep`
     is then the chance that a predicate outside the anchor holds in a row, for the weights of enumerated masks.
 
+    `levels` are coarser views of independent predicates, the coarsest first: the group of each predicate (K,), and
+    groups of a level are parts of those of the level before.
+
     `excluded` are predicates that vary like all others, and that no anchor may have. `numbers[k]` is what users call
     predicate k, in ascending order, where that is not k; a search has no use for it.
 
@@ -141,6 +170,7 @@ class SearchSpace:
     compatible: Callable[[Anchor, int], bool] = lambda anchor, predicate: True
     independent: bool = False
     p_keep: float = 0.5
+    levels: tuple[NDArray[np.int64], ...] = ()
     proposals: Callable[[], Proposals] | None = None
     counted: Callable[[], SearchResult] | None = None
     excluded: frozenset[int] = frozenset()

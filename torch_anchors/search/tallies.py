@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -17,6 +17,8 @@ from torch_anchors.search.protocol import (
     Asking,
     EnumeratedHits,
     EnumerateRequest,
+    GroupedRequest,
+    GroupedRows,
     Reply,
     Request,
     SampleCounts,
@@ -62,6 +64,11 @@ class Tallies:
         """Replies to requests for rows."""
         return cast("tuple[SampleCounts, ...]", (yield from self.ask(requests)))
 
+    def draw_groups(self, groups: Sequence[int], n: int) -> Asking[GroupedRows]:
+        """Rows in which the predicates of each group hold together."""
+        (reply,) = yield from self.ask([GroupedRequest(tuple(groups), n)])
+        return cast(GroupedRows, reply)
+
     def enumerate(self, anchors: Sequence[Anchor]) -> Asking[tuple[EnumeratedHits, ...]]:
         """The hits of every row of each of `anchors`."""
         return cast("tuple[EnumeratedHits, ...]", (yield from self.ask([EnumerateRequest(a) for a in anchors])))
@@ -77,7 +84,7 @@ class Tallies:
                 n = self.budget.at_most(request.n + cost) - cost
                 if n < request.n and n <= 0:
                     raise BudgetSpent
-                request = SampleRequest(request.anchor, n)
+                request = replace(request, n=n)
             cost += n
             if not self.budget.allows(cost):
                 raise BudgetSpent

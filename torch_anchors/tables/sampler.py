@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ class RowSampler:
         An order's rows depend on its instance, request and random stream alone, not on the other orders.
         """
         instances = np.array([order.instance for order in orders], dtype=np.int64)
-        conditions = self.conditions(instances, [order.request.anchor for order in orders])
+        conditions = self.conditions(instances, [cast(SampleRequest, order.request).anchor for order in orders])
         step = self.training.index.n_anchors_at_once(conditions.column.shape[1])
         drawn: list[Tensor] = []
         for first in range(0, len(orders), step):
