@@ -2,18 +2,24 @@
 
     python tests/benchmarks/truth_tables.py --seeds 200
 
-A truth table holds the hit or miss of each of the 2^13 masks of a photograph, from a real network, or a coin's. It
+A truth table holds the hit or miss of each of the 2^K masks of a photograph, from a real network, or a coin's. It
 becomes a model of a tiny image with one pixel per superpixel: which pixels are not 0 is the mask to look up. Of a
 photograph the probability of the explained class is known as well. That of the next class is taken for half of the
 rest, as far as the label allows it: so there are margins for `method="guided"`. A coin's table has labels only.
 
 Each table is asked what keeps the label while it is shown, and what is necessary: what changes it while it is hidden.
-Tables of photographs that are not there are left out, and so are those of a folder that `--data` names.
+Tables of photographs that are not there are left out. `--data` names the folder that they are in. Harder ones, of
+crops, are made by
+
+    python tests/benchmarks/truth_tables.py --make FOLDER
+
+which keeps them in that folder, and asked when `--crops FOLDER` names it; see `masked_crops` for what it needs.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +35,13 @@ from torch_anchors import AnchorImage
 from torch_anchors.search.exact import superset_precisions
 from torch_anchors.search.protocol import NECESSARY, QUESTIONS, SUFFICIENT
 
+sys.path.insert(0, str(Path(__file__).parent))
+import masked_crops
+
 DATA = Path(__file__).parents[1] / "data"
-N_SUPERPIXELS = 13
+PHOTOGRAPHS = ("coffee", "camera")
+N_COINS = 13
+"""Superpixels of a table of coins."""
 THRESHOLD = 0.95
 
 
@@ -40,7 +51,7 @@ class Table(nn.Module):
     def __init__(self, answers: NDArray) -> None:
         super().__init__()
         self.register_buffer("answers", torch.from_numpy(answers))
-        self.register_buffer("powers", 2 ** torch.arange(N_SUPERPIXELS))
+        self.register_buffer("powers", 2 ** torch.arange(n_superpixels(answers)))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.answers[((images.flatten(1) > 0).long() * self.powers).sum(dim=1)]
@@ -61,14 +72,19 @@ class Outcome:
     error: float
 
 
+def n_superpixels(answers: NDArray) -> int:
+    """K of a table with an answer to each of 2^K masks."""
+    return len(answers).bit_length() - 1
+
+
 def photograph(name: str, folder: Path = DATA) -> NDArray[np.bool_]:
-    """Hits (2^13,) of a photograph's masks."""
+    """Hits (2^K,) of a photograph's masks."""
     with np.load(folder / f"truth_{name}.npz") as stored:
         return stored["labels"] == stored["y0"]
 
 
 def logits(name: str, folder: Path = DATA) -> NDArray[np.float64]:
-    """Of the next class and of the explained one (2^13, 2), for each of a photograph's masks."""
+    """Of the next class and of the explained one (2^K, 2), for each of a photograph's masks."""
     with np.load(folder / f"truth_{name}.npz") as stored:
         own = stored["conf"].astype(np.float64).clip(1e-6, 1 - 1e-6)
     following = (1 - own) / 2
@@ -77,14 +93,14 @@ def logits(name: str, folder: Path = DATA) -> NDArray[np.float64]:
 
 
 def coins(precision: float, seed: int) -> NDArray[np.bool_]:
-    """Hits (2^13,) by chance; the whole image is one."""
-    hits = np.random.default_rng(10_000 + seed).random(1 << N_SUPERPIXELS) < precision
+    """Hits (2^K,) by chance; the whole image is one."""
+    hits = np.random.default_rng(10_000 + seed).random(1 << N_COINS) < precision
     hits[-1] = True
     return hits
 
 
 def precisions(hits: NDArray[np.bool_], question: str) -> NDArray[np.float64]:
-    """The true precision (2^13,) of every anchor; bit k of an index says that superpixel k is in it.
+    """The true precision (2^K,) of every anchor; bit k of an index says that superpixel k is in it.
 
     Of what is necessary, a mask of hidden superpixels is the complement of one of shown ones: the table backwards.
     """
@@ -96,16 +112,16 @@ def outcome(
     hits: NDArray[np.bool_], method: str, seed: int, answers: NDArray | None = None, question: str = SUFFICIENT
 ) -> Outcome:
     """One explanation, and what the table says of it; the model returns `answers`, or labels."""
-    truth = precisions(hits, question)
+    truth, n = precisions(hits, question), n_superpixels(hits)
     sizes = np.array([code.bit_count() for code in range(truth.size)])
     explainer = AnchorImage(
         Table(hits.astype(np.int64) if answers is None else answers),
-        segmentation_fn=np.arange(N_SUPERPIXELS)[None],
-        images_background=torch.zeros(1, 1, 1, N_SUPERPIXELS),
+        segmentation_fn=np.arange(n)[None],
+        images_background=torch.zeros(1, 1, 1, n),
         seed=seed,
     )
     started = time.perf_counter()
-    found = explainer.explain(torch.ones(1, 1, N_SUPERPIXELS), method=method, question=question)
+    found = explainer.explain(torch.ones(1, 1, n), method=method, question=question)
     seconds = time.perf_counter() - started
     true_precision = float(truth[sum(1 << k for k in found.features)])
     low, high = found.precision_interval
@@ -114,7 +130,7 @@ def outcome(
         n_calls=found.n_calls,
         seconds=seconds,
         size=len(found.features),
-        best_size=int(sizes[truth >= THRESHOLD - 1e-12].min(initial=N_SUPERPIXELS + 1)),
+        best_size=int(sizes[truth >= THRESHOLD - 1e-12].min(initial=n + 1)),
         success=found.success,
         false=found.success and true_precision < THRESHOLD - 1e-12,
         covered=low - 1e-12 <= true_precision <= high + 1e-12,
@@ -141,18 +157,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=200, help="explanations of each table (default: 200)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the tables of photographs")
+    parser.add_argument("--crops", type=Path, help="folder of the tables of crops")
+    parser.add_argument("--make", type=Path, metavar="FOLDER", help="make the tables of crops in this folder, and end")
     given = parser.parse_args()
+    if given.make is not None:
+        masked_crops.make(given.make)
+        return
+    tables = [(given.data, name) for name in PHOTOGRAPHS]
+    tables += [(given.crops, name) for name in masked_crops.CROPS] if given.crops is not None else []
     seeds = range(given.seeds)
     torch.set_num_threads(1)
     print(
         f"{'table':<12}{'method':<8}{'seeds':>6}{'rows':>8}{'median':>8}{'most':>7}{'calls':>7}{'success':>9}"
         f"{'false':>7}{'optimal':>9}{'covered':>9}{'error':>10}{'ms':>8}"
     )
-    for question, name in product(QUESTIONS, ("coffee", "camera")):
-        if not (given.data / f"truth_{name}.npz").exists():
-            print(f"{name:<12}left out: there is no {given.data / f'truth_{name}.npz'}")
+    for question, (folder, name) in product(QUESTIONS, tables):
+        if not (folder / f"truth_{name}.npz").exists():
+            print(f"{name:<12}left out: there is no {folder / f'truth_{name}.npz'}")
             continue
-        hits, answers = photograph(name, given.data), logits(name, given.data)
+        hits, answers = photograph(name, folder), logits(name, folder)
         called = name if question == SUFFICIENT else f"{name} nec."
         asked = {"question": question}
         print(line(called, "beam", [outcome(hits, "beam", seed, **asked) for seed in seeds]), flush=True)

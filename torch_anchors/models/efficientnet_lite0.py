@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -49,8 +50,8 @@ def load_efficientnet_lite0(device: torch.device) -> LoadedModel:
     return LoadedModel(NAME, network.eval().to(device), preprocess, _imagenet_names())
 
 
-def timm_key(key: str) -> str:
-    """The name that timm's network gives to a weight of the published file.
+def timm_key(key: str, repeats: Sequence[int] = _REPEATS) -> str:
+    """The name that timm's network gives to a weight of the published file; `repeats` are the blocks of each stage.
 
     Example:
         >>> timm_key("_blocks.2._expand_conv.weight")
@@ -61,7 +62,7 @@ def timm_key(key: str) -> str:
         layer, _, parameter = key.partition(".")
         return f"{_OUTER[layer]}.{parameter}"
     index, layer, parameter = int(match[1]), match[2], match[3]
-    stage, block = [(stage, block) for stage, n in enumerate(_REPEATS) for block in range(n)][index]
+    stage, block = [(stage, block) for stage, n in enumerate(repeats) for block in range(n)][index]
     names = _BLOCK if index > 0 else _FIRST_BLOCK  # the first block does not expand: it has a layer fewer
     return f"blocks.{stage}.{block}.{names[layer]}.{parameter}"
 
