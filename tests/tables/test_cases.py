@@ -47,7 +47,7 @@ def spaces_of(
     """The spaces of some rows: with proposals if they are sampled interventionally, and else with counted rules."""
     sampler = sampler_of(rows, sampling)
     training = labelled(sampler)
-    proposer = training.proposer(stream(0, b"")) if sampling == "interventional" else None
+    proposer = training.proposer() if sampling == "interventional" else None
     split = split_of(sampler) if sampling == "conditional" else None
     spaces = RowSpaces(training, sampler, labels, replace(CONFIG, **config), proposer, split)
     return [spaces.space(i) for i in range(len(rows))], sampler
@@ -95,7 +95,7 @@ def test_a_bound_that_another_makes_needless_is_not_added() -> None:
 def test_proposals_are_those_of_the_proposer_with_the_share_of_the_label() -> None:
     spaces, sampler = spaces_of(SOME, OF_SOME, threshold=0.9, max_anchor_size=2)
     training = labelled(sampler)
-    expected = training.proposer(stream(0, b"")).propose(
+    expected = training.proposer().propose(
         sampler.predicates, training.class_of(OF_SOME), threshold=0.9, max_anchor_size=2
     )
     for space, own, label in zip(spaces, expected, OF_SOME, strict=True):
@@ -273,7 +273,7 @@ def test_closed_columns_are_in_no_space() -> None:
     for sampling in ("interventional", "conditional"):
         sampler = sampler_of(SOME, sampling)
         training = labelled(sampler)
-        proposer = training.proposer(stream(0, b"")) if sampling == "interventional" else None
+        proposer = training.proposer() if sampling == "interventional" else None
         split = split_of(sampler) if sampling == "conditional" else None
         space = RowSpaces(training, sampler, OF_SOME, CONFIG, proposer, split, closed=(0, 2)).space(0)
         assert [space.allows((), p) for p in range(7)] == [p == 3 for p in range(7)]

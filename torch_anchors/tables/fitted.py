@@ -120,7 +120,7 @@ class FittedTable:
         """What proposes anchors, by a surrogate that is fitted once."""
         with self._lock:
             if self._proposer is None:
-                self._proposer = self.labelled().proposer(stream(self._seed, b"proposals"))
+                self._proposer = self.labelled().proposer()
             return self._proposer
 
     def split(self) -> SplitTable:

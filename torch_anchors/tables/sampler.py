@@ -101,9 +101,9 @@ class RowSampler:
         return self.predicates.column.shape[1]
 
     @property
-    def kept(self) -> tuple[Int[Tensor, " fixed"], Int[Tensor, "instances fixed"]] | None:
-        """The columns that are fixed and the bins of each instance there, on the device; None where none is."""
-        return (self._fixed, self.binned[:, self.fixed].to(self.device)) if self.fixed else None
+    def kept(self) -> tuple[tuple[int, ...], Int[np.ndarray, "instances fixed"]] | None:
+        """The columns that are fixed and the bins of each instance there; None where none is."""
+        return (self.fixed, self.binned[:, self.fixed].numpy()) if self.fixed else None
 
     def draw(self, orders: Sequence[Order]) -> list[Float[Tensor, "n columns"]]:
         """Rows for each order, numbers and category codes, on the device.

@@ -17,7 +17,7 @@ def test_an_additive_model_is_learned(device, inference):
     binned = torch.randint(0, 4, (3000, 5), generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode(inference):
         labels = additive_labels(binned.cpu(), 1).to(device)
-        surrogate = Surrogate.fit(binned, labels, [4] * 5, 2)
+        surrogate = Surrogate.fit(binned, labels, [5] * 5, 2)
         sums = surrogate.weight[binned + surrogate.offset].sum(1) + surrogate.intercept
     assert (sums.argmax(1) == labels).float().mean() > 0.97
     torch.testing.assert_close(sums[:, 0], -sums[:, 1], rtol=0.02, atol=0.1)
@@ -44,7 +44,7 @@ def test_its_weights_are_those_of_least_loss():
 
 def test_unseen_bins_have_no_weight():
     binned = torch.tensor([[0, 0], [1, 2], [0, 2], [1, 0]] * 50)
-    surrogate = Surrogate.fit(binned, binned[:, 0], [2, 3], 2)
+    surrogate = Surrogate.fit(binned, binned[:, 0], [3, 4], 2)
     assert surrogate.offset.tolist() == [0, 3]
     unseen = [2, 4, 6]  # the spare bin of column 0, bin 1 and the spare bin of column 1
     assert surrogate.weight[unseen].abs().max() == 0
@@ -53,6 +53,16 @@ def test_unseen_bins_have_no_weight():
 
 def test_a_label_that_never_comes_is_thought_unlikely():
     binned = torch.randint(0, 2, (500, 3), generator=torch.Generator().manual_seed(0))
-    surrogate = Surrogate.fit(binned, binned[:, 0], [2] * 3, 3)
+    surrogate = Surrogate.fit(binned, binned[:, 0], [3] * 3, 3)
     sums = surrogate.weight[binned + surrogate.offset].sum(1) + surrogate.intercept
     assert sums[:, 2].max() < -2
+
+
+def test_sums_are_those_of_the_weights_and_idle_columns_add_nothing():
+    binned = torch.randint(0, 4, (200, 3), generator=torch.Generator().manual_seed(0))
+    surrogate = Surrogate.fit(binned, additive_labels(binned, 1), [4] * 3, 2)
+    expected = surrogate.weight[binned + surrogate.offset].sum(1) + surrogate.intercept
+    torch.testing.assert_close(surrogate.sums(binned), expected)
+    wider = surrogate.with_idle([5, 2])
+    assert wider.offset.tolist() == [0, 4, 8, 12, 17]
+    torch.testing.assert_close(wider.sums(torch.nn.functional.pad(binned, (0, 2), value=1)), expected)

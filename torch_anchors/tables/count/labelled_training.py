@@ -15,7 +15,6 @@ from torch_anchors.engine.outputs import INVALID
 from torch_anchors.tables import bitsets
 from torch_anchors.tables.conditions import Conditions
 from torch_anchors.tables.propose.proposer import Proposer
-from torch_anchors.tables.propose.surrogate import Surrogate
 from torch_anchors.tables.training import TrainingRows
 
 COMPARED_AT_ONCE = 1 << 22
@@ -54,11 +53,10 @@ class LabelledTraining:
         known = self._labels[np.minimum(place, len(self._labels) - 1)] == labels
         return np.where(known, place, self.n_classes - 1)
 
-    def proposer(self, rng: np.random.Generator) -> Proposer:
-        """Proposes anchors, by a surrogate fitted to the labels and rows that `rng` picks."""
+    def proposer(self) -> Proposer:
+        """Proposes anchors, by a surrogate fitted to the labels."""
         n_bins = self.training.discretizer.n_bins.tolist()
-        surrogate = Surrogate.fit(self.training.binned, self.classes, n_bins, self.n_classes)
-        return Proposer.fit(surrogate, self.training.binned, rng)
+        return Proposer.fit(self.training.binned, self.classes, n_bins, self.n_classes)
 
     def count(self, conditions: Conditions, classes: Int[np.ndarray, " anchors"]) -> Int[np.ndarray, "anchors 2"]:
         """For each anchor the number of rows on which it holds, and how many of them are of its class.

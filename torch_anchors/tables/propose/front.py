@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from torch_anchors._shapes import Float, Int
+from torch_anchors._shapes import Bool, Float, Int
 
 EXCHANGE = (0.0, 0.4, 0.8, 1.3, 2.0, 4.0)
 """Log-odds of precision given up for a unit of log coverage; more rates found no larger rules on Adult. Grown at
@@ -83,6 +83,7 @@ def grow(
     room: int,
     n_steps: int,
     errors: Float[Tensor, " levels"],
+    idle: Bool[Tensor, "instances conditions"] | None = None,
 ) -> tuple[Int[Tensor, "instances anchors steps"], Float[Tensor, "instances anchors"]]:
     """Conditions, padded with -1, and precision of the anchors met by growing one branch for each rate of exchange.
 
@@ -92,11 +93,12 @@ def grow(
         sums: the surrogate's sums without any condition.
         change: what each condition adds to them.
         held: 1 on the rows where a condition holds, 0 on the others.
-        column: that each condition is about, -1 for none; an anchor has one on each column.
+        column: that each condition is about, or group of columns, -1 for none; an anchor has one on each.
         size: number of predicates in each condition.
         room: most predicates in an anchor.
         n_steps: most conditions in an anchor.
         errors: rates of error of the front.
+        idle: conditions that only the first branch may have, once it has all others that are of use; None for none.
     """
     n_instances, n_covered = held.shape[0], held.shape[2]
     n_branches, device = len(EXCHANGE), held.device
@@ -107,6 +109,9 @@ def grow(
     holds = torch.ones(n_instances, n_branches, n_covered, device=device)
     held_by_row = held.mT.contiguous()
     is_open = (column >= 0)[:, None].expand(-1, n_branches, -1)
+    if idle is not None:
+        is_open = is_open.clone()
+        is_open[:, 1:] &= ~idle[:, None]
     left = torch.full((n_instances, n_branches, 1), room, device=device)
     chosen = torch.full((n_instances, n_branches, n_steps), -1, device=device)
     on_the_way: list[tuple[Tensor, Tensor]] = []

@@ -7,18 +7,21 @@ tensor operations; the search, which draws rows, picks from the anchors proposed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors._shapes import Float, Int
+from torch_anchors._shapes import Bool, Float, Int
 from torch_anchors.search.protocol import Anchor
-from torch_anchors.tables.discretizer import Predicates, within
+from torch_anchors.tables.discretizer import Predicates
 from torch_anchors.tables.propose.front import contributions, grow
+from torch_anchors.tables.propose.groups import ColumnGroups, GroupConditions
+from torch_anchors.tables.propose.relevance import Relevance
 from torch_anchors.tables.propose.surrogate import Surrogate
 
 ERRORS = (3.4, 2.8, 2.4, 2.0, 1.7, 1.4, 1.15, 0.95, 0.75, 0.55, 0.4, 0.27, 0.16, 0.08, 0.03, 0.01)
@@ -32,10 +35,11 @@ N_COVERED = 512
 """Training rows on which coverage is estimated; the proposed anchors' is then counted on all."""
 MAX_CONDITIONS = 12
 """Columns that a proposed anchor names at most: the time goes with it."""
-CHUNK_INSTANCES = 32
-"""Instances at a time: what one pass touches then stays in a processor's cache."""
+CHUNK_INSTANCES, CHUNK_CONDITIONS = 32, 2048
+"""Most instances, and most conditions of them, at a time: what one pass touches then stays in a processor's cache."""
 
-Kept = tuple[Tensor, Tensor]
+Kept = tuple[Sequence[int], Int[np.ndarray, "instances kept"]]
+"""Columns that stay as they are in every row, and the instances' bins there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +47,66 @@ class Proposer:
     """Proposes anchors of instances of one table; make one with `Proposer.fit`.
 
     Args:
-        surrogate: of the explained model.
-        intervened: bins of S training rows.
-        quantile: for each of them and each column a number in (0, 1) that picks a bin within a condition.
-        covered: bins of R training rows, one line a column.
-        below: share of training rows in lower bins than each bin of each column.
+        groups: of the columns that anchors may name.
+        surrogate: of the explained model, which sees a row as the cells of the groups.
+        intervened: bins of each group's columns in S training rows.
+        quantile: for each of them and each group a number in (0, 1) that picks a cell within a condition.
+        covered: cells of R training rows, one line a group.
+        counts: number of training rows in each cell of each group.
+        bins: of each group's columns in each of its cells, see `ColumnGroups.bins`.
+        strides: see `ColumnGroups.strides`.
+        idle: groups on which the model does not depend, as far as the training rows show. A table of few columns has
+            them, so that an anchor of all columns can be proposed.
     """
 
+    groups: ColumnGroups
     surrogate: Surrogate
-    intervened: Int[Tensor, "intervened columns"]
-    quantile: Float[Tensor, "intervened columns"]
-    covered: Int[Tensor, "columns covered"]
-    below: Float[Tensor, "columns bins"]
+    intervened: Int[Tensor, "groups intervened width"]
+    quantile: Float[Tensor, "groups intervened"]
+    covered: Int[Tensor, "groups covered"]
+    counts: Float[Tensor, "groups cells"]
+    bins: Int[Tensor, "groups cells width"]
+    strides: Int[Tensor, "groups width"]
+    idle: frozenset[int] = frozenset()
 
     @classmethod
-    def fit(cls, surrogate: Surrogate, binned: Int[Tensor, "rows columns"], rng: np.random.Generator) -> Proposer:
-        """A proposer for the instances of the table whose training rows are `binned`, by rows that `rng` picks."""
-        n_rows, n_columns = binned.shape
+    def fit(
+        cls,
+        binned: Int[Tensor, "rows columns"],
+        classes: Int[Tensor, " rows"],
+        n_bins: Sequence[int],
+        n_classes: int,
+    ) -> Proposer:
+        """A proposer for the instances of a table.
 
-        def some_rows(n: int) -> Tensor:
-            chosen = rng.choice(n_rows, min(n, n_rows), replace=False)
-            return binned[torch.as_tensor(chosen, device=binned.device)]
+        The rows that it looks at are the same whatever the explainer's seed, and so are its proposals.
 
-        intervened = some_rows(N_INTERVENED)
-        strata = rng.permuted(np.tile(np.arange(len(intervened)), (n_columns, 1)), axis=1).T
+        Args:
+            binned: training rows.
+            classes: the explained model's labels of them, 0 to `n_classes` - 1.
+            n_bins: number of bins of each column.
+            n_classes: number of labels.
+        """
+        relevance = Relevance.of(binned, classes, n_bins, n_classes)
+        others = sorted({*range(len(n_bins))}.difference(relevance.columns)) if len(n_bins) <= MAX_CONDITIONS else []
+        own = (*relevance.groups, *((column,) for column in others))
+        groups = ColumnGroups(own, tuple(n + 1 for n in n_bins))
+        cells = groups.cells(binned)
+        n_relevant = len(relevance.groups)
+        surrogate = Surrogate.fit(cells[:, :n_relevant], classes, groups.n_cells[:n_relevant], n_classes)
+        surrogate = surrogate.with_idle(groups.n_cells[n_relevant:])
+
+        rng = np.random.default_rng(0)
+        some = [rng.choice(len(binned), min(n, len(binned)), replace=False) for n in (N_INTERVENED, N_COVERED)]
+        intervened, covered = (torch.as_tensor(rows, device=binned.device) for rows in some)
+        strata = rng.permuted(np.tile(np.arange(len(intervened)), (len(own), 1)), axis=1)
         quantile = torch.as_tensor((strata + 0.5) / len(intervened), dtype=torch.float32, device=binned.device)
-        n_bins = int(binned.max()) + 2
-        counts = torch.stack([torch.bincount(codes, minlength=n_bins) for codes in binned.T])
-        below = (counts.cumsum(1) - counts).float() / n_rows
-        return cls(surrogate, intervened, quantile, some_rows(N_COVERED).T.contiguous(), below)
+        bins, strides = (torch.as_tensor(part, device=binned.device) for part in (groups.bins, groups.strides))
+        counts = torch.stack([torch.bincount(codes, minlength=bins.shape[1]) for codes in cells.T]).float()
+        held_as = torch.arange(len(own), device=binned.device)[:, None], cells[intervened].T
+        covered = cells[covered].T.contiguous()
+        idle = frozenset(range(n_relevant, len(own)))
+        return cls(groups, surrogate, bins[held_as], quantile, covered, counts, bins, strides, idle)
 
     def propose(
         self,
@@ -85,33 +120,39 @@ class Proposer:
         """The proposals for each instance.
 
         They are the front between precision and coverage around `threshold`, the anchor of highest precision, and a
-        few that name nearly every column. One copy from the device for every `CHUNK_INSTANCES` instances; the
-        work on the device waits for nothing.
+        few that name nearly every column. One copy from the device for every few instances; the work on the device
+        waits for nothing.
 
         Args:
             predicates: of the instances.
             labels: the model's label of each instance.
             threshold: precision in the middle of the front, in (0, 1].
             max_anchor_size: most predicates in an anchor; None for no bound.
-            kept: columns that stay as they are in every row, and the instances' bins there (instances, fixed); None for
-                none.
+            kept: columns that stay as they are in every row, and the instances' bins there; None for none.
         """
-        conditions = ColumnConditions.of(predicates)
+        conditions = GroupConditions.of(self.groups, predicates, kept)
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
+        n_conditions, n_columns = conditions.group.shape[1], len(self.groups.sizes)
+        if n_conditions == 0:  # of a table whose columns do not vary
+            return [ProposedAnchors.of(members, np.zeros((0, 1)), n_columns) for members in conditions.members]
         found: list[ProposedAnchors] = []
-        if predicates.column.shape[1] == 0:  # of a table whose columns do not vary
-            return [ProposedAnchors.of(members, np.zeros((0, 1)), len(self.covered)) for members in conditions.members]
-        for first in range(0, len(labels), CHUNK_INSTANCES):
-            part = slice(first, first + CHUNK_INSTANCES)
+        step = max(1, min(CHUNK_INSTANCES, CHUNK_CONDITIONS // n_conditions))
+        for first in range(0, len(labels), step):
+            part = slice(first, first + step)
             own, bins = conditions[part], None if kept is None else (kept[0], kept[1][part])
             # One copy for all numbers, of which those of conditions are small enough for floats.
             numbers = torch.cat(self._front(own, labels[part], errors, max_anchor_size, bins), dim=-1).cpu().numpy()
-            found += [ProposedAnchors.of(*line, len(self.covered)) for line in zip(own.members, numbers, strict=True)]
+            found += [ProposedAnchors.of(*line, n_columns) for line in zip(own.members, numbers, strict=True)]
         return found
+
+    def without_conditions(self, labels: Int[np.ndarray, " instances"], kept: Kept) -> Float[np.ndarray, " instances"]:
+        """The surrogate's precision of the empty anchor of each instance, where some columns stay as they are."""
+        sums = self._weights(self._send(labels), kept).sum(1) + self.surrogate.intercept[self._send(labels), None]
+        return sums.sigmoid().mean(-1).double().cpu().numpy()
 
     def _front(
         self,
-        conditions: ColumnConditions,
+        conditions: GroupConditions,
         labels: NDArray[np.int64],
         errors: Float[Tensor, " levels"],
         max_anchor_size: int | None,
@@ -123,65 +164,77 @@ class Proposer:
     ]:
         """Of the anchors that are proposed, the surrogate's log-odds of their precision, their conditions, and what
         each of these adds to the log-odds."""
-        send = partial(torch.as_tensor, device=self.covered.device)
-        fields = np.stack([conditions.column, conditions.low, conditions.high], axis=-1)
-        distinct, number = np.unique(fields.reshape(-1, 3), axis=0, return_inverse=True)
-        place, label = send(number.reshape(conditions.column.shape)), send(labels)
-        changes, held = self._evaluate(*send(distinct.T.copy()))
-        start = self._sums(label, kept)
-        change = changes[label[:, None], place]
-        n_columns = min(len(self.covered), MAX_CONDITIONS, max_anchor_size or MAX_CONDITIONS)
-        size = send((conditions.members >= 0).sum(-1))
-        room = n_columns * 2 if max_anchor_size is None else max_anchor_size
+        n_instances, n_conditions, width = conditions.low.shape
+        fields = [conditions.group[..., None], conditions.low, conditions.high, conditions.named]
+        distinct, number = np.unique(
+            np.concatenate(fields, axis=-1).reshape(-1, 1 + 3 * width), axis=0, return_inverse=True
+        )
+        place, label = self._send(number.reshape(n_instances, n_conditions)), self._send(labels)
+        group = self._send(conditions.group)
+        of_group, low, high, named = (self._send(part) for part in np.split(distinct, [1, 1 + width, 1 + 2 * width], 1))
+        weights, held = self._evaluate(of_group[:, 0], low, high, named.bool())
+        unchanged = self._weights(label, kept)
+        own = torch.arange(n_instances, device=label.device)[:, None]
+        change = weights[label[:, None], place] - unchanged[own, group.clamp(min=0)]
+        start = unchanged.sum(1) + self.surrogate.intercept[label, None]
+        n_steps = min(len(self.covered), MAX_CONDITIONS, max_anchor_size or MAX_CONDITIONS)
+        idle = np.isin(conditions.group, list(self.idle))
         chosen, precision = grow(
             start,
             change,
             held[place],
-            send(conditions.column),
-            size,
-            room,
-            n_columns,
+            group,
+            self._send(conditions.n_members),
+            max_anchor_size or MAX_CONDITIONS * 2 * width,
+            n_steps,
             errors,
+            idle=self._send(idle) if idle.any() else None,
         )
         return precision.logit(eps=1e-6)[..., None], chosen.float(), contributions(start, change, chosen)
 
     def _evaluate(
-        self, column: Int[Tensor, " distinct"], low: Int[Tensor, " distinct"], high: Int[Tensor, " distinct"]
+        self,
+        group: Int[Tensor, " distinct"],
+        low: Int[Tensor, "distinct width"],
+        high: Int[Tensor, "distinct width"],
+        named: Bool[Tensor, "distinct width"],
     ) -> tuple[Float[Tensor, "labels distinct intervened"], Float[Tensor, "distinct covered"]]:
-        """What each condition changes in the surrogate's sums, and on which rows it holds."""
-        real = column >= 0
-        column = column.clamp(min=0)
-        held = within(self.covered[column], low, high) & real[:, None]
-        # The quantile picks, of the bins that satisfy the condition, one as frequent as in the training rows.
-        below = self.below[column]
-        n_bins = below.shape[1]
-        first = below.gather(1, low.clamp(0, n_bins - 1)[:, None])
-        after = below.gather(1, (high + 1).clamp(0, n_bins - 1)[:, None])
-        wanted = first + self.quantile.T[column] * (after - first)
-        drawn = torch.searchsorted(below, wanted, right=True) - 1
-        drawn = torch.minimum(torch.maximum(drawn, low[:, None]), high[:, None])
-        weight = self.surrogate.weight[drawn + self.surrogate.offset[column, None]]
-        change = weight - self._weights(self.intervened.T)[column]
-        return change.permute(2, 0, 1), held.float()
+        """The surrogate's weights of the cells that each condition leads to, and on which rows it holds."""
+        real = group >= 0
+        group = group.clamp(min=0)
+        low, high, named = low[:, None], high[:, None], named[:, None]
+        bins = self.bins[group]
+        allowed = (((bins >= low) & (bins <= high)) | (~named & (bins >= 0))).all(-1)
+        held = allowed.gather(1, self.covered[group]) & real[:, None]
+        # The quantile picks, of the cells that satisfy the condition, one as frequent as in the training rows.
+        share = self.counts[group] * allowed
+        share = torch.where(share.sum(1, keepdim=True) > 0, share, allowed.float())
+        below = share.cumsum(1)
+        drawn = torch.searchsorted(below, self.quantile[group] * below[:, -1:], right=True)
+        drawn = drawn.clamp(max=below.shape[1] - 1)[..., None].expand(-1, -1, low.shape[2])
+        # Only the columns that are named change together; others of the group stay.
+        changed = torch.where(named, bins.gather(1, drawn), torch.clamp(self.intervened[group], low, high))
+        cells = (changed * self.strides[group, None]).sum(-1)
+        return self.surrogate.weight[cells + self.surrogate.offset[group, None]].permute(2, 0, 1), held.float()
 
-    def without_conditions(self, labels: Int[np.ndarray, " instances"], kept: Kept) -> Float[np.ndarray, " instances"]:
-        """The surrogate's precision of the empty anchor of each instance, where some columns stay as they are."""
-        label = torch.as_tensor(labels, device=self.covered.device)
-        return self._sums(label, kept).sigmoid().mean(-1).double().cpu().numpy()
+    def _weights(
+        self, label: Int[Tensor, " instances"], kept: Kept | None
+    ) -> Float[Tensor, "instances groups intervened"]:
+        """The surrogate's weights where there are no conditions: those of the rows' cells, or, in the columns that are
+        kept, of the instances' bins."""
+        cells = (self.intervened * self.strides[:, None]).sum(-1)  # groups, intervened
+        cells = (cells + self.surrogate.offset[:, None]).expand(len(label), -1, -1)
+        if kept is not None:
+            cells = cells.clone()
+            for column, bins in zip(kept[0], kept[1].T, strict=True):
+                if column in self.groups.places:
+                    g, k = self.groups.places[column]
+                    own = self._send(np.asarray(bins, dtype=np.int64))[:, None]
+                    cells[:, g] += (own - self.intervened[g, :, k]) * self.strides[g, k]
+        return self.surrogate.weight.T[label[:, None, None], cells]
 
-    def _sums(self, label: Int[Tensor, " instances"], kept: Kept | None) -> Float[Tensor, "instances intervened"]:
-        """The surrogate's sums without any condition; where columns are kept, with the instances' bins there."""
-        weights = self._weights(self.intervened.T)
-        sums = (weights.sum(0) + self.surrogate.intercept).T[label]
-        if kept is None:
-            return sums
-        columns, bins = kept
-        own = self.surrogate.weight[bins + self.surrogate.offset[columns]].sum(1)  # instances, labels
-        return sums + own.gather(1, label[:, None]) - weights[columns].sum(0).T[label]
-
-    def _weights(self, bins: Int[Tensor, "columns intervened"]) -> Float[Tensor, "columns intervened labels"]:
-        """The surrogate's weights of the bins of every column."""
-        return self.surrogate.weight[bins + self.surrogate.offset[:, None]]
+    def _send(self, array: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(array).to(self.covered.device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +247,7 @@ class ProposedAnchors:
 
     guesses: dict[Anchor, float]
     _line: dict[Anchor, int]  # of each anchor in the arrays below
-    _members: Int[np.ndarray, "conditions 2"]
+    _members: Int[np.ndarray, "conditions members"]
     _log_odds: Float[np.ndarray, " anchors"]
     _chosen: Int[np.ndarray, "anchors steps"]
     _adds: Float[np.ndarray, "anchors steps"]
@@ -202,13 +255,16 @@ class ProposedAnchors:
 
     @classmethod
     def of(
-        cls, members: Int[np.ndarray, "conditions 2"], numbers: Float[np.ndarray, "anchors numbers"], n_columns: int
+        cls,
+        members: Int[np.ndarray, "conditions members"],
+        numbers: Float[np.ndarray, "anchors numbers"],
+        n_columns: int,
     ) -> ProposedAnchors:
         """The proposals from their conditions' members and, for each anchor, the numbers that `Proposer` finds."""
         numbers = numbers[~np.isnan(numbers[:, 0])]
         log_odds, (chosen, adds) = numbers[:, 0], np.split(numbers[:, 1:], 2, axis=1)
         chosen = chosen.astype(np.int64)
-        guesses = _chance(log_odds, (chosen >= 0).sum(axis=1), n_columns).tolist()
+        guesses = _chance(log_odds, _n_named(members, chosen), n_columns).tolist()
         anchors = _anchors(members, chosen)
         line = {anchor: i for i, anchor in enumerate(anchors)}
         return cls(dict(zip(anchors, guesses, strict=True)), line, members, log_odds, chosen, adds, n_columns)
@@ -222,7 +278,7 @@ class ProposedAnchors:
         n_left = np.arange(len(order) - 1, 0, -1)
         dropped = np.cumsum(self._adds[line, order])[: len(n_left)]
         kept = np.where(np.arange(len(order)) > np.arange(len(n_left))[:, None], self._chosen[line, order], -1)
-        guesses = _chance(self._log_odds[line] - dropped, n_left, self._n_columns)
+        guesses = _chance(self._log_odds[line] - dropped, _n_named(self._members, kept), self._n_columns)
         return dict(zip(_anchors(self._members, kept), guesses.tolist(), strict=True))
 
 
@@ -233,52 +289,18 @@ def _chance(
     return 1 / (1 + np.exp(-log_odds - KNOWN_LABEL * (n_named / n_columns) ** 2))
 
 
-def _anchors(members: Int[np.ndarray, "conditions 2"], chosen: Int[np.ndarray, "anchors steps"]) -> list[Anchor]:
+def _n_named(
+    members: Int[np.ndarray, "conditions members"], chosen: Int[np.ndarray, "anchors steps"]
+) -> Int[np.ndarray, " anchors"]:
+    """Number of columns that the anchors of chosen conditions name; each has two places among the members."""
+    n_columns = (members[:, ::2] >= 0).sum(axis=1)
+    return np.where(chosen >= 0, n_columns[chosen], 0).sum(axis=1)
+
+
+def _anchors(members: Int[np.ndarray, "conditions members"], chosen: Int[np.ndarray, "anchors steps"]) -> list[Anchor]:
     """Anchors, as ids of predicates, of lines of conditions that are padded with -1."""
     ids = np.where(chosen[..., None] >= 0, members[chosen], -1)
-    lines = np.sort(ids.reshape(len(chosen), 2 * chosen.shape[1]), axis=1)
+    lines = np.sort(ids.reshape(len(chosen), chosen.shape[1] * members.shape[1]), axis=1)
     sizes = (lines >= 0).sum(axis=1)
     width = lines.shape[1]
     return [tuple(line[width - size :]) for line, size in zip(lines.tolist(), sizes.tolist(), strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnConditions:
-    """The conditions that an anchor may put on one column: a predicate, or two bounds that complement each other.
-
-    `members` are the ids of one or two predicates, padded with -1. Where an instance has fewer conditions than
-    another its line ends in column -1.
-    """
-
-    column: Int[np.ndarray, "instances conditions"]
-    low: Int[np.ndarray, "instances conditions"]
-    high: Int[np.ndarray, "instances conditions"]
-    members: Int[np.ndarray, "instances conditions 2"]
-
-    @classmethod
-    def of(cls, predicates: Predicates) -> ColumnConditions:
-        """All conditions on each instance's columns."""
-        column, low, high = (bins.cpu().numpy() for bins in (predicates.column, predicates.low, predicates.high))
-        same = (column[:, :, None] == column[:, None]) & (column >= 0)[:, None]
-        two_sided = same & (low[:, :, None] < low[:, None]) & (high[:, :, None] < high[:, None])
-        instance, upper, lower = np.nonzero(two_sided)
-        n_each = np.bincount(instance, minlength=len(column))
-        place = np.arange(len(instance)) - (np.cumsum(n_each) - n_each)[instance]
-
-        def with_pairs(single: NDArray[np.int64], pair: NDArray[np.int64]) -> NDArray[np.int64]:
-            pairs = np.full((*single.shape[:1], n_each.max(initial=0), *single.shape[2:]), -1)
-            pairs[instance, place] = pair
-            return np.concatenate([single, pairs], axis=1)
-
-        ids = np.broadcast_to(np.arange(column.shape[1]), column.shape)
-        return cls(
-            with_pairs(column, column[instance, upper]),
-            with_pairs(low, low[instance, lower]),
-            with_pairs(high, high[instance, upper]),
-            with_pairs(np.stack([ids, np.full_like(ids, -1)], -1), np.stack([upper, lower], -1)),
-        )
-
-    def __getitem__(self, instances: slice) -> ColumnConditions:
-        return ColumnConditions(
-            self.column[instances], self.low[instances], self.high[instances], self.members[instances]
-        )

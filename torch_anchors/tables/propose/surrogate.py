@@ -46,7 +46,7 @@ class Surrogate:
         cls,
         binned: Int[Tensor, "rows columns"],
         labels: Int[Tensor, " rows"],
-        n_bins: Sequence[int],
+        n_codes: Sequence[int],
         n_labels: int,
     ) -> Surrogate:
         """Logistic regression of "has this label", one for each label, on the bins of the rows' columns.
@@ -54,10 +54,10 @@ class Surrogate:
         Args:
             binned: training rows.
             labels: the explained model's labels of them, 0 to `n_labels` - 1.
-            n_bins: number of bins of each column. One more is kept, with weight 0, for values that no row has.
+            n_codes: number of bins of each column, with those that no row has, whose weight is 0.
             n_labels: number of labels.
         """
-        sizes = torch.tensor(n_bins, device=binned.device) + 1
+        sizes = torch.tensor(n_codes, device=binned.device)
         offset = sizes.cumsum(0) - sizes
         step = -(-len(binned) // MAX_ROWS)
         with torch.inference_mode(False), torch.no_grad():  # what is learned is of use outside inference mode, too
@@ -65,6 +65,17 @@ class Surrogate:
             target = one_hot(labels[::step], n_labels).float()
             weight, intercept = _fit_weights(codes, target, int(sizes.sum()))
         return cls(weight, intercept, offset)
+
+    def with_idle(self, n_codes: Sequence[int]) -> Surrogate:
+        """The same for rows with further columns, of these numbers of bins, whose weights are 0."""
+        sizes = torch.tensor(n_codes, dtype=torch.int64, device=self.offset.device)
+        offset = len(self.weight) + sizes.cumsum(0) - sizes
+        weight = torch.nn.functional.pad(self.weight, (0, 0, 0, sum(n_codes)))
+        return Surrogate(weight, self.intercept, torch.cat([self.offset, offset]))
+
+    def sums(self, binned: Int[Tensor, "rows columns"]) -> Float[Tensor, "rows labels"]:
+        """The sum of the weights of each row's bins, and the intercept."""
+        return embedding_bag(binned + self.offset, self.weight, mode="sum") + self.intercept
 
 
 def _fit_weights(
