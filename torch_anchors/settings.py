@@ -56,8 +56,8 @@ class ExplainSettings:
         verbose: write a line about the search to standard error as it goes.
         verbose_every: write every so many rounds.
         method: "beam" is the paper's search, by sampling, and the one that `tau`, `beam_size` and `min_samples_start`
-            are about. "guided" is that search, led by the margins of a predictor that returns scores: it takes about
-            half the rows, and what it accepts is tested in the same way. "coarse_to_fine" is for images with
+            are about. "guided" is that search, led by the margins of a predictor that returns scores: it takes
+            fewer rows, and what it accepts is tested in the same way. "coarse_to_fine" is for images with
             ``segmentation_fn="hierarchy"``: it learns from large superpixels which small ones matter. "exact" counts:
             every perturbed copy of an image, or, for tables with conditional sampling, all conjunctions on the training
             rows. "race" certifies anchors that a surrogate of the model proposes (tables with interventional sampling).
