@@ -236,3 +236,11 @@ def test_modules_that_share_a_part_agree_on_its_mode() -> None:
     assert not whole[1].training
     of_part.__exit__(None, None, None)
     assert whole[1].training
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_frozen_module_has_no_mode_and_is_asked_as_it_is() -> None:
+    frozen = torch.jit.freeze(torch.jit.trace(nn.Linear(3, 2).eval(), torch.zeros(1, 3)))
+    assert not hasattr(frozen, "training")
+    with eval_mode(frozen):
+        assert Predictor(frozen)(torch.ones(4, 3)).shape == (4,)

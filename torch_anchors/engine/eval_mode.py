@@ -43,7 +43,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
         root = _ROOTS.setdefault(module, _Root(0, []))
         root.n += 1
         if root.n == 1:
-            root.parts = list(module.modules())
+            root.parts = _with_a_mode(module)
             _hold(module)
     try:
         yield
@@ -64,8 +64,13 @@ def keep_eval(module: nn.Module) -> None:
                 _set_training(part, False)
 
 
+def _with_a_mode(module: nn.Module) -> list[nn.Module]:
+    """The parts of a module that can be trained; those of a frozen TorchScript module have no mode any more."""
+    return [part for part in module.modules() if hasattr(part, "training")]
+
+
 def _hold(module: nn.Module) -> None:
-    for part in module.modules():
+    for part in _with_a_mode(module):
         held = _PARTS.setdefault(part, _Held(0, part.training))
         held.n += 1
         if part.training:
