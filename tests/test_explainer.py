@@ -542,8 +542,8 @@ def test_what_are_no_names_is_an_error(class_names: Any, unchecked: None) -> Non
         grid_explainer(two_classes, 2, class_names=class_names)
 
 
-def test_another_target_has_names_of_its_own() -> None:
+def test_another_target_about_a_class_calls_it_by_its_name() -> None:
     explainer = grid_explainer(two_classes, 2, class_names=("dark", "bright"))
     explanation = explainer.explain(torch.ones(1, 4, 4), target=Bit(1, threshold=0))
-    assert explanation.label_words == "yes for label 1"
+    assert explanation.label_words == "yes for bright"
     assert explainer.explain(torch.ones(1, 4, 4)).label_words == "bright"

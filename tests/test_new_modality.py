@@ -123,6 +123,6 @@ def test_a_new_search_is_asked_for_by_its_name(explainer: AnchorSeries) -> None:
 
 
 def test_without_registration_there_is_no_such_search(explainer: AnchorSeries) -> None:
-    expected = "method must be one of 'auto', 'beam', 'guided', 'exact', 'race', got 'first_half'"
+    expected = "method must be one of 'auto', 'beam', 'guided', 'coarse_to_fine', 'exact', 'race', got 'first_half'"
     with pytest.raises(ArgumentError, match=expected):
         explainer.explain(series_of(4), method="first_half")

@@ -293,7 +293,7 @@ def test_categories_that_json_does_not_know_are_refused() -> None:
         (("rule", "predicates", 0, "column"), 2, r"data.explanation.rule.predicates\[0\].column must be below 2"),
         (("rule", "predicates", 0, "operator"), "or", "must be one of ==, <=, >, is missing, got 'or'"),
         (("rule", "columns", 1, "categories"), [["a"]], "categories must be text, numbers and booleans"),
-        (("instance", "shape"), [3], "instance.deflate must be 24 bytes"),
+        (("instance", "shape"), [3], "instance.planes must be 24 bytes"),
         (("sampling",), "random", "sampling must be one of interventional, conditional, got 'random'"),
         (("training_path",), [], "training_path must be of 3 steps"),
         (("examples", "hits", "shape"), [2], "hits.runs must be runs of 2 values together, got 3"),
