@@ -13,8 +13,8 @@ from torch_anchors.cli.console import reason, say
 from torch_anchors.cli.options import did_you_mean
 
 MISUSES = {
-    "--segments slick": "invalid choice: 'slick' (choose from slic, slic_torch, felzenszwalb, quickshift, grid, hierarchy); "
-    "did you mean slic?",
+    "--segments slick": "invalid choice: 'slick' (choose from slic, slic_torch, felzenszwalb, quickshift, grid, "
+    "hierarchy); did you mean slic?",
     "--method exakt": "did you mean exact?",
     "--fill Bluer": "or a number, got 'Bluer'; did you mean blur?",
     "--tresh 0.9": "unrecognized arguments: --tresh; did you mean --threshold?",
