@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MADE = (".git", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", "site")
+MADE = (".git", ".hypothesis", "__pycache__", ".*_cache", "*.egg-info", "build", "dist", "site")
 """What may lie in the folder beside the project's own files, where no git tells them apart."""
 
 

@@ -1,6 +1,9 @@
 """Superpixels within superpixels beside flat ones of the same size: area, rows, seconds, and true precision.
 
-    python tests/benchmarks/hierarchy.py
+    python tests/benchmarks/hierarchy.py [--peer-python PYTHON]
+
+PYTHON is that of an environment of its own with ``pip install rex-xai torch``, whose minimal sufficient explanations
+are then beside ours, of the same network, on the CPU.
 
 Explains EfficientNet-Lite0 on photographs of scikit-image, on one thread. Each answer is asked three things: how often
 it keeps the label while superpixels outside it are hidden by chance, each showing its mean colour: those of its own
@@ -11,9 +14,12 @@ everything outside it is grey, which no certificate promises.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,6 +43,38 @@ N_ROWS = 500
 """Fresh rows of each true precision."""
 GREY = 127.0
 """The pixel that is 0 after the network's normalisation."""
+
+PEER = """
+import sys, time, types
+import numpy as np, torch
+torch.set_num_threads(1)
+from rex_xai.explanation.rex import explanation
+from rex_xai.input.config import CausalArgs
+from rex_xai.input.input_data import Data
+from rex_xai.responsibility.prediction import from_pytorch_tensor
+module, pixels, out, seed, iters = torch.jit.load(sys.argv[1]), np.load(sys.argv[2]), *sys.argv[3:6]
+n_rows = 0
+def predict(mutants, target=None, raw=False, binary_threshold=None):
+    global n_rows
+    n_rows += len(mutants)
+    with torch.inference_mode():
+        scores = torch.cat([module(part) for part in mutants.float().split(32)])
+    return scores.softmax(1) if raw else from_pytorch_tensor(scores, target=target)
+def preprocess(path, shape, device):
+    found = Data(pixels, shape, device, mode="RGB", process=True)
+    found.data = (torch.from_numpy(pixels).float()[None] - 127) / 128
+    return found
+args = CausalArgs()
+args.path, args.seed, args.gpu, args.progress_bar, args.batch_size = sys.argv[2], int(seed), False, False, 32
+args.iters = int(iters)
+args.script = types.SimpleNamespace(prediction_function=predict, model_shape=["N", 3, 224, 224], preprocess=preprocess)
+started = time.process_time()
+found = explanation(args, "cpu")
+seconds = time.process_time() - started
+mask = torch.as_tensor(found.sufficiency_mask).float().numpy().reshape(-1, 224, 224).max(0) > 0
+np.savez(out, shown=mask, rows=n_rows, seconds=seconds)
+"""
+"""What ReX does in its own environment; it hides by `GREY`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +127,19 @@ def anchor(network: Frozen, pixels: NDArray[np.uint8], seed: int, name: str, **s
     return Answer(shown, found.segments, found.n_rows, seconds, found.precision)
 
 
+def rex(python: str, network: Frozen, pixels: NDArray[np.uint8], given: argparse.Namespace) -> Answer:
+    """ReX's minimal sufficient pixels; it has no superpixels of its own, so that the hierarchy's stand in."""
+    with tempfile.TemporaryDirectory() as folder:
+        module, image, out = (str(Path(folder) / name) for name in ("net.pt", "image.npy", "out.npz"))
+        network.script.save(module)
+        np.save(image, pixels.transpose(2, 0, 1))
+        settings = [module, image, out, str(given.seed), str(given.rex_iters)]
+        subprocess.run([python, "-W", "ignore", "-c", PEER, *settings], check=True, stderr=subprocess.DEVNULL)
+        with np.load(out) as found:
+            segments = segment(pixels, "hierarchy")
+            return Answer(found["shown"], segments, int(found["rows"]), float(found["seconds"]))
+
+
 def true_precision(
     network: Frozen, pixels: NDArray[np.uint8], shown: NDArray[np.bool_], segments: NDArray[np.integer]
 ) -> float:
@@ -113,14 +164,22 @@ def answers(network: Frozen, pixels: NDArray[np.uint8], given: argparse.Namespac
     n = int(segment(pixels, "hierarchy").max()) + 1
     flat = {"n_segments": n, "compactness": 30}
     yield "hierarchy", anchor(network, pixels, given.seed, "hierarchy")
-    yield "flat", anchor(network, pixels, given.seed, "slic", segmentation_kwargs=flat)
+    if not given.no_flat:
+        yield "flat", anchor(network, pixels, given.seed, "slic", segmentation_kwargs=flat)
     yield "slic 10", anchor(network, pixels, given.seed, "slic")
+    if given.peer_python:
+        yield "ReX", rex(given.peer_python, network, pixels, given)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", nargs="+", default=PHOTOGRAPHS, help="names in skimage.data (default: 12)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--no-flat", action="store_true", help="leave out the slowest, flat superpixels of the same size"
+    )
+    parser.add_argument("--peer-python", help="Python of an environment with rex-xai")
+    parser.add_argument("--rex-iters", type=int, default=20, help="iterations of ReX (default: 20, its own)")
     given = parser.parse_args()
     torch.set_num_threads(1)
     network = Frozen()
