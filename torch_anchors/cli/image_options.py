@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch_anchors.cli.options import add_trust_option, share, value_or_word, whole_number, word_of
+from torch_anchors.cli.options import add_promise_options, add_trust_option, value_or_word, whole_number, word_of
 
 SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid", "hierarchy")
 FILLS = ("mean", "blur", "infill", "noise", "constant")
@@ -93,20 +93,7 @@ def _number_or_path(text: str) -> int | Path:
 
 def add_search_options(group: Any) -> None:
     """What is asked of an anchor, and how it is searched."""
-    group.add_argument(
-        "--threshold",
-        type=share,
-        default=0.95,
-        metavar="P",
-        help="least share of perturbed pictures in which the model says the same, the precision (default: 0.95)",
-    )
-    group.add_argument(
-        "--delta",
-        type=share,
-        default=0.1,
-        metavar="P",
-        help="allowed chance that the precision is below it all the same (default: 0.1)",
-    )
+    add_promise_options(group, "perturbed pictures")
     group.add_argument(
         "--method",
         type=word_of(METHODS),

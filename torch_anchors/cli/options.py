@@ -125,6 +125,24 @@ def add_question_options(group: Any, parts: str) -> None:
     )
 
 
+def add_promise_options(group: Any, rows: str) -> None:
+    """What is promised of an anchor, about a share of `rows`."""
+    group.add_argument(
+        "--threshold",
+        type=share,
+        default=0.95,
+        metavar="P",
+        help=f"least share of {rows} in which the model says the same, the precision (default: 0.95)",
+    )
+    group.add_argument(
+        "--delta",
+        type=share,
+        default=0.1,
+        metavar="P",
+        help="allowed chance that the precision is below it all the same (default: 0.1)",
+    )
+
+
 def add_shared_output_options(group: Any) -> None:
     """What every command does in the same way with what it writes."""
     group.add_argument(

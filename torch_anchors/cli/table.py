@@ -13,11 +13,11 @@ from torch_anchors.cli.drawings import check_drawing, save_figure
 from torch_anchors.cli.each import each_explained
 from torch_anchors.cli.json_files import json_file
 from torch_anchors.cli.options import (
+    add_promise_options,
     add_question_options,
     add_shared_output_options,
     add_trust_option,
     positive,
-    share,
     whole_number,
     word_of,
 )
@@ -121,20 +121,7 @@ def _add_search_options(group: Any) -> None:
         default="auto",
         help="which rows a rule is about, as above (default: auto)",
     )
-    group.add_argument(
-        "--threshold",
-        type=share,
-        default=0.95,
-        metavar="P",
-        help="least share of rows in which the model says the same, the precision (default: 0.95)",
-    )
-    group.add_argument(
-        "--delta",
-        type=share,
-        default=0.1,
-        metavar="P",
-        help="allowed chance that the precision is below it all the same (default: 0.1)",
-    )
+    add_promise_options(group, "rows")
     group.add_argument("--max-anchor-size", type=whole_number, metavar="N", help="most conditions in a rule")
     add_question_options(group, "columns")
     columns: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "COLUMN"}
