@@ -35,6 +35,7 @@ FAST = (
     "engine/test_eval_mode.py",
     "engine/test_job.py",
     "engine/test_ledger.py",
+    "engine/test_memory.py",
     "engine/test_max_rows.py",
     "engine/test_pool.py",
     "engine/test_replies.py",

@@ -32,7 +32,7 @@ from tests.engine.cases import (
     scripted,
 )
 from torch_anchors.engine import job as job_module
-from torch_anchors.engine.ledger import Memory
+from torch_anchors.engine.memory import Memory
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.repeats import NotRepeatable

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors.engine.host_copy import HostCopy
-from torch_anchors.engine.ledger import Memory
+from torch_anchors.engine.memory import Memory
 from torch_anchors.perturb.protocol import Sampler
 from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
 
