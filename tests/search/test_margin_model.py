@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import multivariate_normal, norm
 
-from torch_anchors.search.margin_model import MarginModel
+from torch_anchors.search.margin_model import CLOSE, MarginModel, _Ridge
 
 K = 12
 RNG = np.random.default_rng(0)
@@ -62,6 +62,43 @@ def test_equal_margins_are_no_error() -> None:
     model.fit()
     assert model.precision(()) > 0.99
     assert model.explained <= 1
+
+
+def centered(n: int, noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    keep = rows(n, 3)
+    y = margins(keep, noise)
+    return keep - keep.mean(axis=0), y - y.mean()
+
+
+@pytest.mark.parametrize("n", [5, K, 60])
+@pytest.mark.parametrize("penalty", [0.1, 3.0, 200.0])
+def test_the_regression_is_that_of_the_normal_equations(n: int, penalty: float) -> None:
+    x, y = centered(n, 1.0)
+    ridge = _Ridge.of(x, y, x @ x.T if n < K else x.T @ x, penalty)
+    inverse = np.linalg.inv(x.T @ x + penalty * np.eye(K))
+    np.testing.assert_allclose(ridge.effects, inverse @ x.T @ y, atol=1e-10)
+    residuals = y - x @ ridge.effects
+    assert ridge.misfit == pytest.approx(residuals @ residuals + penalty * ridge.effects @ ridge.effects)
+    assert ridge.n_fitted == pytest.approx(np.trace(x @ inverse @ x.T))
+    assert ridge.error == pytest.approx(n * residuals @ residuals / max(n - 1 - ridge.n_fitted, 0.5) ** 2)
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 6.0])
+def test_the_penalty_goes_to_that_of_largest_evidence(noise: float) -> None:
+    x, y = centered(80, noise)
+    penalties = 10.0 ** np.arange(-1, 3.01, 0.1)
+
+    def evidence(penalty: float) -> float:
+        """Density of y where each effect is normal, with the variance of the noise that makes it largest."""
+        shape = np.eye(len(y)) + x @ x.T / penalty
+        noise = y @ np.linalg.solve(shape, y) / (len(y) - 1)
+        return float(multivariate_normal.logpdf(y, cov=noise * shape))
+
+    best = penalties[np.argmax([evidence(penalty) for penalty in penalties])]
+    penalty = 1.0
+    for _ in range(30):
+        penalty = _Ridge.of(x, y, x.T @ x, penalty).likelier
+    assert 1 / CLOSE < penalty / best < CLOSE
 
 
 @pytest.mark.parametrize("anchor", [(), (0,), (0, 1), (1, 2, 3), (11,), tuple(range(K))])
