@@ -135,6 +135,8 @@ class TestPictures:
             (["t.csv"], "--target must name the column of the table"),
             (["in", "--seed", "-1"], "--seed must be a whole number of at least 0, got -1"),
             (["in", "--fill", "blur", "--background", "in/red"], "--fill and --background exclude each other"),
+            (["in", "--value-range", "9", "0"], "--value-range must be a number and a larger one, got 9 0"),
+            (["in", "--fixed", "1", "in"], "--fixed must be numbers of superpixels or one picture, got 1 in"),
         ],
     )
     def test_what_cannot_be_used(
@@ -144,6 +146,50 @@ class TestPictures:
         assert main(["evaluate", *arguments, "--out", "out"]) == CANNOT
         assert complaint in capsys.readouterr().err
         assert not Path("out").exists()
+
+    def test_another_question(self) -> None:
+        folder(RED[0])
+        assert main(["evaluate", "in", "--out", "out", *GRID, "--question", "necessary"]) == FOUND
+        (row,) = by_id(Evaluation("out")).values()
+        assert (row["features"], json.loads(row["settings"])["question"]) == ([0], "necessary")
+
+    def test_parts_that_are_in_no_anchor(self, capsys: pytest.CaptureFixture[str]) -> None:
+        folder(RED[0])
+        assert main(["evaluate", "in", "--out", "numbers", *GRID, "--exclude", "0", "1"]) == NOT_FOUND
+        (row,) = by_id(Evaluation("numbers")).values()
+        assert not {0, 1} & set(row["features"])
+        Image.fromarray(255 * np.kron(np.eye(1, 4).reshape(2, 2), np.ones((8, 8))).astype(np.uint8)).save("corner.png")
+        assert main(["evaluate", "in", "--out", "mask", *GRID, "--fixed", "corner.png"]) == FOUND
+        (row,) = by_id(Evaluation("mask")).values()
+        assert row["status"] == "empty"  # what decides is always shown
+        assert main(["evaluate", "in", "--out", "mask", *GRID, "--fixed", "1"]) == CANNOT
+        assert "holds another run: its setting fixed is" in capsys.readouterr().err
+
+    def test_a_picture_of_another_shape_than_the_region_is_a_row_with_the_reason(self) -> None:
+        folder(RED[0])
+        Image.new("RGB", (80, 40), RED[1]).save("in/red/wide.png")
+        Image.new("L", (16, 16)).save("corner.png")
+        Image.new("L", (40, 40), 255).save("all.png")
+        assert main(["evaluate", "in", "--out", "out", *GRID, "--exclude", "all.png"]) == FAILED
+        assert by_id(Evaluation("out"))["red/wide.png"]["reason"] == (
+            "--exclude must be a picture of the same height and width, and all.png is of another shape: "
+            "40 x 40 pixels, this one 80 x 40"
+        )
+
+    def test_pictures_of_more_than_8_bits_a_channel(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("in").mkdir()
+        Image.fromarray(np.full((40, 40), 4000, dtype=np.uint16)).save("in/deep.png")
+        dark = ("--value-range", "0", "4095")
+        with_page = [word for word in GRID if word != "--no-report"]
+        assert main(["evaluate", "in", "--out", "out", *with_page, *dark]) == CANNOT  # white, so blue as well as red
+        assert "this is blue" in capsys.readouterr().err
+        assert main(["evaluate", "in", "--out", "light", *with_page, "--value-range", "0", "60000"]) == FOUND
+        (row,) = by_id(Evaluation("light")).values()
+        assert row["label_name"] == "other"
+        assert "deep.png" in (page := Path("light/report.html").read_text())
+        assert "cannot be shown" not in page
+        assert main(["evaluate", "in", "--out", "light", *GRID, *dark]) == CANNOT
+        assert "light holds another run" in capsys.readouterr().err
 
     def test_listed_pictures(self) -> None:
         folder(*RED[:2])
@@ -178,6 +224,28 @@ def test_all_rows_of_a_table(tmp_path: Path, name: str, capsys: pytest.CaptureFi
     assert main([*command, "--quiet"]) in (FOUND, NOT_FOUND)  # trained again, and the same
 
 
+def test_columns_that_are_in_no_rule(tmp_path: Path) -> None:
+    table(tmp_path / "t.csv")
+    out = tmp_path / "out"
+    command = [
+        "evaluate",
+        str(tmp_path / "t.csv"),
+        "--out",
+        str(out),
+        "--target",
+        "paid",
+        "--ids",
+        "key",
+        "--epochs",
+        "2",
+    ]
+    assert main([*command, "--fixed", "job", "--n-anchors", "2"]) in (FOUND, NOT_FOUND)
+    rows = by_id(Evaluation(out)).values()
+    assert any(row["names"] for row in rows)
+    assert not any("job" in name for row in rows for name in row["names"])
+    assert json.loads(next(iter(rows))["settings"])["n_anchors"] == 2
+
+
 def test_all_rows_of_a_table_of_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(tmp_path / "t.csv")
     out = tmp_path / "out"
@@ -196,7 +264,10 @@ def test_all_rows_of_a_table_of_numbers(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (["--fill", "blur", "--target", "paid"], "--fill is for pictures, and SOURCE is a table"),
         ([], "--target must name the column of the table"),
-        (["--target", "paid", "--ids", "id"], "--ids must name a column of the table beside --target, got id"),
+        (
+            ["--target", "paid", "--ids", "id"],
+            "--ids must name a column of the table beside --target, --fixed and --exclude, got id",
+        ),
         (["t.csv", "--target", "paid"], "SOURCE must be one table, got 2 files"),
     ],
 )

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 from torch_anchors._extras import import_extra
 from torch_anchors.cli import console
 from torch_anchors.cli.image_explainer import checked_backgrounds, device_of, enough_for, explainer_of, model_of
-from torch_anchors.cli.image_options import add_model_options, add_perturbation_options, add_search_options
-from torch_anchors.cli.options import whole_number, word_of
+from torch_anchors.cli.image_options import (
+    add_model_options,
+    add_perturbation_options,
+    add_search_options,
+    add_value_option,
+    value_range_of,
+)
+from torch_anchors.cli.options import add_question_options, whole_number, word_of
 from torch_anchors.cli.outcome import CANNOT, FAILED, FOUND, NOT_FOUND
+from torch_anchors.cli.region import Region
 from torch_anchors.cli.report import REPORT, check_report
 from torch_anchors.cli.rows import read_table, split_table
 from torch_anchors.cli.table import add_number_option
@@ -40,6 +47,7 @@ ONLY_PICTURES = {
     "fill",
     "background",
     "method",
+    "value_range",
 }
 ONLY_TABLES = {"drop", "ids", "sampling", "epochs", "within"}
 """Options that are for sources of one kind, by their names in Python."""
@@ -78,10 +86,14 @@ def add_parser(subparsers: Any, exit_status: str) -> None:
     parser.add_argument(
         "source", nargs="+", type=Path, metavar="SOURCE", help="folder of pictures, pictures, or a CSV or Parquet file"
     )
+    add_value_option(parser)
     add_model_options(parser.add_argument_group("model (without one, a small network is trained for a table)"))
     add_perturbation_options(parser.add_argument_group("perturbation of pictures"))
     _add_table_options(parser.add_argument_group("tables"))
-    add_search_options(parser.add_argument_group("search"))
+    search = parser.add_argument_group("search")
+    add_search_options(search)
+    add_question_options(search, "superpixels or columns")
+    _add_part_options(search)
     _add_output_options(parser.add_argument_group("output"))
     parser.set_defaults(model=None)
 
@@ -104,6 +116,21 @@ def _add_table_options(group: Any) -> None:
     )
     add_number_option(group)
     group.add_argument("--epochs", type=whole_number, default=10, metavar="N", help="of training (default: 10)")
+
+
+def _add_part_options(group: Any) -> None:
+    parts: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "PART"}
+    group.add_argument(
+        "--fixed",
+        **parts,
+        help="what always stays visible, and so is in no anchor: numbers of superpixels, or a picture of the shape of "
+        "all the others that is white there; of a table, columns that keep the row's value",
+    )
+    group.add_argument(
+        "--exclude",
+        **parts,
+        help="what is hidden or replaced like all else, but is in no anchor, named in the same way",
+    )
 
 
 def _add_output_options(group: Any) -> None:
@@ -175,20 +202,24 @@ def _check(options: argparse.Namespace, is_table: bool) -> None:
 
 def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
     checked_backgrounds(options)
+    named, value_range = Region.named(options), value_range_of(options)
     from torch_anchors.targets.named import parsed_target
 
     target = None if options.target is None else parsed_target(options.target)
     folders = [path for path in options.source if path.is_dir()]
     if folders and len(options.source) > 1:
         raise ArgumentError("SOURCE must be one folder, or pictures")
+    from torch_anchors.cli.checked_image_files import CheckedImageFiles
     from torch_anchors.datasets.evaluate import evaluate
-    from torch_anchors.datasets.image_files import ImageFiles
     from torch_anchors.models import DEFAULT_MODEL
 
     options.model = options.model or DEFAULT_MODEL
     device = device_of(options.device or _own_gpu())
     model = model_of(options, device)
-    source = ImageFiles(folders[0] if folders else options.source, enough=enough_for(model))
+    enough = enough_for(model)
+    regions = {name: region.as_seen_by(model, enough) for name, region in named.items()}
+    paths = folders[0] if folders else options.source
+    source = CheckedImageFiles(paths, enough=enough, value_range=value_range, regions=regions.values())
     height, width = model.input_size
     _say(
         options,
@@ -202,18 +233,21 @@ def _evaluate_pictures(options: argparse.Namespace) -> Evaluation:
         transform=model.fit,
         method=options.method,
         target=target,
+        **{name: region.parts for name, region in regions.items()},
         **_shared(options),
     )
 
 
 def _evaluate_table(options: argparse.Namespace) -> Evaluation:
-    options.file, options.row, options.fixed, options.exclude = options.source[0], [], [], []
+    options.file, options.row = options.source[0], []
     options.model = Path(options.model) if options.model else None
     table = read_table(options)
     ids = None
     if options.ids is not None:
-        if options.ids not in table.columns or options.ids == options.target:
-            raise ArgumentError(f"--ids must name a column of the table beside --target, got {options.ids}")
+        if options.ids not in table.columns or options.ids in (options.target, *options.fixed, *options.exclude):
+            raise ArgumentError(
+                f"--ids must name a column of the table beside --target, --fixed and --exclude, got {options.ids}"
+            )
         ids = table[options.ids].tolist()
         table = table.drop(columns=[options.ids])
     features = table.drop(columns=[options.target])
@@ -226,7 +260,8 @@ def _evaluate_table(options: argparse.Namespace) -> Evaluation:
 
     _say(options, model.in_words(explainer))
     source = TableRows(features, ids, table[options.target].tolist())
-    return evaluate(explainer, source, options.out, target=model.target, **_shared(options))
+    parts: dict[str, Any] = {"fixed": options.fixed or None, "exclude": options.exclude or None}
+    return evaluate(explainer, source, options.out, target=model.target, **parts, **_shared(options))
 
 
 def _shared(options: argparse.Namespace) -> dict[str, Any]:
@@ -235,6 +270,8 @@ def _shared(options: argparse.Namespace) -> dict[str, Any]:
         "threshold": options.threshold,
         "delta": options.delta,
         "max_anchor_size": options.max_anchor_size,
+        "question": options.question,
+        "n_anchors": options.n_anchors,
         "overwrite": options.overwrite,
         "part_size": options.part_size,
         "progress": console.has_bars() and not options.quiet,

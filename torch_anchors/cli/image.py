@@ -109,7 +109,7 @@ def _checked(options: argparse.Namespace) -> tuple[list[PictureTask], list[tuple
         ArgumentError, ImportError: nothing can be.
     """
     backgrounds = checked_backgrounds(options)
-    regions = [region for name in ("fixed", "exclude") if (region := Region.of(options, name))]
+    regions = Region.named(options).values()
     import_extra("matplotlib.figure", "demo")
     tasks = picture_tasks(options)
     outputs = [("--out", task.drawing) for task in tasks] + ([("--json", options.json)] if options.json else [])
@@ -140,8 +140,7 @@ def _explain(
     explainer, enough = explainer_of(options, model, device), enough_for(model)
     tell = (lambda text: None) if options.quiet else console.say
     plan = [_plan(tasks, model, device)]
-    named = ((name, Region.of(options, name)) for name in ("fixed", "exclude"))
-    regions = {name: region.as_seen_by(model, enough) for name, region in named if region is not None}
+    regions = {name: region.as_seen_by(model, enough) for name, region in Region.named(options).items()}
     settings: dict[str, Any] = {
         "threshold": options.threshold,
         "delta": options.delta,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
 from torch_anchors.cli.options import add_promise_options, add_trust_option, value_or_word, whole_number, word_of
+from torch_anchors.errors import ArgumentError
+from torch_anchors.images.files import ValueRange
 
 SEGMENTATIONS = ("slic", "slic_torch", "felzenszwalb", "quickshift", "grid", "hierarchy")
 FILLS = ("mean", "blur", "infill", "noise", "constant")
@@ -71,9 +74,23 @@ def add_value_option(group: Any) -> None:
     )
 
 
+def value_range_of(options: argparse.Namespace) -> ValueRange | None:
+    """What the user says of these values.
+
+    Raises:
+        ArgumentError: they are no range.
+    """
+    if options.value_range is None:
+        return None
+    black, white = options.value_range
+    if not black < white:
+        raise ArgumentError(f"--value-range must be a number and a larger one, got {black:g} {white:g}")
+    return black, white
+
+
 def add_part_options(group: Any) -> None:
     """What always stays visible, and what no anchor may have."""
-    parts: dict[str, Any] = {"type": _number_or_path, "nargs": "+", "metavar": "PART"}
+    parts: dict[str, Any] = {"nargs": "+", "metavar": "PART"}
     group.add_argument(
         "--fixed",
         **parts,
@@ -85,10 +102,6 @@ def add_part_options(group: Any) -> None:
         **parts,
         help="superpixels, named in the same way, that are hidden like others, but are in no anchor",
     )
-
-
-def _number_or_path(text: str) -> int | Path:
-    return int(text) if text.isdecimal() else Path(text)
 
 
 def add_search_options(group: Any) -> None:

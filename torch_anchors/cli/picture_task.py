@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch_anchors.cli.drawings import check_drawing
+from torch_anchors.cli.image_options import value_range_of
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.files import (
     DeepPictureError,
@@ -81,7 +81,7 @@ def picture_tasks(options: argparse.Namespace) -> list[PictureTask]:
         name if alike[path.stem.casefold()] == 1 else f"{name} ({path})"
         for name, path in zip(names, options.paths, strict=True)
     ]
-    drawings, values = _drawings(options.out, names), _value_range(options.value_range)
+    drawings, values = _drawings(options.out, names), value_range_of(options)
     return [PictureTask(*parts, values) for parts in zip(options.paths, names, titles, drawings, strict=True)]
 
 
@@ -93,15 +93,6 @@ def _drawings(out: Path | None, names: list[str]) -> list[Path]:
         check_drawing(out)
         return [out]
     return [(out or Path()) / f"anchor-{name}.png" for name in names]
-
-
-def _value_range(given: Sequence[float] | None) -> ValueRange | None:
-    if given is None:
-        return None
-    black, white = given
-    if not black < white:
-        raise ArgumentError(f"--value-range must be a number and a larger one, got {black:g} {white:g}")
-    return black, white
 
 
 def _bundled() -> Picture:

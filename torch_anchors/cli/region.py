@@ -39,19 +39,25 @@ class Region:
         Raises:
             ArgumentError: it names several pictures, pictures and numbers, or a picture that cannot be read.
         """
-        given: Sequence[int | Path] | None = getattr(options, name)
-        if given is None:
+        given: Sequence[str] | None = getattr(options, name)
+        if not given:
             return None
-        numbers = tuple(word for word in given if isinstance(word, int))
-        if len(numbers) == len(given):
-            return cls(f"--{name}", numbers)
+        if all(word.isdecimal() for word in given):
+            return cls(f"--{name}", tuple(map(int, given)))
         if len(given) > 1:
-            words = " ".join(map(str, given))
-            raise ArgumentError(f"--{name} must be numbers of superpixels or one picture, got {words}")
-        (path,) = given
-        assert isinstance(path, Path)
+            raise ArgumentError(f"--{name} must be numbers of superpixels or one picture, got {' '.join(given)}")
+        path = Path(given[0])
         check_picture(path)
         return cls(f"--{name}", path=path)
+
+    @classmethod
+    def named(cls, options: argparse.Namespace) -> dict[str, Region]:
+        """What the options `fixed` and `exclude` say, by these names.
+
+        Raises:
+            ArgumentError: as `of`.
+        """
+        return {name: region for name in ("fixed", "exclude") if (region := cls.of(options, name))}
 
     def as_seen_by(self, model: LoadedModel, enough: int) -> SeenRegion:
         """The region of pictures as the model sees them."""

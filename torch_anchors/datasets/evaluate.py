@@ -179,7 +179,7 @@ def _record(
     digests = {**asked.digests(), "transform": digest_of(transform), "label names": digest_of(label_names)}
     if (content := source.digest()) is not None:
         digests["source"] = content
-    pictures = described(getattr(source, "folder", None), transform)
+    pictures = described(getattr(source, "folder", None), transform, getattr(source, "value_range", None))
     return RunRecord(type(explainer).__name__, explainer.seed, settings, digests, source.words, pictures=pictures)
 
 

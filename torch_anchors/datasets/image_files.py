@@ -10,8 +10,9 @@ from typing import Any
 from PIL import Image
 
 from torch_anchors.datasets.sources import Entry, Inputs, ids_of
+from torch_anchors.engine.digest import digest_of
 from torch_anchors.errors import ArgumentError
-from torch_anchors.images.files import read_picture
+from torch_anchors.images.files import ValueRange, read_picture
 
 READERS = 4
 """Threads that decode pictures; decoding is most of reading them."""
@@ -26,6 +27,7 @@ class ImageFiles:
             below the given one that it is in; that of a listed picture is not known.
         ids: what each listed picture is called; None for its path as it is given, or below the folder.
         enough: length that the shorter side of a picture needs at most; see `read_picture`.
+        value_range: which values of pictures with more than 8 bits a channel are black and white; see `read_picture`.
 
     Raises:
         ArgumentError: there is no such folder, or no picture in it.
@@ -34,9 +36,14 @@ class ImageFiles:
     together, readers = 1, READERS
 
     def __init__(
-        self, paths: str | Path | Sequence[str | Path], ids: Sequence[Any] | None = None, *, enough: int | None = None
+        self,
+        paths: str | Path | Sequence[str | Path],
+        ids: Sequence[Any] | None = None,
+        *,
+        enough: int | None = None,
+        value_range: ValueRange | None = None,
     ) -> None:
-        self._enough = enough
+        self._enough, self.value_range = enough, value_range
         if isinstance(paths, (str, Path)):
             self._root: Path | None = Path(paths)
             self._files = pictures_below(self._root)
@@ -59,11 +66,12 @@ class ImageFiles:
 
     def read(self, entries: Sequence[Entry]) -> Inputs:
         """The pictures, upright and in red, green and blue."""
-        return Inputs([read_picture(entry.key, enough=self._enough) for entry in entries])
+        how: dict[str, Any] = {"enough": self._enough, "value_range": self.value_range}
+        return Inputs([read_picture(entry.key, **how) for entry in entries])
 
-    def digest(self) -> None:
-        """None: a picture is known by its path, so that new ones may join a folder."""
-        return None
+    def digest(self) -> str | None:
+        """Of how values are read. A picture is known by its path, so that new ones may join a folder."""
+        return None if self.value_range is None else digest_of(self.value_range)
 
     def _name(self, path: Path) -> str:
         return path.as_posix() if self._root is None else path.relative_to(self._root).as_posix()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from torch_anchors._shapes import Shaped
 from torch_anchors.errors import AnchorsError, ArgumentError
-from torch_anchors.images.files import read_picture
+from torch_anchors.images.files import Picture, ValueRange, read_picture
 from torch_anchors.images.pixels import hwc
 
 Size = tuple[int, int]
@@ -33,6 +33,7 @@ class Photographs:
             where that is not known.
         transform: what was applied to each picture before it was explained, if that is at hand.
         enough: length that the shorter side of what is shown needs at most.
+        value_range: how values of pictures with more than 8 bits a channel were read; see `read_picture`.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class Photographs:
     resize: int | None = None
     transform: Callable[[Any], Any] | None = None
     enough: int | None = None
+    value_range: ValueRange | None = None
 
     def read(self, id: str, size: Size | None) -> Image.Image:
         """The part of the photograph that a mask of that size lies on; all of it where there is no mask.
@@ -49,8 +51,8 @@ class Photographs:
                 which part of it that was.
         """
         if self.transform is not None and size is not None:
-            return _image_of(_transformed(self.transform, read_picture(self.folder / id)))
-        picture = Image.fromarray(read_picture(self.folder / id, enough=self.enough))
+            return _image_of(_transformed(self.transform, self._picture(id)))
+        picture = Image.fromarray(self._picture(id, self.enough))
         if size is None:
             return picture
         if self.whole:
@@ -59,8 +61,13 @@ class Photographs:
             raise ArgumentError("it was transformed before it was explained; give the transform to the report.")
         return _middle(picture, size, self.resize)
 
+    def _picture(self, id: str, enough: int | None = None) -> Picture:
+        return read_picture(self.folder / id, enough=enough, value_range=self.value_range)
 
-def described(folder: Path | None, transform: Callable[[Any], Any] | None) -> dict[str, Any] | None:
+
+def described(
+    folder: Path | None, transform: Callable[[Any], Any] | None, value_range: ValueRange | None = None
+) -> dict[str, Any] | None:
     """What `Photographs` has to know later, in values that JSON knows: the parameters but for the transform itself.
 
     The `fit` of a loaded model, or of its `preprocess`, says how it resizes and crops; other transforms do not.
@@ -72,7 +79,8 @@ def described(folder: Path | None, transform: Callable[[Any], Any] | None) -> di
     resize, input_size = getattr(preprocess, "resize", None), getattr(preprocess, "input_size", None)
     if resize is None and input_size is not None:
         resize = min(input_size)
-    return {"folder": str(folder), "whole": transform is None, "resize": resize if isinstance(resize, int) else None}
+    about = {"folder": str(folder), "whole": transform is None, "resize": resize if isinstance(resize, int) else None}
+    return about if value_range is None else about | {"value_range": value_range}
 
 
 def photographs_of(
@@ -90,7 +98,15 @@ def photographs_of(
     where = folder if folder is not None else description.get("folder")
     if where is None:
         return None
-    return Photographs(Path(where), bool(description.get("whole")), description.get("resize"), transform, enough)
+    values = description.get("value_range")
+    return Photographs(
+        Path(where),
+        bool(description.get("whole")),
+        description.get("resize"),
+        transform,
+        enough,
+        None if values is None else (values[0], values[1]),
+    )
 
 
 def _transformed(transform: Callable[[Any], Any], picture: Any) -> Shaped[np.ndarray, "height width *channels"]:
