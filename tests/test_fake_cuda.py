@@ -7,7 +7,7 @@ a boolean index, `bool(tensor)`) raises on them, and so does one whose tensors a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.engine.cases import SearchCase, case_of, run, runner_of
-from torch_anchors.engine import replies
+from tests.kernels import Launches
+from torch_anchors.engine import replies, runner
 from torch_anchors.engine.comparison import compared
+from torch_anchors.engine.forward_pass import ForwardPass
 from torch_anchors.engine.labels import labels_of
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.max_rows import MaxRows
@@ -32,7 +34,15 @@ from torch_anchors.images.sampler import ImageSampler
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.exact import exact_search
-from torch_anchors.search.protocol import EnumerateRequest, GroupedRequest, SampleRequest, SearchConfig
+from torch_anchors.search.protocol import (
+    EnumerateRequest,
+    GroupedRequest,
+    SampleRequest,
+    Search,
+    SearchConfig,
+    SearchResult,
+    Status,
+)
 from torch_anchors.tables.column_sampler import ColumnSampler
 from torch_anchors.targets.classes import Bit, NearestText, TopK
 from torch_anchors.targets.regions import MaskOverlap, SameObject
@@ -281,9 +291,8 @@ def test_whole_searches_run_with_one_copy_for_each_answer(
     """Draw, render, predict, write and count for several cases, to the end of their searches."""
     model = network().train()
     cases = cases_on_gpu(4)
-    runner = runner_of(model, max_rows, answers_first=answers_first)
     with CopiesToHost() as copies:
-        finished = run(runner, cases)
+        finished = run(runner_of(model, max_rows, answers_first=answers_first), cases)
     assert len(finished) == 4
     assert all(one.found.result.n_hits == 0 for one in finished)
     n_answers = events.count("deliver")
@@ -331,3 +340,65 @@ def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch)
     answers._numbers._copy = torch.zeros(0).as_subclass(Late)
     answers.deliver()
     assert log == ["record", "wait", "read"]
+
+
+# ------------------------------------------------------------------------------------------------ kernels of a batch
+
+
+class Labels(nn.Module):
+    """The network, as one that returns labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.inner(rows).argmax(1)
+
+
+def asking(n_rounds: int) -> Search:
+    """A search of small rounds, for one anchor after the other."""
+    for i in range(n_rounds):
+        yield (SampleRequest((i % 3,), 8),)
+    return SearchResult((0,), 1.0, (0.0, 1.0), 1.0, Status.CERTIFIED, 0, 0)
+
+
+def kernels_of_batches(
+    cases: Sequence[SearchCase], model: nn.Module, monkeypatch: pytest.MonkeyPatch, max_rows: int
+) -> list[Counter[str]]:
+    """What a device does for each batch, by step, until the answers to it are on their way."""
+    launches, found = Launches(), []
+    for owner, name in [
+        (ForwardPass, "_render"),
+        (Predictor, "forward"),
+        (Outputs, "read"),
+        (Runner, "_write"),
+        (runner, "count"),
+    ]:
+        monkeypatch.setattr(owner, name, launches.within(name.strip("_"), getattr(owner, name)))
+    launch = Runner._launch
+
+    def launched(self: Runner) -> None:
+        before = launches.by_step()
+        launch(self)
+        self._answer()
+        found.append(launches.by_step() - before)
+
+    monkeypatch.setattr(Runner, "_launch", launched)
+    predictor = Predictor(model, check_repeats=False)
+    with launches:
+        run(runner_of(predictor, max_rows), cases)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.parametrize("settings", [{}, {"fixed": (0, 3)}, {"hides": True}])
+def test_images_are_rendered_by_a_few_kernels_whatever_their_number(
+    settings: dict[str, Any], gpu: None, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, expected in [(1, 3), (2, 7), (8, 7), (64, 7)]:
+        with monkeypatch.context() as patch:
+            cases = [case_of(asking(4), sampler_on_gpu(**settings), number=i) for i in range(n)]
+            found = kernels_of_batches(cases, Labels(), patch, max_rows=9 * n)
+        assert found[0]["render"] == expected + 1  # the buffer is cleared once
+        assert max(kernels["render"] for kernels in found[1:]) == expected  # a last batch may have one image's rows

@@ -123,6 +123,22 @@ def test_pieces_of_one_sampler_that_follow_each_other_are_rendered_together() ->
     assert labels == one_by_one(pieces)
 
 
+def test_samplers_of_one_key_that_follow_each_other_are_rendered_jointly() -> None:
+    class Joint(Strip):
+        joint_key = "joint"
+        sizes: list[list[int]]
+
+        def render_jointly(self, runs: Sequence[tuple[Any, Tensor]], out: Tensor) -> Tensor:
+            self.sizes.append([len(codes) for _, codes in runs])
+            return out.copy_(torch.cat([sampler.render(codes) for sampler, codes in runs]))
+
+    Joint.sizes = []
+    one, other = Joint(5), Joint(5)
+    pieces = pieces_of([(one, 3), (one, 2), (other, 4), (SMALL, 1), (one, 6), (SMALL, 2), (other, 2), (one, 2)])
+    assert predicted(ForwardPass(Predictor(parity)), pieces) == one_by_one(pieces)
+    assert Joint.sizes == [[5, 4], [2, 2]]
+
+
 def test_arrays_and_tensors_of_one_batch_are_a_pass_each() -> None:
     seen: list[type] = []
 

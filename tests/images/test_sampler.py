@@ -129,6 +129,45 @@ def test_a_row_that_shows_nothing_is_its_background(n_backgrounds: int) -> None:
     np.testing.assert_array_equal(sampler.render(codes).numpy(), expected)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("n_backgrounds", [0, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+def test_rows_rendered_jointly_are_those_of_each_image_alone(
+    dtype: torch.dtype, n_backgrounds: int, channels_last: bool, device: torch.device
+) -> None:
+    """Of images with other numbers of superpixels, fixed ones and hidden ones; one of them comes twice."""
+    fill = resolve_fill("mean", [picture(np.float32, seed=9 + i) for i in range(n_backgrounds)] or None)
+    settings = [{}, {"fixed": (0, 4)}, {"hides": True}, {"hides": True, "fixed": (1,)}, {"exclude": (2,)}]
+    samplers = []
+    for i, own in enumerate(settings):
+        segments = SEGMENTS if i % 2 else np.arange(28).reshape(4, 7) * (9 * i // 2 + 3) // 28
+        image = to_chw(picture(np.float32, seed=i)) * 255
+        layout = {"dtype": dtype, "device": device, "channels_last": channels_last}
+        samplers.append(ImageSampler(image, segments, fill, **layout, **own))
+    assert len({sampler.joint_key for sampler in samplers}) == (len(samplers) if device.type == "cpu" else 1)
+    rng, runs = np.random.default_rng(2), []
+    for sampler, n in zip([*samplers, samplers[0], samplers[3]], (4, 1, 6, 3, 2, 5, 2), strict=True):
+        runs.append((sampler, *sampler.draw([Order(SampleRequest((1,), n), rng)])))
+    out = samplers[0].empty(30)[4:27]
+    rows = samplers[1].render_jointly(runs, out)
+    assert rows.data_ptr() == out.data_ptr()
+    assert rows.is_contiguous(memory_format=torch.channels_last) is channels_last
+    assert torch.equal(rows, torch.cat([sampler.render(codes) for sampler, codes in runs]))
+
+
+def test_images_that_differ_in_what_rows_are_made_of_are_not_rendered_jointly(device: torch.device) -> None:
+    own_backgrounds = [resolve_fill("mean", [picture(np.float32, seed=i)] * 2) for i in range(2)]
+    different = [
+        sampler_of(device=device),
+        sampler_of(device=device, dtype=torch.bfloat16),
+        sampler_of(device=device, channels_last=True),
+        sampler_of(picture(np.float32, 1), device=device),
+        *(sampler_of(fill="noise", device=device) for _ in range(2)),
+        *(ImageSampler(to_chw(picture(np.float32)), SEGMENTS, fill, device=device) for fill in own_backgrounds),
+    ]
+    assert len({sampler.joint_key for sampler in different}) == len(different)
+
+
 # ------------------------------------------------------------------------------------------------------- the fill
 
 

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 
 from tests.engine.cases import Strip
 from torch_anchors.errors import ArgumentError
-from torch_anchors.perturb.mask_sampler import MOST_BACKGROUNDS, MaskSampler, check_p_sample
+from torch_anchors.perturb.mask_sampler import MOST_BACKGROUNDS, MaskSampler, check_p_sample, shown_together
 from torch_anchors.perturb.masks import every_mask
 from torch_anchors.perturb.protocol import Order, Sampler
 from torch_anchors.search.protocol import EnumerateRequest, GroupedRequest, SampleRequest
@@ -111,6 +111,25 @@ def test_fixed_parts_are_shown_in_every_row_and_are_no_predicates(fixed: tuple[i
     assert shown[:, list(fixed)].all()
     assert torch.equal(shown[:, varying], sampler.keep(codes) ^ hides)
     assert sampler.shown(sampler.instance_code()).all()
+
+
+def test_what_is_shown_in_rows_of_many_instances_is_read_together() -> None:
+    """Of few and many parts, fixed ones, hidden ones, and several backgrounds."""
+    samplers = [
+        Strip(5),
+        Strip(K, fixed=(2, 5), hides=True),
+        Strip(19),
+        Strip(4, n_backgrounds=3, hides=True),
+        Strip(20, fixed=tuple(range(1, 20))),
+    ]
+    runs = [(sampler, drawn(sampler, SampleRequest((0,), 3 + i), seed=i)) for i, sampler in enumerate(samplers)]
+    for given_runs in (runs, runs[3:4], runs[4:], [runs[2], runs[0], runs[2]]):
+        together, start = shown_together(given_runs), 0
+        for sampler, codes in given_runs:
+            own = together[start : start + len(codes), : sampler.n_parts]
+            np.testing.assert_array_equal(own, sampler.shown(codes).numpy())
+            start += len(codes)
+        assert start == len(together)
 
 
 def test_excluded_parts_are_predicates_that_no_anchor_may_have() -> None:

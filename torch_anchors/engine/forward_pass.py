@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import accumulate, groupby
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch_anchors.engine.comparison import of_pieces
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.row_queue import Piece
-from torch_anchors.perturb.protocol import Sampler
+from torch_anchors.perturb.protocol import JointSampler, Sampler
 from torch_anchors.targets.target import Comparison
 
 
@@ -92,11 +92,21 @@ class ForwardPass:
         if buffer is None or buffer.shape[0] < size:
             self._buffers[kind] = buffer = pieces[0].job.case.sampler.empty(size).zero_()
         position = 0
-        for run_sampler, codes in _runs(pieces):
-            end = position + codes.shape[0]
-            run_sampler.render(codes, out=buffer[position:end])
+        for _, group in groupby(_runs(pieces), key=lambda run: _joint_key(run[0])):
+            runs = list(group)
+            end = position + sum(codes.shape[0] for _, codes in runs)
+            sampler, codes = runs[0]
+            if len(runs) == 1:
+                sampler.render(codes, out=buffer[position:end])
+            else:
+                cast(JointSampler, sampler).render_jointly(runs, out=buffer[position:end])
             position = end
         return buffer[:size]
+
+
+def _joint_key(sampler: Sampler) -> Hashable:
+    """What is equal for samplers whose rows are rendered jointly; every other one is rendered by itself."""
+    return sampler.joint_key if isinstance(sampler, JointSampler) else id(sampler)
 
 
 def _runs(pieces: Sequence[Piece]) -> Iterator[tuple[Sampler, Tensor]]:

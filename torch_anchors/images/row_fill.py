@@ -23,11 +23,11 @@ class RowFill(ABC):
 
     @abstractmethod
     def rows(
-        self, shown: Float[Tensor, "rows 1 height width"], numbers: Int[Tensor, " rows"]
+        self, shown: Float[Tensor, "rows 1 height width"], numbers: Int[Tensor, " rows"] | None
     ) -> Float[Tensor, "rows channels height width"]:
         """The fill of each row, in the image's dtype and on its device; nothing waits for the device.
 
         Args:
             shown: 1 where the row shows the image, 0 elsewhere. What is returned there is not looked at.
-            numbers: of the rows' backgrounds, all 0 where there is only one.
+            numbers: of the rows' backgrounds; None where there is only one.
         """

@@ -47,9 +47,10 @@ class RowNoise(RowFill):
         return cls(image, (places, numbers))
 
     def rows(
-        self, shown: Float[Tensor, "rows 1 height width"], numbers: Int[Tensor, " rows"]
+        self, shown: Float[Tensor, "rows 1 height width"], numbers: Int[Tensor, " rows"] | None
     ) -> Float[Tensor, "rows channels height width"]:
         """As `RowFill.rows`; all of a background is noise, whatever is shown of it."""
+        assert numbers is not None, "there are several backgrounds"
         return self[numbers]
 
     def __getitem__(self, numbers: Int[Tensor, " rows"]) -> Float[Tensor, "rows channels height width"]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int, Shaped, UInt8
+from torch_anchors.engine.device_copy import on_device
 from torch_anchors.images.fills import FillFunction, mean
 from torch_anchors.images.row_fill import RowFill
-from torch_anchors.perturb.mask_sampler import MaskSampler
+from torch_anchors.perturb.mask_sampler import MaskSampler, shown_together
 
 
 class ImageSampler(MaskSampler):
@@ -86,21 +87,64 @@ class ImageSampler(MaskSampler):
         out: Shaped[Tensor, "rows channels height width"] | None = None,
     ) -> Shaped[Tensor, "rows channels height width"]:
         """Rows (n, C, H, W) on the device: the image where the superpixel is shown, the fill elsewhere."""
-        codes = codes.to(self.device, non_blocking=True)
-        height, width = self._segments.shape
-        shown = torch.index_select(self.shown(codes).float(), 1, self._segments.flatten()).view(-1, 1, height, width)
-        fill = self._fill_of(codes, shown)
+        runs = [(self, codes)]
+        weights, *numbers = on_device([shown_together(runs), *self._numbers(runs)], self.device)
+        shown = weights.index_select(1, self._segments.flatten()).view(-1, 1, *self.segments.shape)
         out = self.empty(len(codes)) if out is None else out
-        # Interpolating is exact at weights 0 and 1, and several times faster than torch.where on a CPU.
-        if out.dtype == self.image.dtype:
-            return torch.lerp(fill, self.image, shown, out=out)
-        return out.copy_(torch.lerp(fill, self.image, shown))
+        return _mixed(self._fill_of(shown, *numbers), self.image, shown, out)
 
-    def _fill_of(self, codes: UInt8[Tensor, "rows bytes"], shown: Float[Tensor, "rows 1 height width"]) -> Tensor:
+    @property
+    def joint_key(self) -> Hashable:
+        """What images have in common whose rows are rendered jointly; see `JointSampler`.
+
+        None with others where a copy of the image for each of its rows costs more than further operations, on a CPU,
+        and where the fill is made for each row.
+        """
+        if self.device.type == "cpu" or isinstance(self.fill, RowFill):
+            return id(self)
+        backgrounds = None if self.n_backgrounds == 1 else id(self.fill)
+        return type(self), self.row_shape(), self.dtype, self.image.dtype, self._layout, backgrounds
+
+    def render_jointly(
+        self, runs: Sequence[tuple[ImageSampler, Tensor]], out: Shaped[Tensor, "rows channels height width"]
+    ) -> Shaped[Tensor, "rows channels height width"]:
+        """The rows of several images, one run after the other, in as many operations whatever their number."""
+        place = {sampler: i for i, sampler in enumerate(dict.fromkeys(sampler for sampler, _ in runs))}
+        owners = np.repeat([place[sampler] for sampler, _ in runs], [len(codes) for _, codes in runs])
+        host = [shown_together(runs), np.concatenate([owners, owners + len(place)]), *self._numbers(runs)]
+        weights, sources, *numbers = on_device(host, self.device)
+        of_row = sources[: len(out)]
+        segments = torch.stack([sampler._segments for sampler in place]).flatten(1).index_select(0, of_row)
+        shown = weights.gather(1, segments).view(-1, 1, *self.segments.shape)
+        images = [sampler.image for sampler in place]
+        if numbers:
+            image, fill = self._selected(images, of_row), self._fill_of(shown, *numbers)
+        else:
+            fills = [sampler._fill_of(shown) for sampler in place]
+            image, fill = self._selected(images + fills, sources).chunk(2)
+        return _mixed(fill, image, shown, out)
+
+    def _numbers(self, runs: Sequence[tuple[ImageSampler, Tensor]]) -> list[Int[np.ndarray, " rows"]]:
+        """The background of each row, in a list; nothing where there is only one."""
+        if self.n_backgrounds == 1:
+            return []
+        return [np.concatenate([sampler.background(codes.cpu()).numpy() for sampler, codes in runs])]
+
+    def _fill_of(
+        self, shown: Float[Tensor, "rows 1 height width"], numbers: Int[Tensor, " rows"] | None = None
+    ) -> Float[Tensor, "#rows channels height width"]:
         """The only background, for all rows, or each row's own."""
         if isinstance(self.fill, RowFill):
-            return self._in_dtype(self.fill.rows(shown, self.background(codes)))
-        return self.fill if self.n_backgrounds == 1 else self._in_dtype(self.fill[self.background(codes)])
+            return self._in_dtype(self.fill.rows(shown, numbers))
+        return self.fill if numbers is None else self._in_dtype(self.fill[numbers])
+
+    def _selected(
+        self, images: Sequence[Float[Tensor, "1 channels height width"]], numbers: Int[Tensor, " rows"]
+    ) -> Float[Tensor, "rows channels height width"]:
+        """The images of these numbers, laid out as they are."""
+        if self._layout is torch.channels_last:
+            return torch.cat([image.movedim(1, -1) for image in images]).index_select(0, numbers).movedim(-1, 1)
+        return torch.cat(list(images)).index_select(0, numbers)
 
     def _laid_out(self, pixels: Tensor) -> Tensor:
         return self._in_dtype(pixels).contiguous(memory_format=self._layout)
@@ -111,3 +155,18 @@ class ImageSampler(MaskSampler):
             return pixels
         range_ = torch.iinfo(self.dtype)
         return pixels.round().clamp(range_.min, range_.max)
+
+
+def _mixed(
+    fill: Float[Tensor, "#rows channels height width"],
+    image: Float[Tensor, "#rows channels height width"],
+    shown: Float[Tensor, "rows 1 height width"],
+    out: Shaped[Tensor, "rows channels height width"],
+) -> Shaped[Tensor, "rows channels height width"]:
+    """The image where it is shown, else the fill, written into `out`.
+
+    Interpolating is exact at weights 0 and 1, and several times faster than torch.where on a CPU.
+    """
+    if out.dtype == image.dtype:
+        return torch.lerp(fill, image, shown, out=out)
+    return out.copy_(torch.lerp(fill, image, shown))

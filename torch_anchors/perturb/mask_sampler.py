@@ -226,6 +226,46 @@ class MaskSampler(ABC):
         return torch.from_numpy(np.hstack([packed, background[:, None].view(np.uint8)]))
 
 
+def shown_together(
+    runs: Sequence[tuple[MaskSampler, Tensor]],
+) -> Float[np.ndarray, "rows parts_or_more"]:
+    """1 where a part is shown in a row and 0 elsewhere, for rows of several instances, on the host.
+
+    Args:
+        runs: samplers and codes (n, bytes), whose rows follow each other. What is beyond the parts of a row's own
+            instance means nothing.
+    """
+    codes = [codes.cpu().numpy() for _, codes in runs]
+    packed = codes[0] if len(codes) == 1 else _one_below_another(codes)
+    keep = np.unpackbits(packed, axis=1, bitorder="little")
+    width = max(keep.shape[1], *(sampler.n_parts for sampler, _ in runs))
+    shown = np.empty((len(keep), width), dtype=np.float32)
+    shown[:, : keep.shape[1]] = keep
+    start = 0
+    for sampler, own in runs:
+        rows = slice(start, start + len(own))
+        if sampler.hides:
+            np.subtract(1, shown[rows], out=shown[rows])
+        if sampler._varying is not None:
+            holds = shown[rows, : sampler.n_predicates].copy()
+            shown[rows] = 1
+            shown[rows, sampler._varying] = holds
+        start = rows.stop
+    return shown
+
+
+def _one_below_another(codes: Sequence[NDArray[np.uint8]]) -> UInt8[np.ndarray, "rows most_bytes"]:
+    """Codes as wide as the widest, filled up with zeros."""
+    if len({own.shape[1] for own in codes}) == 1:
+        return np.concatenate(codes)
+    together = np.zeros((sum(map(len, codes)), max(own.shape[1] for own in codes)), dtype=np.uint8)
+    start = 0
+    for own in codes:
+        together[start : start + len(own), : own.shape[1]] = own
+        start += len(own)
+    return together
+
+
 def check_p_sample(p_sample: Any) -> None:
     """Raises an ArgumentError unless it is a probability in (0, 1]."""
     between("p_sample", p_sample, "a probability", closed="most")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -63,6 +63,23 @@ class Sampler(Protocol):
 
     def render(self, codes: Tensor, out: Tensor | None = None) -> Tensor:
         """Rows (n, *row_shape) on the device for codes (n, width); written into `out` when given."""
+        ...
+
+
+@runtime_checkable
+class JointSampler(Sampler, Protocol):
+    """A sampler whose rows can be rendered jointly with those of others, in fewer operations than each by itself.
+
+    A device is told what to do one operation after the other, however small, and batches have rows of many instances.
+    """
+
+    @property
+    def joint_key(self) -> Hashable:
+        """What is equal for samplers whose rows are rendered jointly."""
+        ...
+
+    def render_jointly(self, runs: Sequence[tuple[Any, Tensor]], out: Tensor) -> Tensor:
+        """Rows (n, *row_shape) of samplers of this one's key, itself among them, from their codes; written to `out`."""
         ...
 
 
