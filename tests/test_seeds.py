@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,13 @@ def test_the_stream_of_an_instance_depends_on_seed_and_bytes_only() -> None:
 
 def test_streams_are_the_same_on_every_machine_and_in_every_version() -> None:
     assert stream(7, b"an instance").integers(1000, size=5).tolist() == [956, 167, 235, 254, 4]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**64 - 1, 2**100])
+def test_a_stream_is_the_one_that_numpy_makes_of_the_two_numbers(seed: int) -> None:
+    digest = hashlib.blake2b((3).to_bytes(8, "little") + b"abc", digest_size=16).digest()
+    theirs = np.random.default_rng([seed, int.from_bytes(digest, "little")])
+    assert stream(seed, b"abc").bit_generator.state == theirs.bit_generator.state
 
 
 def test_seeds() -> None:

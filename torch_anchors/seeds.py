@@ -6,6 +6,7 @@ import hashlib
 import secrets
 
 import numpy as np
+from numpy.typing import NDArray
 
 from torch_anchors._checks import whole
 
@@ -25,4 +26,11 @@ def stream(seed: int, *instance: bytes) -> np.random.Generator:
     for part in instance:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
-    return np.random.default_rng([seed, int.from_bytes(digest.digest(), "little")])
+    words = np.concatenate([_words(seed), _words(int.from_bytes(digest.digest(), "little"))])
+    return np.random.Generator(np.random.PCG64(words))
+
+
+def _words(number: int) -> NDArray[np.uint32]:
+    """A number as NumPy's ``SeedSequence`` reads it, in half the time: ``default_rng`` of numbers is of their words."""
+    n_words = max(-(-number.bit_length() // 32), 1)
+    return np.frombuffer(number.to_bytes(4 * n_words, "little"), dtype="<u4")

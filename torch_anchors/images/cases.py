@@ -31,6 +31,9 @@ SEGMENTED_TOGETHER = 16
 """Images in one call of the batched segmentation: its working memory is several megabytes an image."""
 
 
+_AS_WIDE = (torch.float32, torch.float64)
+"""Types of rows that hold every pixel."""
+
 LARGE = 4_000_000
 """Pixels of an image of which a hint says that it should be smaller."""
 
@@ -96,8 +99,10 @@ class ImagePreparer:
         for own in pixels:
             self._check_shape(*own.shape)
             self.size_hint.tell_of(*own.shape[1:])
-        segmented = self._segmented(images, pixels)
-        return [self._case(*one, p_sample, contrast) for one in zip(images, pixels, segmented, strict=True)]
+        arrays = [hwc(image) for image in images]
+        segmented = self._segmented(arrays, pixels)
+        each = zip(images, arrays, pixels, segmented, strict=True)
+        return [self._case(*one, p_sample, contrast) for one in each]
 
     def segment(self, image: Any) -> NDArray[np.int64]:
         """Label map (H, W) of one image."""
@@ -121,33 +126,39 @@ class ImagePreparer:
                 f"got {(height, width, channels)}. Resize it, or leave image_shape=None to take any."
             )
 
-    def _segmented(self, images: Sequence[Any], pixels: Sequence[Tensor]) -> list[Superpixels]:
+    def _segmented(self, arrays: Sequence[NDArray[Any]], pixels: Sequence[Tensor]) -> list[Superpixels]:
         """The superpixels of the images; "slic_torch" makes those of one size together, on the predictor's device."""
         if not self._segments_together:
-            return [superpixels(hwc(image), self.segmentation_fn, self.segmentation_kwargs) for image in images]
+            return [superpixels(array, self.segmentation_fn, self.segmentation_kwargs) for array in arrays]
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, own in enumerate(pixels):
             by_size.setdefault(tuple(own.shape), []).append(i)
         labels: dict[int, NDArray[np.int64]] = {}
         for members in by_size.values():
-            stacked = torch.stack([to_chw(in_colour(unit_range(hwc(images[i])))) for i in members])
+            stacked = torch.stack([to_chw(in_colour(unit_range(arrays[i]))) for i in members])
             found = segment_batch(stacked.to(self.predictor.device), self.segmentation_kwargs).cpu().numpy()
             labels.update(zip(members, found, strict=True))
-        return [superpixels(hwc(image), labels[i]) for i, image in enumerate(images)]  # checks and numbers the labels
+        return [superpixels(array, labels[i]) for i, array in enumerate(arrays)]  # checks and numbers the labels
 
     def _case(
-        self, image: Any, pixels: Tensor, found: Superpixels, p_sample: float, contrast: ImageContrast
+        self,
+        image: Any,
+        array: NDArray[Any],
+        pixels: Tensor,
+        found: Superpixels,
+        p_sample: float,
+        contrast: ImageContrast,
     ) -> ImageCase:
         layout, segments = Layout.of(image), found.labels
         predictor = self.predictor
         row_dtype = self.row_dtype(layout)
-        if row_dtype.is_floating_point:  # pixels are clipped to the range of integers
+        if row_dtype.is_floating_point and row_dtype not in _AS_WIDE:  # pixels are clipped to the range of integers
             require_in_range(pixels, row_dtype, "image")
         fixed, excluded = (
-            superpixels_of(region, hwc(image), segments, name=name)
+            superpixels_of(region, array, segments, name=name)
             for name, region in (("fixed", contrast.fixed), ("exclude", contrast.exclude))
         )
-        if len(fixed) > segments.max():
+        if fixed and len(fixed) > segments.max():
             raise ArgumentError(f"fixed must leave a superpixel that may be hidden, got all {len(fixed)} of them.")
         rng = stream(self.seed, pixels.numpy().tobytes(), segments.tobytes())
         sampler = ImageSampler(

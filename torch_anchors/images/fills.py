@@ -154,8 +154,7 @@ class Constant:
             raise ArgumentError(
                 f"fill must be one number, or one for each of the image's {len(image)} channels, got {len(values)}."
             )
-        colour = torch.tensor(values.tolist(), dtype=image.dtype, device=image.device)
-        return colour.reshape(-1, 1, 1).expand_as(image)[None].contiguous()
+        return image.new_empty((1, *image.shape)).copy_(torch.from_numpy(values.reshape(-1, 1, 1).copy()))
 
 
 class Backgrounds:

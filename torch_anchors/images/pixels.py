@@ -48,7 +48,7 @@ def to_chw(image: Any, *, name: str = "image") -> Float[Tensor, "channels height
         pixels = pixels.permute(2, 0, 1).contiguous() if raw.ndim == 3 else pixels
     else:
         pixels = raw.detach().to("cpu", torch.float32, copy=True)
-    if not bool(pixels.isfinite().all()):
+    if not np.isfinite(pixels.numpy()).all():
         raise ArgumentError(f"{name} must have finite pixels, got NaN or infinity; replace them first.")
     if _is_whole(raw.dtype) and bool((pixels.abs() > MOST_WHOLE).any()):
         raise ArgumentError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ def _hierarchy(image: NDArray[Any], **settings: Any) -> Superpixels:
     return hierarchy(unit_range(image), **settings)
 
 
-def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
+def _grid(image: NDArray[Any], rows: int, cols: int) -> Superpixels:
     height, width = image.shape[:2]
     whole("rows", rows, least=1)
     whole("cols", cols, least=1)
@@ -156,6 +157,12 @@ def _grid(image: NDArray[Any], rows: int, cols: int) -> NDArray[np.int64]:
         raise ArgumentError(
             f"rows and cols must be between 1 and the image's {height} x {width} pixels, got {rows} x {cols}."
         )
+    return Superpixels(_cells(height, width, rows, cols).copy())
+
+
+@lru_cache(maxsize=16)
+def _cells(height: int, width: int, rows: int, cols: int) -> NDArray[np.int64]:
+    """The grid of all images of one size, which nobody writes to."""
     return (np.arange(height) * rows // height)[:, None] * cols + np.arange(width) * cols // width
 
 
@@ -175,11 +182,17 @@ _NOT_SETTINGS = {"image", "images", "channel_axis", "mask", "return_tree"}
 
 def _settings(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults of a built-in segmentation with the user's settings over them."""
-    _, documented = _BUILT_IN[name]
-    allowed = [key for key in inspect.signature(documented).parameters if key not in _NOT_SETTINGS]
+    allowed = _setting_names(name)
     if unknown := sorted(set(kwargs) - set(allowed)):
-        raise ArgumentError(f"segmentation_kwargs of {name!r} may be {allowed}, got {unknown}.")
+        raise ArgumentError(f"segmentation_kwargs of {name!r} may be {list(allowed)}, got {unknown}.")
     return DEFAULT_SEGMENTATION_KWARGS[name] | dict(kwargs)
+
+
+@cache
+def _setting_names(name: str) -> tuple[str, ...]:
+    """What a built-in segmentation can be told; reading a signature takes as long as cutting a small image."""
+    _, documented = _BUILT_IN[name]
+    return tuple(key for key in inspect.signature(documented).parameters if key not in _NOT_SETTINGS)
 
 
 def _built_in(name: str, image: NDArray[Any], kwargs: Mapping[str, Any]) -> NDArray[Any] | Superpixels:

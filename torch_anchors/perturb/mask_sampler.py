@@ -86,12 +86,13 @@ class MaskSampler(ABC):
         self.repeatable = repeatable
         self.device, self.dtype = torch.device(device), dtype
         self._levels = tuple(level[varying] for level in levels)
-        excluded = np.flatnonzero(np.isin(varying, list(exclude))) if len(exclude) else varying[:0]
-        self._excluded = frozenset(excluded.tolist())
+        excluded = np.flatnonzero(np.isin(varying, list(exclude))).tolist() if len(exclude) else ()
+        self._excluded = frozenset(excluded)
         self._varying: NDArray[np.intp] | None = None if varying.size == n_parts else varying
-        place = np.full(n_parts, varying.size)
-        place[varying] = np.arange(varying.size)
-        self._place = torch.from_numpy(place).to(self.device)  # of each part among the predicates; one beyond if fixed
+        if self._varying is not None:
+            place = np.full(n_parts, varying.size)
+            place[varying] = np.arange(varying.size)
+            self._place = torch.from_numpy(place).to(self.device)  # of each part among the predicates; K if fixed
 
     # ----------------------------------------------------------------------------------- what a modality adds
 
