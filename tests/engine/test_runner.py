@@ -240,7 +240,7 @@ def test_examples_are_rows_of_the_anchor_with_the_models_labels() -> None:
     for finished in run(runner_of(parity, n_examples=4), [wanderer(i, sampler) for i in range(8)]):
         result, examples = finished.found.result, finished.found.examples
         codes = torch.from_numpy(examples.codes)
-        assert holds(examples.codes, result.anchor, K).all()
+        assert holds(examples.codes, result.anchor).all()
         assert parity(sampler.render(codes)).tolist() == examples.labels.tolist()
         assert (examples.labels == finished.found.label).tolist() == examples.hits.tolist()
         assert 1 <= examples.hits.sum() <= 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -19,11 +19,15 @@ from torch_anchors.search.protocol import Anchor
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows drawn together for one anchor: their codes (n, width) and slots (n,)."""
+    """Rows drawn together for one anchor: their codes (n, width) and slots (n,), at least one."""
 
     anchor: Anchor
     codes: Tensor
     slots: NDArray[np.int64]
+    members: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", frozenset(self.anchor))
 
 
 class Memory:
@@ -44,23 +48,25 @@ class Memory:
         A dictionary is the fastest exact index for the hundreds of codes of a round; it sees packed bytes only.
         """
         n = codes.shape[0]
-        if not self._sampler.repeatable:
+        if not self._sampler.repeatable or n == 0:
             return np.arange(first, first + n), codes
         slot_of, array = self._slot_of, np.ascontiguousarray(codes.numpy())
-        keys = array.view(f"V{array.shape[1]}").ravel().tolist()
+        keys, n_known = array.view(f"V{array.shape[1]}").ravel().tolist(), len(slot_of)
         # As if all were new. Those that are have then got the slot of their own place, and move up to the new ones.
-        slots = np.fromiter(map(slot_of.setdefault, keys, range(first, first + n)), dtype=np.int64, count=n)
+        found = list(map(slot_of.setdefault, keys, range(first, first + n)))
+        if len(slot_of) == n_known + n:
+            return np.arange(first, first + n), codes
+        slots = np.array(found)
         places = slots - first
         is_new = places == np.arange(n)
-        if is_new.all():
-            return slots, codes
         new, moved = np.flatnonzero(is_new), first + np.cumsum(is_new) - 1
         slot_of.update(zip([keys[i] for i in new.tolist()], moved[new].tolist(), strict=True))
         return np.where(places >= 0, moved[np.maximum(places, 0)], slots), torch.from_numpy(array[new])
 
     def add(self, anchor: Anchor, codes: Tensor, slots: NDArray[np.int64]) -> None:
         """Takes note of rows drawn for `anchor`."""
-        self._blocks.append(Block(anchor, codes, slots))
+        if slots.size:
+            self._blocks.append(Block(anchor, codes, slots))
 
     def pool(self, anchor: Anchor) -> Pool:
         """What is known of the rows that are draws of `anchor`, where the sampler's predicates are independent."""
@@ -75,10 +81,11 @@ class Memory:
         They belong to the pool from now on, repeated where a row was drawn again.
         """
         pool = self.pool(anchor)
-        blocks = [block for block in reversed(self._blocks[pool.n_blocks :]) if set(block.anchor) <= set(anchor)]
+        blocks = [block for block in reversed(self._blocks[pool.n_blocks :]) if block.members.issubset(anchor)]
         pool.n_blocks = len(self._blocks)
         slots, codes = self._satisfying(anchor, blocks)
-        pool.last_slot = max(pool.last_slot, int(slots.max(initial=-1)))
+        if slots.size:
+            pool.last_slot = max(pool.last_slot, int(slots.max()))
         return slots, codes
 
     def every(self, anchor: Anchor) -> tuple[NDArray[np.int64], Tensor | None, NDArray[np.bool_]]:

@@ -116,7 +116,8 @@ class Ask:
 class AskPool(Ask):
     """Rows of independent predicates: all that satisfy the anchor count, and tell of its extensions as well.
 
-    Its rows are those that the anchor's pool has not counted yet.
+    Its rows are those that the anchor's pool has not counted yet; where there are none, it has no codes, and its answer
+    is what the pool has.
     """
 
     __slots__ = ()
@@ -127,7 +128,7 @@ class AskPool(Ask):
 
     @property
     def n_numbers(self) -> int:
-        return self._sampler.n_predicates
+        return 0 if self.codes is None else self._sampler.n_predicates
 
     @property
     def n_margins(self) -> int:
@@ -135,7 +136,9 @@ class AskPool(Ask):
 
     @property
     def family(self) -> Hashable:
-        return type(self._sampler), self._sampler.n_predicates, codes_of(self).shape[1]
+        if self.codes is None:
+            return id(self)
+        return type(self._sampler), self._sampler.n_predicates, self.codes.shape[1]
 
     def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """For each predicate, the hits among the rows on which it holds, too."""
@@ -144,9 +147,10 @@ class AskPool(Ask):
         return hits.new_zeros(len(family), hits.shape[1]).index_add_(0, rows.owners, hits).flatten()
 
     def read(self, counts: Counts) -> None:
-        keep = self._sampler.kept(codes_of(self).numpy())
-        pool = self.job.memory.pool(cast(SampleRequest, self.request).anchor)
-        pool.add(keep, counts.all_hits, np.rint(counts.numbers).astype(np.int64))
+        pool, keep = self.job.memory.pool(cast(SampleRequest, self.request).anchor), None
+        if self.codes is not None:
+            keep = self._sampler.kept(self.codes.numpy())
+            pool.add(keep, counts.all_hits, np.rint(counts.numbers).astype(np.int64))
         self.reply = SampleCounts(
             n=self.n_fresh,
             n_hits=counts.n_hits,
@@ -155,7 +159,7 @@ class AskPool(Ask):
             pool_hits=pool.n_hits,
             child_n=pool.child_n,
             child_hits=pool.child_hits,
-            keep=None if counts.margins is None else keep[: self.n_fresh],
+            keep=None if keep is None or counts.margins is None else keep[: self.n_fresh],
             margins=counts.margins,
         )
 

@@ -17,7 +17,6 @@ from typing import Generic, TypeVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors.engine.forward_pass import ForwardPass
@@ -277,12 +276,11 @@ class Runner(Generic[SomeCase]):
             if job.case.sampler.independent:
                 slots, rows = job.memory.uncounted(request.anchor)  # the fresh ones first
                 last = job.memory.pool(request.anchor).last_slot
-        last = max(last, self._last(job, slots))
+        if last < 0 and slots.size:
+            last = int(slots.max())
+        if job.label is None:  # the rows are compared with the first one
+            last = max(last, job.first_slot)
         return kind(job, request, slots, rows, n_fresh, unknown.shape[0], last)
-
-    def _last(self, job: Job, slots: NDArray[np.int64]) -> int:
-        """The last slot that must be written before rows `slots` can be compared with the explained label."""
-        return max(int(slots.max(initial=-1)), -1 if job.label is not None else job.first_slot)
 
     def _enqueue(self, job: Job, codes: Tensor) -> None:
         oldest = next(iter(self._jobs)).first_slot  # jobs get their first slots in the order of their admission

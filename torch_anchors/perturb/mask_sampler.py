@@ -183,7 +183,7 @@ class MaskSampler(ABC):
 
     def holds(self, codes: UInt8[np.ndarray, "rows bytes"], anchor: Anchor) -> Bool[np.ndarray, " rows"]:
         """In which of the rows every predicate of `anchor` holds."""
-        return masks.holds(codes, anchor, self.n_predicates)
+        return masks.holds(codes, anchor)
 
     def background(self, codes: UInt8[Tensor, "rows bytes"]) -> Int[Tensor, " rows"]:
         """The number of the background of each row, 0 where there is only one."""

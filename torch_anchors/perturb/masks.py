@@ -30,12 +30,15 @@ def unpack(codes: UInt8[Tensor, "rows width"], n_predicates: int) -> Bool[Tensor
     return ((packed >> bits) & 1).view(torch.bool).flatten(1)[:, :n_predicates]  # (n, bytes, 8) -> (n, K)
 
 
-def holds(codes: NDArray[np.uint8], anchor: Anchor, n_predicates: int) -> NDArray[np.bool_]:
+def holds(codes: NDArray[np.uint8], anchor: Anchor) -> NDArray[np.bool_]:
     """Which of the packed masks keep every superpixel of `anchor`."""
-    members = np.zeros((1, n_predicates), dtype=bool)
-    members[0, list(anchor)] = True
-    wanted = pack(members)
-    return ((codes[:, : wanted.shape[1]] & wanted) == wanted).all(axis=1)
+    wanted: dict[int, int] = {}  # bits of the few bytes that have any
+    for k in anchor:
+        wanted[k >> 3] = wanted.get(k >> 3, 0) | 1 << (k & 7)
+    held = np.ones(len(codes), dtype=bool)
+    for byte, bits in wanted.items():
+        held &= (codes[:, byte] & bits) == bits
+    return held
 
 
 def unpack_on_host(codes: NDArray[np.uint8], n_predicates: int) -> NDArray[np.bool_]:
