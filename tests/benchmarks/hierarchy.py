@@ -79,13 +79,14 @@ np.savez(out, shown=mask, rows=n_rows, seconds=seconds)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Which pixels an explanation shows (H, W), of which superpixels (H, W), what it took, and its own precision."""
+    """Which pixels an explanation shows (H, W), of which superpixels (H, W), what it took, and what is said of it."""
 
     shown: NDArray[np.bool_]
     segments: NDArray[np.integer]
     n_rows: int
     seconds: float
     claimed: float = float("nan")
+    status: str = ""
 
 
 class Frozen:
@@ -110,21 +111,23 @@ def photograph(name: str, network: Frozen) -> NDArray[np.uint8]:
     return network.fit(image)
 
 
-def anchor(network: Frozen, pixels: NDArray[np.uint8], seed: int, name: str, **settings: object) -> Answer:
+def anchor(
+    network: Frozen, pixels: NDArray[np.uint8], given: argparse.Namespace, name: str, **settings: object
+) -> Answer:
     """An anchor of ours."""
     explainer = AnchorImage(
         lambda rows: network(rows),
         preprocess=lambda rows: rows,
-        seed=seed,
+        seed=given.seed,
         segmentation_fn=name,
         max_rows=32,
         **settings,
     )
     started = time.process_time()
-    found = explainer.explain(pixels)
+    found = explainer.explain(pixels, max_rows_total=given.max_rows)
     seconds = time.process_time() - started
     shown = np.isin(found.segments, found.features)
-    return Answer(shown, found.segments, found.n_rows, seconds, found.precision)
+    return Answer(shown, found.segments, found.n_rows, seconds, found.precision, found.status.name.lower())
 
 
 def rex(python: str, network: Frozen, pixels: NDArray[np.uint8], given: argparse.Namespace) -> Answer:
@@ -163,10 +166,10 @@ def answers(network: Frozen, pixels: NDArray[np.uint8], given: argparse.Namespac
     """Each way to explain a photograph, by its name."""
     n = int(segment(pixels, "hierarchy").max()) + 1
     flat = {"n_segments": n, "compactness": 30}
-    yield "hierarchy", anchor(network, pixels, given.seed, "hierarchy")
+    yield "hierarchy", anchor(network, pixels, given, "hierarchy")
     if not given.no_flat:
-        yield "flat", anchor(network, pixels, given.seed, "slic", segmentation_kwargs=flat)
-    yield "slic 10", anchor(network, pixels, given.seed, "slic")
+        yield "flat", anchor(network, pixels, given, "slic", segmentation_kwargs=flat)
+    yield "slic 10", anchor(network, pixels, given, "slic")
     if given.peer_python:
         yield "ReX", rex(given.peer_python, network, pixels, given)
 
@@ -178,12 +181,13 @@ def main() -> None:
     parser.add_argument(
         "--no-flat", action="store_true", help="leave out the slowest, flat superpixels of the same size"
     )
+    parser.add_argument("--max-rows", type=int, help="of each of our searches, which then may find nothing")
     parser.add_argument("--peer-python", help="Python of an environment with rex-xai")
     parser.add_argument("--rex-iters", type=int, default=20, help="iterations of ReX (default: 20, its own)")
     given = parser.parse_args()
     torch.set_num_threads(1)
     network = Frozen()
-    columns = f"{'area':>7}{'rows':>7}{'CPU s':>7}{'claimed':>9}{'own':>7}{'finest':>8}{'masked':>8}"
+    columns = f"{'area':>7}{'rows':>7}{'CPU s':>7}{'claimed':>9}{'own':>7}{'finest':>8}{'masked':>8}  status"
     print(f"{'photograph':<18}{'by':<11}{columns}")
     for name in given.photographs:
         pixels = photograph(name, network)
@@ -193,7 +197,7 @@ def main() -> None:
             alone = "kept" if keeps_alone(network, pixels, answer.shown) else "lost"
             print(
                 f"{name:<18}{by:<11}{answer.shown.mean():>7.3f}{answer.n_rows:>7}{answer.seconds:>7.1f}"
-                f"{answer.claimed:>9.3f}{own:>7.3f}{finest:>8.3f}{alone:>8}",
+                f"{answer.claimed:>9.3f}{own:>7.3f}{finest:>8.3f}{alone:>8}  {answer.status}",
                 flush=True,
             )
     print("\narea: share of the picture shown. claimed: certified precision. own, finest: true precision while other")
