@@ -106,7 +106,8 @@ class ForwardPass:
 
 def _joint_key(sampler: Sampler) -> Hashable:
     """What is equal for samplers whose rows are rendered jointly; every other one is rendered by itself."""
-    return sampler.joint_key if isinstance(sampler, JointSampler) else id(sampler)
+    # Asking whether it is a JointSampler goes through all its methods, which takes as long as several rows.
+    return getattr(sampler, "joint_key", id(sampler))
 
 
 def _runs(pieces: Sequence[Piece]) -> Iterator[tuple[Sampler, Tensor]]:
