@@ -81,5 +81,12 @@ def test_a_space_allows_everything_unless_told():
     assert space.counted is None
 
 
+def test_what_may_be_added_is_neither_there_nor_excluded_nor_incompatible():
+    space = SearchSpace(5, coverage=len, excluded=frozenset({3}))
+    assert space.allowed((1,)) == [0, 2, 4]
+    space = dataclasses.replace(space, compatible=lambda anchor, k: k not in (0, len(anchor)))
+    assert space.allowed((2, 4)) == [1]
+
+
 def test_proposals_know_nothing_shorter_unless_told():
     assert Proposals({(0, 1): 0.9}, 0.4).shorter((0, 1)) == {}

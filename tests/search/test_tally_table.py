@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torch_anchors.search.tally_table import Tally, TallyTable, extend
+from torch_anchors.search.tally_table import Tally, TallyTable, extended
 
 
 def test_an_anchor_without_rows_has_precision_0():
@@ -24,9 +24,9 @@ def test_a_tally_is_a_share_and_a_standard_error(n, n_hits):
     assert Tally(n, n_hits).optimistic == pytest.approx(n_hits / n + math.sqrt(smoothed * (1 - smoothed) / n))
 
 
-@pytest.mark.parametrize(("anchor", "predicate"), [((), 3), ((1, 4), 0), ((1, 4), 2), ((1, 4), 9)])
-def test_extend_keeps_the_order(anchor, predicate):
-    assert extend(anchor, predicate) == tuple(sorted((*anchor, predicate)))
+@pytest.mark.parametrize("anchor", [(), (0,), (5,), (1, 4), (0, 1, 5), (0, 1, 2, 3, 4, 5)])
+def test_an_anchor_with_each_predicate_is_sorted_and_has_none_twice(anchor):
+    assert extended(anchor, 6) == tuple(tuple(sorted({*anchor, k})) for k in range(6))
 
 
 def test_an_anchor_that_was_never_looked_at_has_no_rows_and_gets_no_place() -> None:
@@ -49,7 +49,7 @@ def test_there_is_room_for_all_extensions_and_for_those_of_extensions(n_predicat
         n[list(anchor)] = own
         table.learn_pool(anchor, own, own // 2)
         table.learn_extensions(anchor, n, n // 2)
-        children = [extend(anchor, k) for k in range(n_predicates) if k not in anchor]
+        children = [tuple(sorted((*anchor, k))) for k in range(n_predicates) if k not in anchor]
         for one, count in [(anchor, own), *zip(children, np.delete(n, list(anchor)).tolist(), strict=True)]:
             truth[one] = max(count, truth.get(one, 0))
     assert dict(table) == {anchor: Tally(n, n // 2) for anchor, n in truth.items()}
@@ -71,10 +71,24 @@ def test_what_is_learned_is_what_a_dictionary_of_larger_counts_learns(turns: lis
         table.learn_pool(anchor, own, own // 2)
         table.learn_extensions(anchor, n, n // 2)
         truth.setdefault(anchor, 0)
-        for one, count in [(anchor, own), *((extend(anchor, k), counts[k]) for k in range(4) if k not in members)]:
+        truth[anchor] = max(own, truth[anchor])
+        for k in sorted(set(range(4)) - members):
+            one, count = tuple(sorted((*anchor, k))), counts[k]
             truth[one] = max(count, truth.get(one, 0))
     assert dict(table) == {anchor: Tally(n, n // 2) for anchor, n in truth.items()}
     assert list(table) == list(truth)
+
+
+def test_what_was_asked_before_is_answered_with_what_was_learned_since() -> None:
+    table, anchors = TallyTable(), [(0,), (1,)]
+    table.add((1,), 10, 7)
+    assert table.counts(anchors)[1].tolist() == [0, 10]
+    table.add((0,), 3, 3)
+    assert table.counts(anchors)[1].tolist() == [3, 10]
+    for _ in range(100):  # more places than there was room for
+        table[(2, len(table))] = Tally(1, 1)
+    table.add((1,), 5, 5)
+    assert [counted.tolist() for counted in table.counts(anchors)] == [[3, 12], [3, 15]]
 
 
 def test_rows_of_an_anchor_add_up() -> None:

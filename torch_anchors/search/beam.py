@@ -10,7 +10,7 @@ enumerated, and predicates that turn out not to be needed are dropped at the end
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from torch_anchors.search.protocol import (
     Step,
 )
 from torch_anchors.search.tallies import Tallies
-from torch_anchors.search.tally_table import Tally, extend
+from torch_anchors.search.tally_table import Tally, extended
 
 FIRST_LOOK = 12
 """Rows of a candidate before it may be judged. A random 12 of 12 hits has chance 0.002 at a precision of 0.6."""
@@ -82,12 +82,10 @@ class Beam(Tallies):
         """All extensions of `parents` by one predicate, each once."""
         found: dict[Anchor, None] = {}
         for parent in parents:
-            members = set(parent)
-            for k in range(self.space.n_predicates):
-                if k not in members and self.space.allows(parent, k):
-                    child = extend(parent, k)
-                    found[child] = None
-                    self.order.setdefault(child, (*self.order.get(parent, parent), k))
+            order, extensions = self.order.get(parent, parent), extended(parent, self.space.n_predicates)
+            for k in self.space.allowed(parent):
+                found[extensions[k]] = None
+                self.order.setdefault(extensions[k], (*order, k))
         return list(found)
 
     def level(self, parents: Sequence[Anchor]) -> Asking[tuple[Anchor | None, list[Anchor]]]:
@@ -128,12 +126,12 @@ class Beam(Tallies):
                 return found
         return None
 
-    def ready(self, candidates: Iterable[Anchor], at_last: bool) -> list[Anchor]:
+    def ready(self, candidates: Sequence[Anchor], at_last: bool) -> list[Anchor]:
         """Candidates worth a test: estimates that reach the threshold or, at last, that may.
 
         Those of largest coverage come first (images have one coverage for each size), then those of most precision.
         """
-        threshold, candidates = self.config.threshold, list(candidates)
+        threshold = self.config.threshold
         hits, n = self.tallies.counts(candidates)
         estimates = hits / np.maximum(n, 1)
         if at_last:
@@ -253,7 +251,12 @@ class Beam(Tallies):
         order = self.order.get(anchor, anchor)
         prefixes = [tuple(sorted(order[:size])) for size in range(len(order))]
         if self.space.independent:
-            yield from self.sample(prefixes, 0)
+            replies = yield from self.count([SampleRequest(prefix, 0) for prefix in prefixes])
+            for prefix, reply in zip(prefixes, replies, strict=True):
+                self.tallies.learn_pool(prefix, reply.pool_n, reply.pool_hits)
+            if anchor not in self.tested:  # what is known of it may come from the last of them
+                for prefix, reply in zip(prefixes[-1:], replies[-1:], strict=True):
+                    self.learn(prefix, reply)
         else:
             prefixes = [prefix for prefix in prefixes if prefix in self.tallies]
         partial = [Step(p, self.precision(p), self.space.coverage(p), self.n_drawn(p)) for p in prefixes]

@@ -69,9 +69,9 @@ def log_wealth(n_hits: Numbers, n_misses: Numbers, threshold: Numbers) -> NDArra
         # Without misses the term is 0 even at u = 1, where the logarithm is infinite.
         from_misses = np.where(misses > 0, misses * _LOG_1_MINUS_U, 0.0)
     terms = _LOG_WEIGHTS + from_hits + from_misses
-    top = terms.max(axis=-1)
-    finite = np.where(np.isfinite(top), top, 0.0)
-    return np.where(np.isfinite(top), finite + np.log(np.exp(terms - finite[..., None]).sum(axis=-1)), top)
+    top = np.maximum.reduce(terms, axis=-1, keepdims=True)  # finite, as the terms of all u < 1 are
+    terms -= top
+    return np.asarray(top[..., 0] + np.log(np.add.reduce(np.exp(terms, out=terms), axis=-1)))
 
 
 def log_wealth_below(n_hits: Numbers, n_misses: Numbers, threshold: Numbers) -> NDArray[np.float64]:

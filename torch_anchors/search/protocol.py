@@ -143,6 +143,11 @@ class Proposals:
     empty_is_exact: bool = True
 
 
+def go_together(anchor: Anchor, predicate: int) -> bool:
+    """Any predicate may be added to any anchor."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """The anchors that a search may form, and what is known of them beforehand.
@@ -167,7 +172,7 @@ class SearchSpace:
     n_predicates: int
     coverage: Callable[[Anchor], float]
     n_rows: Callable[[Anchor], int | None] = lambda anchor: None
-    compatible: Callable[[Anchor, int], bool] = lambda anchor, predicate: True
+    compatible: Callable[[Anchor, int], bool] = go_together
     independent: bool = False
     p_keep: float = 0.5
     levels: tuple[NDArray[np.int64], ...] = ()
@@ -182,9 +187,11 @@ class SearchSpace:
         excluded = self.excluded.union(predicates)
         return replace(self, excluded=excluded) if self.narrowed is None else self.narrowed(excluded)
 
-    def allows(self, anchor: Anchor, predicate: int) -> bool:
-        """Whether the predicate may be added to an anchor."""
-        return predicate not in self.excluded and self.compatible(anchor, predicate)
+    def allowed(self, anchor: Anchor) -> list[int]:
+        """The predicates that may be added to an anchor, in ascending order."""
+        taken = self.excluded.union(anchor)
+        free = [k for k in range(self.n_predicates) if k not in taken]
+        return free if self.compatible is go_together else [k for k in free if self.compatible(anchor, k)]
 
     def has(self, anchor: Anchor) -> bool:
         """Whether none of the anchor's predicates is excluded."""

@@ -84,7 +84,7 @@ class Tallies:
                 n = self.budget.at_most(request.n + cost) - cost
                 if n < request.n and n <= 0:
                     raise BudgetSpent
-                request = replace(request, n=n)
+                request = request if n == request.n else replace(request, n=n)
             cost += n
             if not self.budget.allows(cost):
                 raise BudgetSpent

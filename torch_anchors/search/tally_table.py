@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class TallyTable(Mapping[Anchor, Tally]):
     def __init__(self) -> None:
         self._places: dict[Anchor, int] = {}
         self._extensions: dict[Anchor, Int[np.ndarray, " predicates"]] = {}
+        self._latest: tuple[Sequence[Anchor], Int[np.ndarray, " anchors"]] = ((), np.zeros(0, dtype=np.intp))
         # The last value is that of an anchor without a place, for which -1 stands: it stays 0.
         self._n: Int[np.ndarray, " places"] = np.zeros(64, dtype=np.int64)
         self._n_hits: Int[np.ndarray, " places"] = np.zeros(64, dtype=np.int64)
@@ -63,8 +64,17 @@ class TallyTable(Mapping[Anchor, Tally]):
 
     def counts(self, anchors: Sequence[Anchor]) -> tuple[Int[np.ndarray, " anchors"], Int[np.ndarray, " anchors"]]:
         """Hits and rows of each anchor; 0 of one that was never looked at."""
-        places = np.array([self._places.get(anchor, -1) for anchor in anchors], dtype=np.intp)
+        places = self._places_of(anchors)
         return self._n_hits[places], self._n[places]
+
+    def _places_of(self, anchors: Sequence[Anchor]) -> Int[np.ndarray, " anchors"]:
+        """The place of each anchor, -1 where it has none; remembered of a list that is asked about again and again."""
+        latest, places = self._latest
+        if anchors is not latest:
+            places = np.array([self._places.get(anchor, -1) for anchor in anchors], dtype=np.intp)
+            if (places >= 0).all():  # and so for good
+                self._latest = anchors, places
+        return places
 
     def add(self, anchor: Anchor, n: int, n_hits: int) -> None:
         """Counts further rows of an anchor."""
@@ -85,7 +95,7 @@ class TallyTable(Mapping[Anchor, Tally]):
         """
         places = self._extensions.get(anchor)
         if places is None:
-            extensions = _extended(anchor, n.size)
+            extensions = extended(anchor, n.size)
             places_of = self._places
             places = np.array([places_of.setdefault(one, len(places_of)) for one in extensions], dtype=np.intp)
             self._extensions[anchor] = places
@@ -100,13 +110,11 @@ class TallyTable(Mapping[Anchor, Tally]):
 
 
 @lru_cache(maxsize=256)
-def _extended(anchor: Anchor, n_predicates: int) -> tuple[Anchor, ...]:
+def extended(anchor: Anchor, n_predicates: int) -> tuple[Anchor, ...]:
     """The anchor with each predicate, itself for those that it has; remembered, as searches begin alike."""
-    members = set(anchor)
-    return tuple(anchor if k in members else extend(anchor, k) for k in range(n_predicates))
-
-
-def extend(anchor: Anchor, predicate: int) -> Anchor:
-    """`anchor` with one more predicate."""
-    place = bisect(anchor, predicate)
-    return (*anchor[:place], predicate, *anchor[place:])
+    found: list[Anchor] = []
+    for place, (before, after) in enumerate(pairwise((-1, *anchor, n_predicates))):
+        head, tail = anchor[:place], anchor[place:]
+        found += [(*head, k, *tail) for k in range(before + 1, after)]
+        found += [anchor] * (after < n_predicates)
+    return tuple(found)
