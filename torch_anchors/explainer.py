@@ -297,9 +297,10 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         target, label, explained = self._predictor.target, found.found.label, found.case.explained
         shown = {label, found.found.answer, *found.found.examples.labels.tolist()}
         shown |= set() if found.found.nearest_miss is None else {found.found.nearest_miss.label}
-        few = len(target.names) <= FEW_NAMES
-        names = {one: name for one, name in target.names.items() if few or one in shown}
-        asked = {"target": repr(target), "answer_names": names}
+        names = target.names
+        if len(names) > FEW_NAMES:
+            names = {one: name for one, name in names.items() if one in shown}
+        asked = {"target": repr(target), "answer_names": dict(names)}
         if not isinstance(target, Comparison) or explained is None:
             return {"label_name": self._predictor.outputs.name_of(label), **asked}
         return {"label_name": target.name_of(label, explained), "said": target.said(explained), **asked}

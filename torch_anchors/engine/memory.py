@@ -48,7 +48,7 @@ class Memory:
         A dictionary is the fastest exact index for the hundreds of codes of a round; it sees packed bytes only.
         """
         n = codes.shape[0]
-        if not self._sampler.repeatable or n == 0:
+        if not self._sampler.repeatable:
             return np.arange(first, first + n), codes
         slot_of, array = self._slot_of, np.ascontiguousarray(codes.numpy())
         keys, n_known = array.view(f"V{array.shape[1]}").ravel().tolist(), len(slot_of)
@@ -65,8 +65,7 @@ class Memory:
 
     def add(self, anchor: Anchor, codes: Tensor, slots: NDArray[np.int64]) -> None:
         """Takes note of rows drawn for `anchor`."""
-        if slots.size:
-            self._blocks.append(Block(anchor, codes, slots))
+        self._blocks.append(Block(anchor, codes, slots))
 
     def pool(self, anchor: Anchor) -> Pool:
         """What is known of the rows that are draws of `anchor`, where the sampler's predicates are independent."""

@@ -232,12 +232,12 @@ class Runner(Generic[SomeCase]):
     # --------------------------------------------------------------------------------------------------- ordering
 
     def _order(self, orders: Sequence[tuple[Job, Sequence[AnyRequest]]]) -> None:
-        """Draws the rows of new requests, all requests of one sampler at once, and queues those not yet known."""
+        """Draws the rows of new requests, all that one sampler draws at once, and queues those not yet known."""
         by_sampler: dict[int, list[tuple[Job, int, Request]]] = {}
         for job, requests in orders:
             for i, request in enumerate(requests):
-                if isinstance(request, (SampleRequest, EnumerateRequest, GroupedRequest)):
-                    by_sampler.setdefault(id(job.case.sampler), []).append((job, i, request))
+                if _most_rows(job, request):
+                    by_sampler.setdefault(id(job.case.sampler), []).append((job, i, cast(Request, request)))
         drawn: dict[tuple[Job, int], Tensor] = {}
         for group in by_sampler.values():
             sampler = group[0][0].case.sampler
@@ -266,13 +266,16 @@ class Runner(Generic[SomeCase]):
             return enter_last(job, request)
         if isinstance(request, RowsRequest):
             return enter_rows(job, request)
-        assert codes is not None, "rows were drawn for every other request"
-        slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
-        if unknown.shape[0]:
-            self._enqueue(job, unknown)
-        n_fresh, rows, last = slots.size, codes if isinstance(request, GroupedRequest) else None, -1
+        slots, n_new, last = np.zeros(0, dtype=np.int64), 0, -1
+        if codes is not None:
+            slots, unknown = job.memory.split(codes, self._ledger.n_reserved)
+            n_new = unknown.shape[0]
+            if n_new:
+                self._enqueue(job, unknown)
+        n_fresh, rows = slots.size, codes if isinstance(request, GroupedRequest) else None
         if isinstance(request, SampleRequest):
-            job.memory.add(request.anchor, codes, slots)
+            if codes is not None:
+                job.memory.add(request.anchor, codes, slots)
             if job.case.sampler.independent:
                 slots, rows = job.memory.uncounted(request.anchor)  # the fresh ones first
                 last = job.memory.pool(request.anchor).last_slot
@@ -280,7 +283,7 @@ class Runner(Generic[SomeCase]):
             last = int(slots.max())
         if job.label is None:  # the rows are compared with the first one
             last = max(last, job.first_slot)
-        return kind(job, request, slots, rows, n_fresh, unknown.shape[0], last)
+        return kind(job, request, slots, rows, n_fresh, n_new, last)
 
     def _enqueue(self, job: Job, codes: Tensor) -> None:
         oldest = next(iter(self._jobs)).first_slot  # jobs get their first slots in the order of their admission

@@ -94,11 +94,12 @@ class ExampleRows:
         if isinstance(sampler.fill, RowFill):
             keys = np.array(sampler.fill.keys, dtype=np.int32)
             return cls(keys, keep, background, *others)
-        used = np.zeros(1, dtype=np.int64)
-        if len(codes):
-            used, background = np.unique(background, return_inverse=True)
         with aside(sampler.device):  # the fill was there before the first batch
-            fill = sampler.fill[torch.from_numpy(used).to(sampler.device)].cpu().numpy()
+            used = sampler.fill
+            if sampler.n_backgrounds > 1:
+                numbers, background = np.unique(background, return_inverse=True) if len(codes) else ([0], background)
+                used = used[torch.as_tensor(numbers).to(sampler.device)]
+            fill = used.cpu().numpy()
         return cls(_compact(fill, sampler.segments, in_bytes), keep, background, *others)
 
     def __len__(self) -> int:
@@ -156,11 +157,11 @@ def _made_again(image: Float[Tensor, "channels height width"], keys: Sequence[in
 
 
 def _compact(fill: NDArray[np.floating], segments: NDArray[np.integer], in_bytes: bool) -> NDArray[Any]:
-    """The fill as one colour for each superpixel where that is all there is to it, else in bytes if these will do."""
+    """A copy of the fill: a colour of each superpixel where that is all there is to it, else bytes if these will do."""
     flat = segments.ravel()
     first = np.zeros(int(flat.max()) + 1, dtype=np.intp)  # pixel of each superpixel, the first one
     first[flat[::-1]] = np.arange(flat.size)[::-1]
     colours = fill.reshape(*fill.shape[:2], -1)[..., first]
     if np.array_equal(colours[..., segments], fill):
         return colours
-    return np.rint(fill).clip(0, 255).astype(np.uint8) if in_bytes else fill
+    return np.rint(fill).clip(0, 255).astype(np.uint8) if in_bytes else fill.copy()
