@@ -4,8 +4,8 @@
     python tests/benchmarks/truth_tables.py --make FOLDER
 
 The photographs come with scikit-image. A crop is resized to the network's input and cut into K superpixels by SLIC; a
-hidden superpixel shows its mean colour. The crop below was found among random ones. No pair of its superpixels decides:
-one anchor of three reaches a precision of 0.95, and none of fewer.
+hidden superpixel shows its mean colour. The crops below were found among random ones. No pair of their superpixels
+decides: of "saucer" one anchor of three reaches a precision of 0.95, of "tripod" two do, and none of fewer.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Crop:
 
 CROPS = {
     "saucer": Crop("coffee", top=60, left=280, side=300, network=1, n_segments=14),
+    "tripod": Crop("camera", top=20, left=160, side=320, network=2, n_segments=14),
 }
 """By the name of the table."""
 
@@ -74,9 +75,10 @@ def network(number: int) -> nn.Module:
 
 @torch.inference_mode()
 def table_of(crop: Crop) -> dict[str, np.ndarray]:
-    """The table: `labels` and `conf` (2^K,), the label `y0` of the whole crop and its `segments` (H, W).
+    """The table: `labels`, `conf` and `margins` (2^K,), the label `y0` of the whole crop and its `segments` (H, W).
 
-    Bit k of a mask's number says that superpixel k is shown; `conf` is the probability of `y0`.
+    Bit k of a mask's number says that superpixel k is shown; `conf` is the probability of `y0`, and `margins` say by
+    how much its logit exceeds the largest other one.
     """
     pixels = crop.pixels()
     segments = segment(pixels, "slic", {"n_segments": crop.n_segments})
@@ -85,13 +87,16 @@ def table_of(crop: Crop) -> dict[str, np.ndarray]:
     module = network(crop.network)
     example = torch.zeros(ROWS_AT_ONCE, *sampler.row_shape())
     module = torch.jit.freeze(torch.jit.trace(module, example))  # half the time on a CPU
-    parts = [module((sampler.render(part).round() - 127) / 128).softmax(1) for part in codes.split(ROWS_AT_ONCE)]
-    probabilities = torch.cat(parts)
-    labels = probabilities.argmax(1)
-    own = probabilities[:, labels[-1]]
+    parts = [module((sampler.render(part).round() - 127) / 128) for part in codes.split(ROWS_AT_ONCE)]
+    logits = torch.cat(parts)
+    labels = logits.argmax(1)
+    explained = labels[-1:].expand(len(labels), 1)
+    following = logits.scatter(1, explained, -torch.inf).amax(1)
+    margins = logits.gather(1, explained).squeeze(1) - following
     return {
         "labels": labels.numpy().astype(np.int16),
-        "conf": own.numpy().astype(np.float16),
+        "conf": logits.softmax(1)[:, labels[-1]].numpy().astype(np.float16),
+        "margins": margins.numpy(),
         "y0": np.int64(labels[-1]),
         "segments": segments,
     }

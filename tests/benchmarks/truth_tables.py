@@ -3,9 +3,10 @@
     python tests/benchmarks/truth_tables.py --seeds 200
 
 A truth table holds the hit or miss of each of the 2^K masks of a photograph, from a real network, or a coin's. It
-becomes a model of a tiny image with one pixel per superpixel: which pixels are not 0 is the mask to look up. Of a
-photograph the probability of the explained class is known as well. That of the next class is taken for half of the
-rest, as far as the label allows it: so there are margins for `method="guided"`. A coin's table has labels only.
+becomes a model of a tiny image with one pixel per superpixel: which pixels are not 0 is the mask to look up. Of crops
+the margins are known as well, for `method="guided"`, and of the two photographs the probability of the explained class.
+That of the next class is taken for half of the rest there, as far as the label allows it. A coin's table has labels
+only.
 
 Each table is asked what keeps the label while it is shown, and what is necessary: what changes it while it is hidden.
 Tables of photographs that are not there are left out. `--data` names the folder that they are in. Harder ones, of
@@ -86,6 +87,9 @@ def photograph(name: str, folder: Path = DATA) -> NDArray[np.bool_]:
 def logits(name: str, folder: Path = DATA) -> NDArray[np.float64]:
     """Of the next class and of the explained one (2^K, 2), for each of a photograph's masks."""
     with np.load(folder / f"truth_{name}.npz") as stored:
+        if "margins" in stored:
+            half = stored["margins"].astype(np.float64) / 2
+            return np.stack([-half, half], axis=1)  # one is below 0: no row is taken for probabilities
         own = stored["conf"].astype(np.float64).clip(1e-6, 1 - 1e-6)
     following = (1 - own) / 2
     following = np.where(photograph(name, folder), np.minimum(following, own / 1.05), np.maximum(following, own * 1.05))

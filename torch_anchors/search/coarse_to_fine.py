@@ -102,14 +102,14 @@ class CoarseToFine(Guided):
         needed = np.zeros(groups.size, dtype=bool)
         for group in order:
             needed |= (groups == group) & allowed
-            if self.is_affordable(self.model.precision(tuple(np.flatnonzero(needed).tolist()))):
+            (guess,) = self.model.precisions([tuple(np.flatnonzero(needed).tolist())])
+            if self.is_affordable(guess):
                 break
         return needed
 
     def by_effects(self) -> Anchor:
         """The predicates that an anchor may have, those of largest effect first."""
-        order, _ = self.model.ranked(sorted(self.space.excluded))
-        return tuple(order.tolist())
+        return tuple(self.model.order(sorted(self.space.excluded)).tolist())
 
     # --------------------------------------------------------------------------------------------- certifying
 
@@ -132,8 +132,8 @@ class CoarseToFine(Guided):
     def promising(self, order: Anchor, least: int) -> int:
         """How many predicates, at least so many, an anchor needs in order to look certifiable."""
         for size in range(least, len(order) + 1):
-            anchor = tuple(sorted(order[:size]))
-            if self.is_affordable(self.hoped_for(anchor, self.model.precision(anchor))):
+            (hope,) = self.hopes([tuple(sorted(order[:size]))])
+            if self.is_affordable(hope):
                 return size
         return len(order) + 1
 

@@ -2,8 +2,9 @@
 
 A regression of the margins (`margin_model`) guesses the precision of every anchor from the rows at hand, and the rows
 of an anchor correct the guess about it. The shortest anchor that looks certifiable is submitted, again and again; what
-is accepted is decided by labels of fresh rows, as in the beam search. Where margins explain little, or the guesses
-were wrong several times, the search goes on as the beam search that it is.
+is accepted is decided by labels of fresh rows, as in the beam search. Rows to learn from are drawn where both answers
+occur. Where margins explain little, or the guesses were wrong several times, the search goes on as the beam search that
+it is.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from torch_anchors.search.beam import FIRST_LOOK, Beam, searched
 from torch_anchors.search.bounds import kl_bernoulli
-from torch_anchors.search.certify import ACCEPTANCE_SHARE, Certifier
+from torch_anchors.search.certify import ACCEPTANCE_SHARE, Certificate, Certifier
 from torch_anchors.search.margin_model import MarginModel
 from torch_anchors.search.protocol import Anchor, Asking, SampleCounts, Search, SearchConfig, SearchSpace
 
@@ -27,8 +30,6 @@ OPTIMISM = 1.5
 """Standard errors above its estimate at which an anchor may be certifiable: a shorter one is worth a try."""
 CLEAR = 0.9
 """Share of the variance of margins from which on effects are taken to explain everything."""
-FEW = 4
-"""Predicates of an anchor that is shortened by margins alone."""
 LONG = 8
 """An anchor of more predicates than this is halved, and halved again, to find how many of them it needs."""
 ATTEMPTS = 3
@@ -36,7 +37,11 @@ ATTEMPTS = 3
 ROWS_PER_EFFECT = 6
 """Rows without which the effect of one more predicate of an anchor is not believed, while more rows are to be had."""
 MOST_PER_PREDICATE, MOST_ROWS = 8, 1000
-"""Rows of the empty anchor from which effects are learned: at most so many for each predicate, and in all."""
+"""Rows from which effects are learned before any guess is tried: at most so many for each predicate, and in all."""
+LOOK_ROWS = 4
+"""Rows after which an anchor that is looked at may be given up."""
+SIZES_AT_ONCE = 16
+"""Sizes whose guesses are computed together."""
 
 
 @dataclass(slots=True)
@@ -55,7 +60,7 @@ class Guided(Beam):
         """As of every search, with the margins."""
         super(Guided, self).learn(anchor, reply)
         if reply.keep is not None and reply.margins is not None and reply.n:
-            self.model.add(reply.keep, reply.margins)
+            self.model.add(reply.keep, reply.margins, anchor)
 
     def first_look(self) -> Asking[None]:
         """As many rows as one round has; those that labels alone need follow where there are no margins."""
@@ -76,39 +81,54 @@ class Guided(Beam):
         most = min(max(MOST_PER_PREDICATE * self.space.n_predicates, self.config.batch_size), MOST_ROWS)
         while self.model.n:
             self.model.fit()
-            known = self.model.n // ROWS_PER_EFFECT if self.model.n < most else self.largest()
-            anchor = next(self.worthwhile(min(known, self.largest())), None)
+            believed = min(self.model.n // ROWS_PER_EFFECT, self.largest())
+            anchor = next(self.worthwhile(believed if self.model.n < most else self.largest()), None)
             if anchor is None:
                 if self.model.n >= most:
                     return None
                 n = min(max(self.model.n // 2, self.config.round_rows), self.config.batch_size)
-                yield from self.sample([()], n)
+                yield from self.sample([self.even(believed)], n)
                 continue
             found = yield from self.try_guess(anchor)
             if found is not None:
                 return found
         return None
 
+    def even(self, largest: int) -> Anchor:
+        """Of the guesses up to this size the longest that fails at least as often as it holds.
+
+        Where the empty anchor hardly ever holds, its rows are all alike. Those of this one show what is still missing.
+        """
+        guesses = self.guesses(range(largest + 1))
+        fails = np.flatnonzero(self.model.precisions(guesses) <= 0.5)
+        return guesses[fails[-1]] if fails.size else ()
+
+    def guesses(self, sizes: Sequence[int]) -> list[Anchor]:
+        """The guesses of these sizes, as far as there are so many predicates: those of largest effect."""
+        order = self.model.order(sorted(self.space.excluded))
+        return [tuple(sorted(order[:size].tolist())) for size in sizes if size <= len(order)]
+
     def worthwhile(self, largest: int) -> Iterator[Anchor]:
         """Anchors of at most `largest` predicates that look certifiable, the shortest first."""
         if self.model.explained < LEAST_EXPLAINED:
             return
-        order, guesses = self.model.ranked(sorted(self.space.excluded))
-        for size in range(1, min(largest, len(order)) + 1):
-            anchor = tuple(sorted(order[:size].tolist()))
-            if self.is_open(anchor) and self.is_affordable(self.hoped_for(anchor, guesses[size])):
-                yield anchor
+        for start in range(1, largest + 1, SIZES_AT_ONCE):
+            anchors = self.guesses(range(start, min(start + SIZES_AT_ONCE, largest + 1)))
+            for anchor, hope in zip(anchors, self.hopes(anchors), strict=True):
+                if self.is_open(anchor) and self.is_affordable(hope):
+                    yield anchor
 
     def is_open(self, anchor: Anchor) -> bool:
         """Whether nothing has been decided about an anchor, and few of its size were tried."""
         decided = anchor in self.tried or anchor in self.tested or anchor in self.exact
         return not decided and self.attempts[len(anchor)] < ATTEMPTS
 
-    def hoped_for(self, anchor: Anchor, guess: float) -> float:
-        """The precision that an anchor may have: the guess, corrected by the anchor's own rows, and optimism."""
-        (hits,), (n,) = (of.tolist() for of in self.counts([anchor]))
-        mean = (GUESS_ROWS * guess + hits) / (GUESS_ROWS + n)
-        return mean + OPTIMISM * math.sqrt(mean * (1 - mean) / (GUESS_ROWS + n))
+    def hopes(self, anchors: Sequence[Anchor]) -> list[float]:
+        """The precision that each anchor may have: the guess, corrected by its own rows, and optimism."""
+        hits, n = self.model.counts(anchors)
+        mean = (GUESS_ROWS * self.model.precisions(anchors) + hits) / (GUESS_ROWS + n)
+        hopes: list[float] = (mean + OPTIMISM * np.sqrt(mean * (1 - mean) / (GUESS_ROWS + n))).tolist()
+        return hopes
 
     def is_affordable(self, precision: float) -> bool:
         """Whether an anchor of this precision is expected to be accepted within `max_rows_candidate` rows."""
@@ -131,6 +151,16 @@ class Guided(Beam):
             self.attempts[len(anchor)] += 1
         return found
 
+    def n_fresh(self, certificate: Certificate) -> int:
+        """As of every search, but in small steps where there are other guesses: a wrong one shows early."""
+        wanted = super(Guided, self).n_fresh(certificate)
+        return min(wanted, 2 * self.config.round_rows) if self.model.n else wanted
+
+    def is_worth_enumerating(self, certificate: Certificate) -> bool:
+        """As of every search, but not where there are other guesses and this one rather fails."""
+        likely = not self.model.n or certificate.precision >= self.config.threshold
+        return likely and super(Guided, self).is_worth_enumerating(certificate)
+
     def by_effect(self, anchor: Anchor) -> Anchor:
         """The predicates of an anchor, those of largest effect first."""
         return tuple(sorted(anchor, key=lambda k: -self.model.effects[k]))
@@ -143,9 +173,24 @@ class Guided(Beam):
         """
         if self.model.n and self.model.explained >= LEAST_EXPLAINED:
             anchor = yield from self.shorten_by_margins(anchor)
-            if anchor not in self.exact and (len(anchor) <= FEW or self.model.explained >= CLEAR):
+            if anchor not in self.exact and self.model.explained >= CLEAR:
                 return anchor
         return (yield from super(Guided, self).shorten(anchor))
+
+    def look_at(self, anchors: Sequence[Anchor]) -> Asking[None]:
+        """As of the beam search, but that an anchor whose first rows speak against it gets no more of them."""
+        if not self.model.n:
+            yield from super(Guided, self).look_at(anchors)
+            return
+        step = max(self.config.round_rows // max(len(anchors), 1), LOOK_ROWS)
+        yield from self.sample(anchors, 0)
+        while open_ones := [anchor for anchor in anchors if self.is_unclear(anchor)]:
+            yield from self.sample(open_ones, [min(step, FIRST_LOOK - self.n_drawn(one)) for one in open_ones])
+
+    def is_unclear(self, anchor: Anchor) -> bool:
+        """Whether an anchor has too few rows to be judged, and none that speak against it."""
+        n = self.n_drawn(anchor)
+        return n < FIRST_LOOK and (not n or self.tallies[anchor].optimistic >= self.config.threshold)
 
     def shorten_by_margins(self, anchor: Anchor) -> Asking[Anchor]:
         """The anchor without predicates that margins, and then labels of fresh rows, say it does not need."""
@@ -173,8 +218,9 @@ class Guided(Beam):
     def shorter(self, anchor: Anchor) -> list[Anchor]:
         """Anchors of fewer predicates that may be certifiable: the best guesses, and parts of this anchor."""
         parts = [tuple(k for k in anchor if k != drop) for drop in anchor]
-        guessed = {part: self.hoped_for(part, self.model.precision(part)) for part in parts if self.is_open(part)}
-        parts = sorted((part for part in guessed if self.is_affordable(guessed[part])), key=lambda part: -guessed[part])
+        parts = [part for part in parts if self.is_open(part)]
+        hopes = dict(zip(parts, self.hopes(parts), strict=True))
+        parts = sorted((part for part in parts if self.is_affordable(hopes[part])), key=lambda part: -hopes[part])
         return [*dict.fromkeys([*self.worthwhile(len(anchor) - 1), *parts[:ATTEMPTS]])]
 
 

@@ -2,8 +2,9 @@
 
 A label says on which side of the border a row is, a margin how far; so a few dozen rows rank anchors that thousands of
 labels would be needed for. With independent predicates the margin of a row drawn for an anchor is a sum of many small
-effects, close to normal, and the anchor's precision is the chance that it is positive. This only ever chooses what to
-sample next.
+effects, close to normal, and the anchor's precision is the chance that it is on the side of the hits. Where that border
+is among the expected margins, and how sharp, the rows' labels say: margins are often far from normal, as those of a
+class that many others could take the place of. This only ever chooses what to sample next.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtri
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from torch_anchors.search.protocol import Anchor
 
 PENALTIES = (0.1, 1e4)
 """The least and the largest penalty of the regression, in rows."""
-CLOSE = 1.3
+CLOSE = 2.0
 """A penalty that is wrong by less than this factor is right enough."""
+BORDER_SPREAD = 0.5
+"""Standard deviation of where the border may be, and of its slope, in standard errors, before labels say more."""
+LEAST_SLOPE = 0.1
+"""The chance of a hit rises with the expected margin, if only by so much."""
 
 
 class MarginModel:
@@ -44,13 +49,20 @@ class MarginModel:
         self.explained = 0.0
         self._p_keep = p_keep
         self._keep: list[NDArray[np.float64]] = []
+        self._fixed: list[NDArray[np.float64]] = []
         self._margins: list[NDArray[np.float64]] = []
         self._base, self._error = 0.0, 1.0
-        self._penalty, self._is_fitted = 1.0, False
+        self._penalty, self._border = 1.0, _Border(0.0, 1.0)
+        self._is_fitted = False
 
-    def add(self, keep: NDArray[np.bool_], margins: NDArray[np.float64]) -> None:
-        """Takes in rows: which predicates hold (n, K), and the margins (n,)."""
+    def add(self, keep: NDArray[np.bool_], margins: NDArray[np.float64], anchor: Anchor | None = None) -> None:
+        """Takes in rows: which predicates hold (n, K), the margins (n,), and the anchor that they are draws of."""
+        fixed = np.ones(keep.shape[1])
+        if anchor is not None:
+            fixed[:] = 0.0
+            fixed[list(anchor)] = 1.0
         self._keep.append(keep.astype(np.float64))
+        self._fixed.append(np.broadcast_to(fixed, keep.shape))
         self._margins.append(margins)
         self.n += len(margins)
         self._is_fitted = False
@@ -64,8 +76,7 @@ class MarginModel:
         """
         if self._is_fitted:
             return
-        self._keep, self._margins = [np.concatenate(self._keep)], [np.concatenate(self._margins)]
-        (keep,), (margins,) = self._keep, self._margins
+        keep, _, margins = self._rows()
         center, mean = keep.mean(axis=0), float(margins.mean())
         x, y = keep - center, margins - mean
         gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
@@ -76,35 +87,76 @@ class MarginModel:
             self._penalty = ridge.likelier
         self.effects = ridge.effects
         self._base = mean - float(center @ self.effects)
-        self._error = ridge.error
-        self.explained = 1 - self._error / max(float(y.var()), 1e-12)
+        self._error = ridge.error + 1e-12
+        self.explained = 1 - ridge.error / max(float(y.var()), 1e-12)
+        expected = (self._base + keep @ self.effects) / math.sqrt(self._error)
+        self._border = self._border.likelier(expected, margins > 0)  # mostly it is where it was before
         self._is_fitted = True
 
-    def precision(self, anchor: Anchor) -> float:
-        """Guess of the precision of one anchor."""
-        inside = np.zeros(self.effects.size, dtype=bool)
-        inside[list(anchor)] = True
-        mean = self._base + self.effects[inside].sum() + self._p_keep * self.effects[~inside].sum()
-        return float(ndtr(mean / math.sqrt(self._variance(self.effects[~inside]) + 1e-12)))
-
-    def ranked(self, excluded: Sequence[int] = ()) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The predicates by their effects, the largest first, and the guesses (K + 1,) for the first 0, 1, .. K.
-
-        Those that are `excluded` come last: they are not among the predicates (K - excluded,) that are given, but they
-        have guesses as if they were.
-        """
+    def order(self, excluded: Sequence[int] = ()) -> NDArray[np.intp]:
+        """The predicates that are not `excluded`, those of largest effect first."""
         order = np.argsort(-self.effects, kind="stable")
-        banned = np.isin(order, list(excluded))
-        order, n_ranked = np.concatenate([order[~banned], order[banned]]), order.size - int(banned.sum())
-        effects = self.effects[order]
-        inside = np.concatenate([[0.0], np.cumsum(effects)])
-        mean = self._base + self._p_keep * effects.sum() + (1 - self._p_keep) * inside
-        squares = np.concatenate([[0.0], np.cumsum(effects**2)])
-        spread = self._p_keep * (1 - self._p_keep) * np.maximum(squares[-1] - squares, 0.0) + self._error
-        return order[:n_ranked], ndtr(mean / np.sqrt(spread + 1e-12))
+        return order[~np.isin(order, list(excluded))] if excluded else order
 
-    def _variance(self, outside: NDArray[np.float64]) -> float:
-        return float(self._p_keep * (1 - self._p_keep) * (outside**2).sum() + self._error)
+    def precisions(self, anchors: Sequence[Anchor]) -> NDArray[np.float64]:
+        """Guess of the precision of each anchor (anchors,)."""
+        inside, p_keep = self._inside(anchors), self._p_keep
+        mean = self._base + p_keep * self.effects.sum() + (1 - p_keep) * (inside @ self.effects)
+        variance = p_keep * (1 - p_keep) * ((1 - inside) @ self.effects**2)
+        return self._border.precisions(mean / math.sqrt(self._error), variance / self._error)
+
+    def counts(self, anchors: Sequence[Anchor]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Hits among the rows that are draws of each anchor, and how many these are (anchors,).
+
+        Of each anchor that is also a row of a smaller one that satisfies it.
+        """
+        keep, fixed, margins = self._rows()
+        inside = self._inside(anchors)
+        are_draws = ((1 - keep) @ inside.T + fixed @ (1 - inside).T) == 0
+        return (margins > 0) @ are_draws.astype(np.float64), are_draws.sum(axis=0)
+
+    def _rows(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Of all rows: what holds, what holds because it is in the anchor (n, K), and the margins (n,)."""
+        if len(self._keep) > 1:
+            self._keep, self._fixed = [np.concatenate(self._keep)], [np.concatenate(self._fixed)]
+            self._margins = [np.concatenate(self._margins)]
+        return self._keep[0], self._fixed[0], self._margins[0]
+
+    def _inside(self, anchors: Sequence[Anchor]) -> NDArray[np.float64]:
+        """1 where a predicate is in an anchor (anchors, K), else 0."""
+        inside = np.zeros((len(anchors), self.effects.size))
+        for row, anchor in zip(inside, anchors, strict=True):
+            row[list(anchor)] = 1.0
+        return inside
+
+
+@dataclass(frozen=True, slots=True)
+class _Border:
+    """Chance of a hit by the expected margin x, in its standard errors: Phi(offset + slope x)."""
+
+    offset: float
+    slope: float
+
+    def likelier(self, expected: NDArray[np.float64], hits: NDArray[np.bool_]) -> _Border:
+        """A step of Newton's method to the likeliest border of rows with these expected margins (n,) and hits (n,).
+
+        A normal prior holds it near Phi(x), which would be right if margins were normal.
+        """
+        sides, prior = np.where(hits, 1.0, -1.0), 1 / BORDER_SPREAD**2
+        z = sides * (self.offset + self.slope * expected)
+        ratio = np.exp(-0.5 * z * z - log_ndtr(z)) / math.sqrt(2 * math.pi)
+        pull, weight = sides * ratio, ratio * (ratio + z)
+        along, across = pull.sum() - prior * self.offset, pull @ expected - prior * (self.slope - 1)
+        a, b, c = weight.sum() + prior, weight @ expected, (weight * expected) @ expected + prior
+        determinant = a * c - b * b
+        offset = self.offset + (c * along - b * across) / determinant
+        slope = self.slope + (a * across - b * along) / determinant
+        return _Border(float(offset), max(float(slope), LEAST_SLOPE))
+
+    def precisions(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of hits where expected margins are normal with this mean and variance."""
+        shares: NDArray[np.float64] = ndtr((self.offset + self.slope * mean) / np.sqrt(1 + self.slope**2 * variance))
+        return shares
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,17 +120,25 @@ class Tallies:
                 undecided.append(self.certifier.submit(anchor))
                 self.tested[anchor] = undecided[-1]
         while undecided and not accepted:
-            replies = yield from self.count([SampleRequest(c.anchor, c.next_n()) for c in undecided])
+            replies = yield from self.count([SampleRequest(c.anchor, self.n_fresh(c)) for c in undecided])
             for certificate, reply in zip(undecided, replies, strict=True):
                 certificate.add(reply.n, reply.n_hits)
                 self.learn(certificate.anchor, reply)
             accepted += [c.anchor for c in undecided if c.accepted]
-            close = [c.anchor for c in undecided if not c.accepted and not c.rejected and c.undecidable]
-            for anchor in () if accepted else close:
-                if self.enumerable(anchor, self.config.max_rows_candidate):
-                    accepted += yield from self.enumerate_alone(anchor)
+            close = [c for c in undecided if not c.accepted and not c.rejected and c.undecidable]
+            for certificate in () if accepted else close:
+                if self.is_worth_enumerating(certificate):
+                    accepted += yield from self.enumerate_alone(certificate.anchor)
             undecided = [c for c in undecided if not c.accepted and not c.hopeless]
         return max(accepted, key=self.rank) if accepted else None
+
+    def n_fresh(self, certificate: Certificate) -> int:
+        """Rows to ask for next for a certificate that is undecided."""
+        return certificate.next_n()
+
+    def is_worth_enumerating(self, certificate: Certificate) -> bool:
+        """Whether to predict all rows of an anchor that is too close to the threshold to be decided by a sample."""
+        return self.enumerable(certificate.anchor, self.config.max_rows_candidate)
 
     def rank(self, anchor: Anchor) -> tuple[float, float]:
         """Largest coverage first, then highest precision."""
