@@ -57,6 +57,8 @@ class Memory:
         if len(slot_of) == n_known + n:
             return np.arange(first, first + n), codes
         slots = np.array(found)
+        if len(slot_of) == n_known:
+            return slots, codes[:0]
         places = slots - first
         is_new = places == np.arange(n)
         new, moved = np.flatnonzero(is_new), first + np.cumsum(is_new) - 1

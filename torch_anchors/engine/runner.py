@@ -164,11 +164,17 @@ class Runner(Generic[SomeCase]):
             with self.predictor.session():
                 self._resumed = time.perf_counter()
                 finished = self._turn()
+                while not finished and self._jobs and not (more and self._has_room(self._queue.n_rows)):
+                    self._check_repeats()
+                    finished = self._turn()
                 self._host_seconds += time.perf_counter() - self._resumed
-            if self._relies_on_repeats and not self.predictor.repeats:
-                raise NotRepeatable
+            self._check_repeats()
             if finished:
                 yield finished
+
+    def _check_repeats(self) -> None:
+        if self._relies_on_repeats and not self.predictor.repeats:
+            raise NotRepeatable
 
     # ------------------------------------------------------------------------------------------------- admission
 
