@@ -31,3 +31,16 @@ def test_a_part_without_scores_has_zeros_among_others() -> None:
     both = joined([Reading(LABELS[:1]), Reading(LABELS, SCORES)])
     assert both.scores is not None
     assert both.scores.tolist() == [[0.0, 0.0], *SCORES.tolist()]
+
+
+def test_what_is_kept_stays_when_the_model_writes_its_next_answer_there() -> None:
+    scores, labels, answers = SCORES.clone(), LABELS.clone(), SCORES.clone()
+    kept = Reading(labels, scores, answers).kept()
+    for written_to in (scores, labels, answers):
+        written_to.fill_(7)
+    assert torch.equal(kept.labels, LABELS)
+    assert kept.scores is not None
+    assert kept.answers is not None
+    assert torch.equal(kept.scores, SCORES)
+    assert torch.equal(kept.answers, SCORES)
+    assert Reading(LABELS).kept().scores is None

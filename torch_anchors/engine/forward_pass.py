@@ -67,7 +67,7 @@ class ForwardPass:
             rows = torch.cat([rows for _, rows, _ in same])
             batch = _padded(rows, size) if self._predictor.static_shapes else rows
             reading = self._predictor.taking(as_array).read(batch).first(rows.shape[0])
-            parts.append(self._compared(reading, [piece for _, _, group in same for piece in group]))
+            parts.append(self._compared(reading, [piece for _, _, group in same for piece in group]).kept())
         places = torch.cat([places for same in by_shape.values() for places, _, _ in same])
         return joined(parts).taken(places.argsort())
 

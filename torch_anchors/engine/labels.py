@@ -41,7 +41,7 @@ def reading_of(
         while first < len(codes):
             part = codes[first : first + max(max_rows.n, 1)]
             try:
-                parts.append(predictor.read(predictor.prepare(render(part))))
+                parts.append(predictor.read(predictor.prepare(render(part))).kept())
             except Exception as error:
                 max_rows.survive(error, len(part))
                 continue

@@ -197,15 +197,15 @@ class Predictor:
             PredictorReturnTypeError: no labels can be read from what came back, or `preprocess` returned no tensor.
         """
         with self.session():
-            return self.read(self.prepare(rows)).labels
+            return self.read(self.prepare(rows)).kept().labels
 
     def read(self, prepared: Tensor) -> Reading:
         """Labels and scores of prepared rows; some of the first are asked for twice, where repeating is checked."""
         check = self._repeat_check
         if check is None or check.done:
             return self._read_once(prepared)
-        reading = self._read_once(prepared.clone())  # which a model may write to
-        check.compare(prepared, reading, self._read_once, self._same, same_shape=self.static_shapes)
+        reading = self._read_and_kept(prepared.clone())  # which a model may write to
+        check.compare(prepared, reading, self._read_and_kept, self._same, same_shape=self.static_shapes)
         return reading
 
     def _same(self, first: Reading, second: Reading) -> Bool[Tensor, " rows"]:
@@ -223,6 +223,9 @@ class Predictor:
             again, before = (self.target.agreement(answers, explained) for answers in (second.answers, first.answers))
             same &= ((again >= 0) == (before >= 0)) & (again.isnan() == before.isnan())
         return same
+
+    def _read_and_kept(self, prepared: Tensor) -> Reading:
+        return self._read_once(prepared).kept()
 
     def _read_once(self, prepared: Tensor) -> Reading:
         return self.outputs.read(self.forward(prepared), prepared.shape[0])

@@ -31,6 +31,13 @@ class Reading(NamedTuple):
         """Of the rows of these numbers, in their order."""
         return self._each(lambda part: part[rows])
 
+    def kept(self) -> Reading:
+        """The same in memory of its own: a model may write its next answer where it wrote this one.
+
+        CUDA graphs do so. What is made of an answer before the model is asked again needs no copy.
+        """
+        return self._each(torch.clone)
+
     def _each(self, of: Callable[[Tensor], Tensor]) -> Reading:
         scores, answers = (None if part is None else of(part) for part in self[1:])
         return Reading(of(self.labels), scores, answers)

@@ -371,13 +371,13 @@ class Runner(Generic[SomeCase]):
         """
         n_rows = sum(piece.codes.shape[0] for piece in pieces)
         if any(piece.job.error is not None for piece in pieces) and len(pieces) > 1:
-            return joined([self._predicted([piece]) for piece in pieces])
+            return joined([self._predicted([piece]).kept() for piece in pieces])
         if pieces[0].job.error is None:
             try:
                 return self._forward.read(pieces, n_rows, self.max_rows.padded(n_rows))
             except AnchorsError as error:
                 if len({piece.job for piece in pieces}) > 1:
-                    return joined([self._predicted([piece]) for piece in pieces])
+                    return joined([self._predicted([piece]).kept() for piece in pieces])
                 pieces[0].job.error = error
         return Reading(torch.full((n_rows,), INVALID, dtype=torch.int64, device=self.predictor.device))
 
