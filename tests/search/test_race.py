@@ -174,7 +174,7 @@ def test_the_first_certificate_is_not_shortened():
 
 def test_stop_on_first_takes_the_first_certificate():
     """The narrow anchor is surely good, the wide one perhaps."""
-    arguments = ([0.985, 1.0], [0.5, 0.3], [0.93, 0.995])
+    arguments = ([0.985, 1.0], [0.9, 0.3], [0.96, 0.975])
     first = [search(*arguments, SearchConfig(stop_on_first=True), seed)[0] for seed in range(30)]
     best = [search(*arguments, CONFIG, seed)[0] for seed in range(30)]
     assert all(run.result.success for run in first + best)
@@ -269,8 +269,9 @@ def test_an_anchor_on_no_training_row_is_better_than_none():
 
 def test_rounds_that_pay_for_more_rows_hold_more_anchors():
     precisions, coverages = [0.9, 0.93, 0.96, 0.99], [0.5, 0.4, 0.3, 0.2]
-    alone = [search(precisions, coverages, seed=s)[0] for s in range(10)]
-    wide = [search(precisions, coverages, config=replace(CONFIG, round_rows=400), seed=s)[0] for s in range(10)]
+    guesses = [0.97] * 4
+    alone = [search(precisions, coverages, guesses, seed=s)[0] for s in range(10)]
+    wide = [search(precisions, coverages, guesses, replace(CONFIG, round_rows=400), s)[0] for s in range(10)]
     assert all(len(requests) == 1 for run in alone for requests, _ in run.rounds)
     assert any(len(requests) > 1 for run in wide for requests, _ in run.rounds)
     assert sum(len(run.rounds) for run in wide) < 0.7 * sum(len(run.rounds) for run in alone)

@@ -18,6 +18,7 @@ from torch_anchors.tables.count.certified_rules import certified_rules
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.covered import Covered
+from torch_anchors.tables.propose.guess import with_counts
 from torch_anchors.tables.propose.proposer import Proposer
 from torch_anchors.tables.sampler import RowSampler
 from torch_anchors.tables.training import TrainingRows
@@ -95,14 +96,17 @@ def test_a_bound_that_another_makes_needless_is_not_added() -> None:
 def test_proposals_are_those_of_the_proposer_with_the_share_of_the_label() -> None:
     spaces, sampler = spaces_of(SOME, OF_SOME, threshold=0.9, max_anchor_size=2)
     training = labelled(sampler)
-    expected = training.proposer().propose(
-        sampler.predicates, training.class_of(OF_SOME), threshold=0.9, max_anchor_size=2
-    )
-    for space, own, label in zip(spaces, expected, OF_SOME, strict=True):
+    classes = training.class_of(OF_SOME)
+    proposed = training.proposer().propose(sampler.predicates, classes, threshold=0.9, max_anchor_size=2)
+    for i, (space, own, label) in enumerate(zip(spaces, proposed, OF_SOME, strict=True)):
         assert space.counted is None
         assert space.proposals is not None
         proposals = space.proposals()
-        assert proposals.guesses == own.guesses
+        assert set(proposals.guesses) == set(own.guesses)
+        instances = np.full(len(own.guesses), i)
+        counts = training.count(sampler.conditions(instances, list(own.guesses)), classes[instances])
+        expected = with_counts(np.array(list(own.guesses.values())), counts)
+        assert list(proposals.guesses.values()) == pytest.approx(expected.tolist())
         assert max(map(len, proposals.guesses)) == 2
         assert proposals.empty_precision == (label == LABELS).mean()
 
@@ -123,9 +127,10 @@ def test_a_shorter_anchor_has_its_coverage_counted() -> None:
 
 def test_anchors_of_all_rows_are_proposed_and_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    propose, n_covered = Proposer.propose, RowSampler.n_covered
+    propose, count, n_covered = Proposer.propose, LabelledTraining.count, RowSampler.n_covered
     monkeypatch.setattr(Proposer, "propose", lambda *a, **k: calls.append("propose") or propose(*a, **k))
-    monkeypatch.setattr(RowSampler, "n_covered", lambda *a: calls.append("count") or n_covered(*a))
+    monkeypatch.setattr(LabelledTraining, "count", lambda *a: calls.append("count") or count(*a))
+    monkeypatch.setattr(RowSampler, "n_covered", lambda *a: calls.append("count one") or n_covered(*a))
     spaces, _ = spaces_of(SOME, OF_SOME)
     assert not calls  # nothing is done before a search asks
     for space in spaces:
@@ -136,7 +141,7 @@ def test_anchors_of_all_rows_are_proposed_and_counted_together(monkeypatch: pyte
     assert calls == ["propose", "count"]
     spaces[0].coverage((0, 1, 2, 3, 4, 5))
     spaces[0].coverage((0, 1, 2, 3, 4, 5))
-    assert calls == ["propose", "count", "count"]  # what was not proposed, once
+    assert calls == ["propose", "count", "count one"]  # what was not proposed, once
 
 
 # ------------------------------------------------------------------------------------------------------------ counting

@@ -92,3 +92,11 @@ def test_a_copy_packs_its_conditions_anew(copied) -> None:
     check(again, binned, c)
     again.words.zero_()
     check(bits, binned, c)  # which shares no memory with it
+
+
+def test_bins_of_further_columns_are_demanded_as_well():
+    conditions = Conditions(np.array([[0, 2], [1, -1]]), np.array([[1, 0], [2, 0]]), np.array([[3, 1], [2, 0]]))
+    both = conditions.and_bins([3, 4], np.array([[5, 6], [7, 8]]))
+    assert both.column.tolist() == [[0, 2, 3, 4], [1, -1, 3, 4]]
+    assert both.low.tolist() == [[1, 0, 5, 6], [2, 0, 7, 8]]
+    assert both.high.tolist() == [[3, 1, 5, 6], [2, 0, 7, 8]]

@@ -1,14 +1,18 @@
 """Certification of proposed anchors where rows of one anchor say nothing certain about another (tables).
 
-A guess of every proposed anchor's precision, better than chance but no more, comes from outside. The search submits
-the anchor whose expected gain of coverage is largest, draws some rows for it, and asks again which anchor that is:
-so a hopeless anchor is left after a handful of rows, one close to the threshold when another becomes worth more, and
-a promising one is sampled until it is certified. All rows count for the test of the anchor they were drawn for, which
-is valid however the search comes and goes (`Certifier`).
+A guess of every proposed anchor's precision, better than chance but no more, comes from outside. With the rows drawn so
+far it says by what chance an anchor will be certified, and after how many rows. These have a price in coverage, so that
+each anchor has a *reserve*: the coverage beside which, once it is certified, trying this anchor is not worth its rows
+any more. The search draws some rows for the anchor of the largest reserve, asks again which anchor that is, and ends
+when what is certified is as large. That is best where chances and costs are known and independent (Weitzman, "Optimal
+search for the best alternative", Econometrica 1979). So a hopeless anchor is left after a handful of rows, one close to
+the threshold when another has become worth more, and a promising one is sampled until it is certified. All rows count
+for the test of the anchor they were drawn for, which is valid however the search comes and goes (`Certifier`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,25 +42,23 @@ from torch_anchors.search.protocol import (
 
 MAX_ROWS = 4000
 """Rows that a search may spend when `max_rows_total` does not say."""
-AFFORDABLE = 3
-"""An anchor that will take this many times `max_rows_candidate` rows is worth nothing, one that takes none all of
-its coverage."""
+AFFORDABLE = 2.5
+"""This many times `max_rows_candidate` rows cost as much as the anchor is worth that they are drawn for: few more cost
+coverage on some tables, and many more bring hardly any."""
 MIN_CHANCE = 0.02
-"""Anchors that are worth less than this share of their coverage are not sampled; all get a first look, lest the
-guesses be wrong, while nothing is certified."""
-MIN_GAIN = 0.1
-"""Expected gain, as a share of the coverage already certified, below which the search ends."""
+"""Anchors of a smaller chance to be certified are not sampled; all get a first look, lest the guesses be wrong, while
+nothing is certified."""
 LEAST_GAIN = 0.002
-"""Expected gain below which it ends as well: so few rows more are worth no calls of the model."""
+"""Expected gain of coverage below which the search ends: so few rows of the table more are worth no calls."""
 HOPEFUL = 0.2
-"""An anchor worth this share of its coverage gets at once the rows that may certify it, without a first look."""
+"""An anchor of this chance gets at once the rows that may certify it, without a first look."""
 LONG = 4
 """An anchor of more conditions than this is shortened at the end; fewer are read with ease."""
 LEAST_SHORTENING = 0.3
 """Conditions that an anchor must be expected to lose for the search to spend rows on it at the end."""
-LEAST_CHANCE = 0.03
+LEAST_CHANCE = 0.01
 """Chance to be rid of one condition that is worth rows where each needless one takes a column from other anchors."""
-LEAST_WORTH = LEAST_COVERAGE = 1e-6
+TINY_CHANCE = LEAST_COVERAGE = 1e-6
 """What an anchor counts for that no one believes in, or that no training row satisfies: any is better than none."""
 
 
@@ -143,11 +145,15 @@ def _minimal(race: _Race, space: SearchSpace) -> Asking[_Race]:
 
 @dataclass(slots=True)
 class _Race:
-    """Some anchors, what each is worth if certified, what is believed of them, and the certificates so far."""
+    """Some anchors, what each is worth if certified, what is believed of them, and the certificates so far.
+
+    `affordable` rows cost as much as the anchor that they are drawn for is worth; a gain below `least_gain` is none.
+    """
 
     anchors: list[Anchor]
     value: NDArray[np.float64]
     least_gain: float
+    affordable: float
     certifier: Certifier
     budget: RowBudget
     belief: Belief
@@ -168,9 +174,10 @@ class _Race:
         budget: RowBudget,
     ) -> _Race:
         config = certifier.config
-        belief = Belief(guesses, config.threshold, config.delta / 2, AFFORDABLE * config.max_rows_candidate)
+        affordable = AFFORDABLE * config.max_rows_candidate
+        belief = Belief(guesses, config.threshold, config.delta / 2, config.max_rows_candidate)
         everyone = np.ones(len(anchors), dtype=bool)
-        return cls(anchors, value, least_gain, certifier, budget, belief, everyone, everyone.copy())
+        return cls(anchors, value, least_gain, affordable, certifier, budget, belief, everyone, everyone.copy())
 
     @property
     def rejected(self) -> set[Anchor]:
@@ -193,6 +200,7 @@ class _Race:
         value = np.minimum(value, 1.0) if alike else value
         least = LEAST_CHANCE if alike else LEAST_SHORTENING
         race = _Race.of(anchors, value, guess.tolist(), least, self.certifier, self.budget)
+        race.affordable = math.inf if alike else race.affordable  # a needless one is worth its rows to the others
         race.earlier = [*self.earlier, *(runner for runner in self.runners.values() if runner is not winner)]
         race.runners[0], race.winner, race.undecided[0] = winner, 0, False
         rejected = self.rejected
@@ -209,22 +217,20 @@ class _Race:
                 return
 
     def requests(self) -> tuple[SampleRequest, ...]:
-        """Rows for the anchors of largest expected gain, as many anchors as `round_rows` pays for; () at the end."""
+        """Rows for the anchors of largest reserve, as many anchors as `round_rows` pays for; () at the end."""
         config = self.certifier.config
         if self.winner is not None and config.stop_on_first:
             return ()
-        worth = np.maximum(self.belief.worth(), LEAST_WORTH)
-        gain = self._gains(worth)
-        worthwhile = 0.0 if self.winner is None else max(self.least_gain, MIN_GAIN * self._certified_value)
+        chance, rows = self.belief.outlook()
         requests: list[SampleRequest] = []
         asked = 0
-        for k in np.argsort(-gain, kind="stable").tolist():
-            if gain[k] <= worthwhile or asked >= self.budget.at_most(config.round_rows):
+        for k in self._in_order(chance, rows):
+            if asked >= self.budget.at_most(config.round_rows):
                 break
             if k not in self.runners:
                 self.runners[k] = self.certifier.submit(self.anchors[k])
                 self.unseen[k] = False
-            n = self.budget.at_most(asked + self.runners[k].next_n(hopeful=bool(worth[k] >= HOPEFUL))) - asked
+            n = self.budget.at_most(asked + self.runners[k].next_n(hopeful=bool(chance[k] >= HOPEFUL))) - asked
             requests.append(SampleRequest(self.anchors[k], n))
             asked += n
         return tuple(requests)
@@ -288,13 +294,22 @@ class _Race:
     def _certified_value(self) -> float:
         return -1.0 if self.winner is None else float(self.value[self.winner])
 
-    def _gains(self, worth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What each anchor is expected to add to what is certified; 0 where it is not worth a row."""
-        gain = worth * (self.value - max(self._certified_value, 0.0))
-        worthwhile = worth >= MIN_CHANCE
-        if self.winner is None:
-            worthwhile |= self.unseen
-        return np.where(worthwhile & self.undecided, gain, 0.0)
+    def _in_order(self, chance: NDArray[np.float64], rows: NDArray[np.float64]) -> list[int]:
+        """The anchors that are worth their rows, those of larger reserve first.
+
+        An anchor of value v that is certified with chance p, for c in rows, is worth trying beside a certified value
+        below the reserve r of c = p (v - r).
+        """
+        chance = np.maximum(chance, TINY_CHANCE)
+        reserve = self.value * (1 - rows / (self.affordable * chance))
+        if self.winner is None:  # anything is better than nothing
+            reserve = np.maximum(reserve, TINY_CHANCE * chance * self.value)
+            worthwhile = (chance >= MIN_CHANCE) | self.unseen
+        else:
+            gain = chance * (self.value - self._certified_value)
+            worthwhile = (reserve > self._certified_value) & (gain > self.least_gain)
+        order = np.argsort(-reserve, kind="stable")
+        return order[(worthwhile & self.undecided)[order]].tolist()
 
 
 def _cautious(certificate: Certificate) -> float:

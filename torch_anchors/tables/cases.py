@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
@@ -15,7 +15,8 @@ from torch_anchors.tables.count.certified_rules import CertifiedRule, certified_
 from torch_anchors.tables.count.labelled_training import LabelledTraining
 from torch_anchors.tables.count.split_table import SplitTable
 from torch_anchors.tables.covered import Covered
-from torch_anchors.tables.propose.proposer import ProposedAnchors, Proposer
+from torch_anchors.tables.propose.guess import with_counts
+from torch_anchors.tables.propose.proposer import Kept, ProposedAnchors, Proposer
 from torch_anchors.tables.sampler import RowSampler
 
 MAX_COUNTED = 3
@@ -110,10 +111,11 @@ class RowSpaces:
     # ------------------------------------------------------------------------------------------------- proposing
 
     def _proposals(self, i: int) -> Proposals:
-        """Anchors of row i that the surrogate thinks worth certifying."""
-        guesses, shorter = self._proposed[i].guesses, partial(self._shorter, i)
+        """Anchors of row i that the surrogate thinks worth certifying, and what is expected of them."""
+        guesses, shorter = self._expected(i, self._proposed[i].guesses, self._counts[i]), partial(self._shorter, i)
         if self._without_conditions is not None:
-            return Proposals(guesses, float(self._without_conditions[i]), shorter, empty_is_exact=False)
+            empty = self._expected(i, {(): float(self._without_conditions[i])})
+            return Proposals(guesses, empty[()], shorter, empty_is_exact=False)
         share = float(self._training.shares[self._classes[i]])
         return Proposals(guesses, share, shorter, empty_is_exact=self._repeats)
 
@@ -136,16 +138,43 @@ class RowSpaces:
         )
 
     @cached_property
+    def _counts(self) -> list[Int[np.ndarray, "anchors 2"]]:
+        """Of the proposed anchors of each row, on how many training rows they hold, and with the explained label."""
+        sizes = [len(own.guesses) for own in self._proposed]
+        counts = self._counts_of(
+            np.repeat(np.arange(len(sizes)), sizes), [anchor for own in self._proposed for anchor in own.guesses]
+        )
+        return np.split(counts, np.cumsum(sizes)[:-1])
+
+    def _counts_of(
+        self, instances: Int[np.ndarray, " anchors"], anchors: Sequence[Anchor], *, kept: Kept | None = None
+    ) -> Int[np.ndarray, "anchors 2"]:
+        """The same of any anchors; where columns are `kept`, of the rows that have the instance's bins there."""
+        conditions = self._sampler.conditions(instances, anchors)
+        if kept is not None:
+            conditions = conditions.and_bins(kept[0], kept[1][instances])
+        return self._training.count(conditions, self._classes[instances])
+
+    def _expected(
+        self, i: int, guesses: Mapping[Anchor, float], counts: Int[np.ndarray, "anchors 2"] | None = None
+    ) -> dict[Anchor, float]:
+        """What the surrogate guesses of row i's anchors, and the training rows as far as they are like those drawn."""
+        if counts is None or self._sampler.fixed:
+            counts = self._counts_of(np.full(len(guesses), i), list(guesses), kept=self._sampler.kept)
+        expected = with_counts(np.array(list(guesses.values())), counts)
+        return dict(zip(guesses, expected.tolist(), strict=True))
+
+    @cached_property
     def _coverage_of(self) -> list[dict[Anchor, float]]:
         """Coverage of the proposed anchors of each row."""
-        sizes = [len(own.guesses) for own in self._proposed]
-        anchors = [anchor for own in self._proposed for anchor in own.guesses]
-        coverages = self._covered.coverages(np.repeat(np.arange(len(sizes)), sizes).tolist(), anchors)
-        parts = np.split(coverages, np.cumsum(sizes)[:-1])
         return [
-            {(): 1.0, **dict(zip(own.guesses, part.tolist(), strict=True))}
-            for own, part in zip(self._proposed, parts, strict=True)
+            {(): 1.0, **self._shares(own.guesses, counts)}
+            for own, counts in zip(self._proposed, self._counts, strict=True)
         ]
+
+    def _shares(self, anchors: Iterable[Anchor], counts: Int[np.ndarray, "anchors 2"]) -> dict[Anchor, float]:
+        """The share of training rows on which each anchor holds."""
+        return dict(zip(anchors, (counts[:, 0] / self._training.training.index.n_rows).tolist(), strict=True))
 
     def _coverage(self, i: int, anchor: Anchor) -> float:
         """Coverage of an anchor of row i, which is counted now unless it was proposed."""
@@ -155,9 +184,9 @@ class RowSpaces:
     def _shorter(self, i: int, anchor: Anchor) -> Mapping[Anchor, float]:
         """Row i's proposed anchor with ever fewer conditions and what is expected of them."""
         fewer = self._proposed[i].shorter(anchor)
-        counted = self._covered.coverages([i] * len(fewer), list(fewer))
-        self._coverage_of[i].update(zip(fewer, counted.tolist(), strict=True))
-        return fewer
+        counts = self._counts_of(np.full(len(fewer), i), list(fewer))
+        self._coverage_of[i].update(self._shares(fewer, counts))
+        return self._expected(i, fewer, counts)
 
     # -------------------------------------------------------------------------------------------------- counting
 

@@ -75,6 +75,12 @@ class Conditions:
         padding = np.arange(columns.shape[1]) >= n_named[:, None]
         return cls(np.where(padding, -1, columns), lows, highs)
 
+    def and_bins(self, columns: Sequence[int], bins: Int[np.ndarray, "anchors columns"]) -> Conditions:
+        """The same, and of each anchor its bin in further columns, which none of them names."""
+        of_all = np.broadcast_to(np.asarray(columns, dtype=np.int64), bins.shape)
+        added = ((self.column, of_all), (self.low, bins), (self.high, bins))
+        return Conditions(*(np.concatenate(parts, axis=1) for parts in added))
+
     def __getitem__(self, anchors: slice) -> Conditions:
         return Conditions(self.column[anchors], self.low[anchors], self.high[anchors])
 
