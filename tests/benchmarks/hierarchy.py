@@ -137,7 +137,7 @@ def rex(python: str, network: Frozen, pixels: NDArray[np.uint8], given: argparse
         network.script.save(module)
         np.save(image, pixels.transpose(2, 0, 1))
         settings = [module, image, out, str(given.seed), str(given.rex_iters)]
-        subprocess.run([python, "-W", "ignore", "-c", PEER, *settings], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([python, "-W", "ignore", "-c", PEER, *settings], check=True, stderr=subprocess.PIPE)
         with np.load(out) as found:
             segments = segment(pixels, "hierarchy")
             return Answer(found["shown"], segments, int(found["rows"]), float(found["seconds"]))
@@ -171,7 +171,10 @@ def answers(network: Frozen, pixels: NDArray[np.uint8], given: argparse.Namespac
         yield "flat", anchor(network, pixels, given, "slic", segmentation_kwargs=flat)
     yield "slic 10", anchor(network, pixels, given, "slic")
     if given.peer_python:
-        yield "ReX", rex(given.peer_python, network, pixels, given)
+        try:
+            yield "ReX", rex(given.peer_python, network, pixels, given)
+        except subprocess.CalledProcessError as error:
+            print(f"ReX found nothing: {error.stderr.decode().strip().splitlines()[-1]}", flush=True)
 
 
 def main() -> None:
