@@ -60,12 +60,16 @@ class CoarseToFine(Guided):
         self.groups = _Groups(np.stack([*self.space.levels, np.arange(n)]), np.zeros(n, dtype=np.int64))
 
     def grow(self) -> Asking[Anchor | None]:
-        """An accepted anchor of the parts that matter or, where none is found, one that the other searches find."""
+        """An accepted anchor of the parts that matter or, where none is found, one that the other searches find.
+
+        Where even all predicates that an anchor may have do not suffice, no further one is looked for: there are so many
+        that a beam search would take a hundred thousand rows to say the same.
+        """
         if self.enumerable((), self.config.enumerate_below):
             return (yield from super(CoarseToFine, self).grow())
         yield from self.resolve()
         found = yield from self.climb(self.by_effects())
-        if found is not None:
+        if found is not None or tuple(sorted(self.by_effects())) in self.tried:
             return found
         return (yield from super(CoarseToFine, self).grow() if self.has_margins else Beam.grow(self))
 
@@ -114,13 +118,14 @@ class CoarseToFine(Guided):
     # --------------------------------------------------------------------------------------------- certifying
 
     def climb(self, order: Anchor) -> Asking[Anchor | None]:
-        """The first of longer and longer anchors that is accepted, of those that look certifiable."""
-        size = 0
-        while self.model.n:
-            least = max(size + 1, round(WIDER * size))
-            size = self.promising(order, least)
-            if size > min(self.largest(), len(order)):
-                return None
+        """The first of longer and longer anchors that is accepted, of those that look certifiable.
+
+        Where none does, guesses may be wrong: the next is of twice the size, which costs little beside a beam search.
+        """
+        size, most = 0, min(self.largest(), len(order))
+        while self.model.n and size < most:
+            promising = self.promising(order, max(size + 1, round(WIDER * size)))
+            size = promising if promising <= most else min(max(2 * size, 1), most)
             anchor = tuple(sorted(order[:size]))
             found = yield from self.try_guess(anchor)
             if found is not None:
