@@ -62,8 +62,8 @@ class CoarseToFine(Guided):
     def grow(self) -> Asking[Anchor | None]:
         """An accepted anchor of the parts that matter or, where none is found, one that the other searches find.
 
-        Where even all predicates that an anchor may have do not suffice, no further one is looked for: there are so many
-        that a beam search would take a hundred thousand rows to say the same.
+        Where even all predicates that an anchor may have do not suffice, no further one is looked for: a beam search
+        among so many would take a hundred thousand rows to say the same.
         """
         if self.enumerable((), self.config.enumerate_below):
             return (yield from super(CoarseToFine, self).grow())
