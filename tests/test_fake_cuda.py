@@ -7,7 +7,7 @@ a boolean index, `bool(tensor)`) raises on them, and so does one whose tensors a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tests.engine.cases import SearchCase, case_of, run, runner_of
 from tests.kernels import Launches
-from torch_anchors.engine import replies, runner
+from torch_anchors.engine import counting, runner
 from torch_anchors.engine.comparison import compared
 from torch_anchors.engine.forward_pass import ForwardPass
 from torch_anchors.engine.labels import labels_of
@@ -215,7 +215,7 @@ def test_a_ledger_grows_on_the_device(gpu: None) -> None:
         for _ in range(20):
             first = ledger.reserve(9, oldest=max(ledger.n_reserved - 30, 0))
             ledger.write(torch.zeros(9, dtype=torch.int64, device=CUDA))
-            found = ledger.read(torch.arange(first, first + 9).to(CUDA))
+            found = ledger.labels[torch.from_numpy(ledger.places(np.arange(first, first + 9))).to(CUDA)]
     assert found.device == CUDA
     assert not copies.found
 
@@ -259,16 +259,17 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     log: list[str] = []
     monkeypatch.setattr(Event, "log", log, raising=False)
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    deliver = replies.Answers.deliver
+    deliver = counting.Answers.deliver
 
-    def delivered(answers: replies.Answers) -> None:
-        assert answers._numbers._copy.device.type == "cpu"
+    def delivered(answers: counting.Answers) -> None:
+        copy = answers._bytes._copy
+        assert copy.device.type == "cpu"
         log.append("deliver")
         with _disable_current_modes():
-            answers._numbers._copy = torch.zeros(tuple(answers._numbers._copy.shape))
+            answers._bytes._copy = torch.zeros(tuple(copy.shape), dtype=copy.dtype)
         deliver(answers)
 
-    monkeypatch.setattr(replies.Answers, "deliver", delivered)
+    monkeypatch.setattr(counting.Answers, "deliver", delivered)
     return log
 
 
@@ -328,16 +329,16 @@ def test_an_answer_is_read_only_after_its_event(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Event, "log", log, raising=False)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        answers = replies.Answers(torch.zeros(0, device=CUDA), [])
-        assert answers._numbers._copy.device.type == "cpu"
+        answers = counting.count(Ledger(CUDA), [])
+        assert answers._bytes._copy.device.type == "cpu"
     assert log == ["record"]
 
     class Late(Tensor):
         def numpy(self, *, force: bool = False) -> np.ndarray:
             log.append("read")
-            return np.zeros(0, dtype=np.float32)
+            return np.zeros(0, dtype=np.uint8)
 
-    answers._numbers._copy = torch.zeros(0).as_subclass(Late)
+    answers._bytes._copy = torch.zeros(0).as_subclass(Late)
     answers.deliver()
     assert log == ["record", "wait", "read"]
 
@@ -389,6 +390,44 @@ def kernels_of_batches(
     with launches:
         run(runner_of(predictor, max_rows), cases)
     return found
+
+
+MOST_KERNELS = 25
+"""Of a batch, outside the model: what a host can start while a fast network computes."""
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.parametrize(
+    ("model", "label", "changes", "most"),
+    [
+        (Labels, None, False, 14),
+        (Labels, 2, True, 18),
+        (network, None, False, 23),
+        (network, 2, False, MOST_KERNELS),
+        (network, None, True, MOST_KERNELS + 1),  # of "necessary", whose rows without a label must be told apart
+    ],
+)
+def test_a_batch_is_some_kernels_whatever_the_number_of_images(
+    model: Callable[[], nn.Module],
+    label: int | None,
+    changes: bool,
+    most: int,
+    gpu: None,
+    events: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rendering, reading, margins, counting and the copy back, when searches are under way."""
+    for n in (1, 8, 64):
+        with monkeypatch.context() as patch:
+            asked = {"label": label, "changes": changes}
+            cases = [case_of(asking(4), sampler_on_gpu(hides=changes), number=i, **asked) for i in range(n)]
+            found = kernels_of_batches(cases, model(), patch, max_rows=9 * n)
+        steps = {"render", "read", "write", "count"}
+        sums = [sum(kernels[step] for step in steps) for kernels in found]
+        assert max(sums[1:]) <= most
+        if n > 1:
+            assert max(sums[1:]) == most  # the figure is no guess
+        assert sums[0] <= most + 3  # buffers are made, and the first labels told
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")

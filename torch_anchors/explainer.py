@@ -38,7 +38,7 @@ from torch_anchors.errors import ArgumentError, PredictorCallError, PredictorRet
 from torch_anchors.explanation import Explanation
 from torch_anchors.explanations import Explanations
 from torch_anchors.perturb.protocol import IndependentSampler
-from torch_anchors.search.choose import choose, no_search
+from torch_anchors.search.choose import choose
 from torch_anchors.search.narrate import narrated
 from torch_anchors.search.protocol import NECESSARY, SUFFICIENT, Search, SearchConfig, SearchSpace
 from torch_anchors.search.several import several
@@ -416,9 +416,9 @@ class Explainer(ABC, Generic[SomeCase, Explained]):
         settings: ExplainSettings,
         config: SearchConfig,
     ) -> Iterator[Search]:
-        for label, space in zip(labels, self.spaces(cases, labels, settings), strict=True):
+        for space in self.spaces(cases, labels, settings):
             start = partial(choose, settings.method)
-            search = no_search() if label == INVALID else several(settings.n_anchors, space, config, start)
+            search = several(settings.n_anchors, space, config, start)
             yield narrated(search, say, settings.verbose_every, space.numbers) if settings.verbose else search
 
     def _explain_wave(

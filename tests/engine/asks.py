@@ -9,13 +9,11 @@ import numpy as np
 import torch
 
 from tests.engine.cases import Strip
+from torch_anchors.engine.counting import count
 from torch_anchors.engine.job import AnyRequest, LastRequest
 from torch_anchors.engine.last_replies import AskLast
 from torch_anchors.engine.ledger import Ledger
-from torch_anchors.engine.replies import (
-    Ask,
-    count,
-)
+from torch_anchors.engine.replies import Ask
 from torch_anchors.engine.request_kinds import kind_of
 
 K = 11

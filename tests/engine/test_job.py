@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.engine.cases import FreshRows, Strip, case_of, job_of, scripted
 from torch_anchors.engine.job import (
@@ -20,7 +21,7 @@ from torch_anchors.engine.job import (
     Miss,
     RowsRequest,
 )
-from torch_anchors.engine.last_replies import Shown
+from torch_anchors.engine.last_replies import Shown, Unseen
 from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.search.protocol import (
     Reply,
@@ -130,7 +131,7 @@ def test_a_search_that_knows_its_result_asks_for_nothing_but_what_is_shown_of_it
 def test_rows_that_only_the_device_has_are_asked_for_at_the_very_end() -> None:
     job = job_of(FreshRows())
     assert job.begin(scripted([], [], anchor=(0,))) == (LastRequest((0,)),)
-    job.unseen = Shown(*np.zeros((3, 0), dtype=np.int64), False, 0, 0)
+    job.unseen = Unseen(Shown(*np.zeros((3, 0), dtype=np.int64), False, 0, 0), torch.zeros(0, 3))
     assert job.advance() == (RowsRequest(),)
     job.unseen = None
     assert job.advance() == ()

@@ -13,7 +13,7 @@ from tests.engine.cases import FreshRows, Strip, job_of
 from torch_anchors.engine import effects as effects_module
 from torch_anchors.engine.effects import mask_shares, of_rows
 from torch_anchors.engine.job import Job, LastRequest, RowsRequest
-from torch_anchors.engine.last_replies import AskLast, AskRows, Shown, enter_last, enter_rows
+from torch_anchors.engine.last_replies import AskLast, AskRows, Shown, Unseen, enter_last, enter_rows
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.masks import pack
@@ -25,8 +25,7 @@ def told(ledger: Ledger, job: Job, slots: np.ndarray, codes: Any, of_anchor: np.
     """The job when it has been told of its rows; of those that only the device has, in a second request."""
     answered(ledger, [last_ask(job, slots, codes, of_anchor)])
     if job.unseen is not None:
-        shown = codes[torch.from_numpy(job.unseen.places).to(codes.device)]
-        answered(ledger, [ask_of(RowsRequest(), job, np.zeros(0, dtype=np.int64), shown, 0, 0, -1)])
+        answered(ledger, [ask_of(RowsRequest(), job, np.zeros(0, dtype=np.int64), codes, 0, 0, -1)])
     return job
 
 
@@ -70,7 +69,7 @@ def test_only_labels_are_copied_of_rows_that_the_host_has(device: torch.device) 
         ask = last_ask(job, np.arange(1, 10), codes)
         answered(ledger_of([1, *[0, 1] * 4, 0], device), [ask])
         assert ask.n_numbers == 10
-        assert (0 if job.unseen is None else len(job.unseen.places)) == n_unseen
+        assert (0 if job.unseen is None else len(job.unseen.rows.places)) == n_unseen
 
 
 @pytest.mark.parametrize("value", [1 / 3, 2.0**40 + 1, -1e-200, 16_777_217.0])
@@ -133,6 +132,40 @@ class Compared(FreshRows):
 
     def n_changes(self, codes: torch.Tensor, instance: Any) -> torch.Tensor:
         return (codes != 1.0).sum(1)
+
+
+class FromMany(FreshRows):
+    """Fresh rows of many instances, each of which is its own number everywhere."""
+
+    def n_changes(self, codes: torch.Tensor, instance: Any) -> torch.Tensor:
+        return (codes != torch.as_tensor(instance).to(codes.device).reshape(-1, 1)).sum(1)
+
+
+def test_rows_of_many_instances_of_one_sampler_are_compared_and_shown_together(
+    device: torch.device, monkeypatch: Any
+) -> None:
+    rng, sampler = np.random.default_rng(0), FromMany()
+    ledger, found = ledger_of(rng.integers(0, 2, 40).tolist(), device), []
+    rows = torch.from_numpy(rng.integers(0, 4, (5, 6, 3))).float().to(device)
+
+    def jobs() -> list[Job]:
+        return [job_of(sampler, label=1, first_slot=i, instance=i, n_examples=2) for i in range(4)]
+
+    def asks(jobs: list[Job]) -> list[AskLast]:
+        return [last_ask(job, np.arange(6 * i, 6 * i + 6), rows[i]) for i, job in enumerate(jobs)]
+
+    for rows_at_once in (1 << 18, 5):
+        monkeypatch.setattr(AskLast, "ROWS_AT_ONCE", rows_at_once)
+        together, alone = jobs(), jobs()
+        answered(ledger, asks(together))
+        for ask in asks(alone):
+            answered(ledger, [ask])
+        answered(ledger, [enter_rows(job, RowsRequest()) for job in together])
+        for job in alone:
+            answered(ledger, [enter_rows(job, RowsRequest())])
+        found += [[(str(job.examples), str(job.nearest_miss)) for job in some] for some in (together, alone)]
+    assert found[0] == found[1] == found[2] == found[3]
+    assert len({miss for _, miss in found[0]}) > 1
 
 
 def test_a_nearest_miss_that_the_host_does_not_have_comes_back_as_it_is(device: torch.device) -> None:
@@ -221,8 +254,11 @@ def test_a_search_that_ends_looks_up_all_rows_of_its_job_and_then_those_that_are
     assert ask.slots.tolist() == [5, 6, 7, 8, 9, 10, 11]
     assert ask.of_anchor.tolist() == [True, True, False, False, True, True]
     assert ask.last_slot == 11
-    job.unseen = Shown(np.array([4, 0]), np.array([1, 0]), np.array([True, False]), False, 1, 1)
+    shown = Shown(np.array([4, 0]), np.array([1, 0]), np.array([True, False]), False, 1, 1)
+    job.unseen = Unseen(shown, ask.codes)
     rows = enter_rows(job, RowsRequest())
     assert isinstance(rows, AskRows)
-    assert rows.codes.tolist() == [[10.0], [6.0]]
     assert rows.n_numbers == 2
+    answered(ledger_of([0], torch.device("cpu")), [rows])
+    assert job.examples.codes.tolist() == [[10.0], [6.0]]
+    assert job.unseen is None

@@ -13,7 +13,7 @@ def test_counts_are_of_all_rows_so_far_and_those_handed_out_stay() -> None:
     handed_out = []
     for n in (5, 0, 1, 200):
         keep, hits = rng.random((n, 7)) < 0.6, rng.random(n) < 0.4
-        pool.add(keep, int(hits.sum()), (keep & hits[:, None]).sum(axis=0))
+        pool.add(n, int(hits.sum()), keep.sum(axis=0), (keep & hits[:, None]).sum(axis=0))
         seen += zip(keep, hits.tolist(), strict=True)
         handed_out.append((pool.child_n, pool.child_hits, pool.child_n.tolist(), pool.child_hits.tolist()))
         assert (pool.n, pool.n_hits) == (len(seen), sum(hit for _, hit in seen))

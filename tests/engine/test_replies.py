@@ -10,8 +10,10 @@ import torch
 
 from tests.engine.asks import K, answered, ask_of, last_ask, ledger_of, masks, not_independent, strip
 from tests.engine.cases import FreshRows, Strip, job_of
+from torch_anchors.engine.counting import count
 from torch_anchors.engine.job import AnswerRequest
 from torch_anchors.engine.last_replies import AskLast
+from torch_anchors.engine.margins import margins_of
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.replies import (
     Ask,
@@ -19,7 +21,6 @@ from torch_anchors.engine.replies import (
     AskEvery,
     AskGroups,
     AskPool,
-    count,
 )
 from torch_anchors.perturb.masks import pack
 from torch_anchors.search.protocol import (
@@ -80,11 +81,11 @@ def test_hits_of_a_change_are_rows_of_other_labels_beside_jobs_of_the_other_kind
     assert INVALID not in changed.labels[changed.hits]
 
 
-@pytest.mark.parametrize("label", [None, 1])
-def test_a_row_without_a_label_is_no_hit_of_an_instance_without_one(label: int | None, device: torch.device) -> None:
-    ledger = ledger_of([INVALID, INVALID, 1, 1], device)
-    ask = ask_of(SampleRequest((), 3), job_of(FreshRows(), label), np.arange(1, 4), None, 3, 3, 3)
-    assert answered(ledger, [ask]) == [SampleCounts(n=3, n_hits=0 if label is None else 2, n_new=3)]
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_row_without_a_label_is_no_hit_of_a_label_that_was_given(changes: bool, device: torch.device) -> None:
+    ledger = ledger_of([INVALID, INVALID, 1, 1, 2], device)
+    ask = ask_of(SampleRequest((), 4), job_of(FreshRows(), 1, changes=changes), np.arange(1, 5), None, 4, 4, 4)
+    assert answered(ledger, [ask]) == [SampleCounts(n=4, n_hits=1 if changes else 2, n_new=4)]
 
 
 @pytest.mark.parametrize("sampler", [FreshRows(), not_independent()])
@@ -101,7 +102,8 @@ def test_rows_of_groups_are_answered_one_by_one_beside_other_requests(label: int
     labels = rng.integers(0, 3, 60)
     labels[9] = INVALID
     ledger = ledger_of(labels.tolist(), device)
-    ledger.write_margins(torch.from_numpy(rng.normal(size=60)).float().to(device))
+    leads = rng.normal(size=(60, 3)).astype(np.float32)
+    ledger.last_leads(60).copy_(torch.from_numpy(leads))
     asks, expected = [], []
     for first, n in [(0, 7), (3, 1), (5, 20)]:
         slots, keep = rng.integers(0, 60, n), masks(rng, n)
@@ -109,7 +111,7 @@ def test_rows_of_groups_are_answered_one_by_one_beside_other_requests(label: int
         job = job_of(strip(), label, first_slot=first)
         asks.append(ask_of(request, job, slots, torch.from_numpy(pack(keep)), n, 2, 59))
         hits = labels[slots] == (labels[first] if label is None else label)
-        expected.append((hits & (labels[slots] != INVALID), keep, ledger.margins.cpu().numpy()[slots]))
+        expected.append((hits & (labels[slots] != INVALID), keep, margins_of(leads[slots], False)))
     assert [type(ask) for ask in asks] == [AskGroups, AskPool, AskGroups]
     for reply, (hits, keep, margins) in zip(answered(ledger, asks), expected, strict=True):
         assert reply.n_new == 2
@@ -175,6 +177,7 @@ def test_requests_of_every_kind_are_answered_together_as_alone(device: torch.dev
             ]
             if i % 6 in (1, 4):
                 codes = None
+            slots = slots[:1] if isinstance(request, AnswerRequest) else slots
             found.append(ask_of(request, job, slots, codes, 20 if i % 6 == 0 else 32, 3, 199))
         return found
 
@@ -221,8 +224,9 @@ def test_margins_of_fresh_rows_come_back_to_the_requests_that_want_them(device: 
     """With other requests between them; rows of an enumeration have margins that nobody asks for."""
     rng = np.random.default_rng(0)
     ledger = ledger_of([0] * 60, device, skipped=13)
-    margins = rng.normal(size=60).astype(np.float32)
-    ledger.write_margins(torch.from_numpy(margins).to(device))
+    leads = rng.normal(size=(60, 3)).astype(np.float32)
+    ledger.last_leads(60).copy_(torch.from_numpy(leads))
+    margins = margins_of(leads, False)
     job, every = job_of(strip(), 0, first_slot=13), np.arange(13, 29)
     asks = [ask_of(EnumerateRequest(tuple(range(K - 4))), job, every, None, 16, 2, 72)]
     for n_fresh, n_pool in [(4, 3), (0, 5), (2, 0)]:

@@ -315,13 +315,14 @@ def test_all_drawn_rows_but_the_instance_are_examples_where_many_are_wanted() ->
     assert sorted(finished.found.examples.codes.tolist()) == sorted(drawn)
 
 
-def test_an_instance_without_a_label_never_agrees() -> None:
+def test_an_instance_without_a_label_is_searched_no_further() -> None:
     replies: list[Reply] = []
-    runner = runner_of(lambda rows: torch.full((len(rows), 2), torch.nan))
-    (finished,) = run(runner, [case_of(scripted([(SampleRequest((), 50),)], replies))])
-    assert replies[0].n_hits == 0
-    assert replies[0].pool_hits == 0
-    assert finished.found.label == INVALID
+    model = Recorder(lambda rows: torch.full((len(rows), 2), torch.nan))
+    rounds = [(SampleRequest((), 50),), (SampleRequest((1,), 50),)]
+    (finished,) = run(runner_of(model), [case_of(scripted(rounds, replies))])
+    assert replies == []
+    assert len(model.rows) <= 51
+    assert (finished.found.label, finished.found.answer) == (INVALID, INVALID)
     assert not finished.found.examples.hits.any()
 
 
@@ -412,7 +413,7 @@ def test_no_search_waits_for_the_answer_where_its_label_is_given() -> None:
     assert model.rows == 3 * [(1.0,) * K]
 
 
-def test_a_search_is_told_that_its_instance_has_no_label() -> None:
+def test_an_instance_that_is_known_to_have_no_label_is_not_searched() -> None:
     searches, replies = Asked(), []
 
     def model(rows: Tensor) -> Tensor:
@@ -421,9 +422,8 @@ def test_a_search_is_told_that_its_instance_has_no_label() -> None:
     case = case_of(scripted([(SampleRequest((0,), 20), SampleRequest((), 30))], replies))
     (finished,) = run(runner_of(model, searches=searches, answers_first=True), [case])
     assert searches.calls == [([0], [INVALID])]
-    assert [reply.n_hits for reply in replies] == [0, 0]
-    assert finished.found.label == INVALID
-    assert not finished.found.examples.hits.any()
+    assert replies == []
+    assert (finished.found.label, finished.found.n_rows) == (INVALID, 1)
 
 
 def test_no_group_is_read_while_the_labels_of_another_are_awaited() -> None:

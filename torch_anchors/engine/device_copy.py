@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ _ALIGNED = 16
 def on_device(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
     """The arrays as tensors on the device; by one copy, from pinned memory, that the host does not wait for.
 
-    On the host they are the arrays' own memory, which nobody may write to.
+    On the host they are the arrays' own memory: what is written to the one is written to the other.
     """
     if device.type == "cpu":
         return [torch.from_numpy(array) for array in arrays]
@@ -32,6 +32,11 @@ def on_device(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tens
         there[start : start + array.nbytes].view(torch.from_numpy(array[:0]).dtype).view(array.shape)
         for array, start in zip(arrays, starts, strict=True)
     ]
+
+
+def named_on_device(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
+    """As `on_device`, by the arrays' names."""
+    return dict(zip(arrays, on_device(list(arrays.values()), device), strict=True))
 
 
 def _sent(values: Tensor, device: torch.device) -> Tensor:

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.memory import Memory
+from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.protocol import Sampler
+from torch_anchors.search.choose import no_search
 from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
 
 if TYPE_CHECKING:
-    from torch_anchors.engine.last_replies import Shown
+    from torch_anchors.engine.last_replies import Unseen
     from torch_anchors.engine.replies import Ask
 
 
@@ -156,7 +158,7 @@ class Job:
     search: Search | None = None
     asks: list[Ask] = field(default_factory=list)
     result: SearchResult | None = None
-    unseen: Shown | None = None
+    unseen: Unseen | None = None
     examples: Examples | None = None
     effects: NDArray[np.float64] | None = None
     nearest_miss: Miss | None = None
@@ -175,14 +177,21 @@ class Job:
         return all(ask.answered for ask in self.asks)
 
     def begin(self, search: Search) -> tuple[AnyRequest, ...]:
-        """The first requests of its search; the engine's own last ones if it knows its result without any row."""
-        self.search = search
+        """The first requests of its search; the engine's own last ones if it knows its result without any row.
+
+        An instance that has no label is not searched.
+        """
+        self.search = no_search() if self.label == INVALID else search
         return self._advance(None)
 
     def advance(self) -> tuple[AnyRequest, ...]:
         """The requests that follow the replies to all earlier ones; none when everything is known."""
         if self.result is not None:
             return () if self.unseen is None else (RowsRequest(),)
+        assert self.search is not None
+        if self.label == INVALID:
+            self.search.close()
+            return self.begin(self.search)
         return self._advance(tuple(ask.reply for ask in self.asks if ask.reply is not None))
 
     def _advance(self, replies: tuple[Reply, ...] | None) -> tuple[AnyRequest, ...]:

@@ -7,7 +7,8 @@ for all jobs that end together, and what is to be told is found out there.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple, cast
+from itertools import accumulate
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor
 
 from torch_anchors._shapes import Bool, Float, Int, Shaped
 from torch_anchors.engine import effects
+from torch_anchors.engine.device_copy import on_device
 from torch_anchors.engine.job import Examples, Job, LastRequest, Miss, RowsRequest
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Ask, Counts, Rows, codes_of, exact
-from torch_anchors.perturb.protocol import IndependentSampler
+from torch_anchors.engine.replies import Answer, Ask, Rows, codes_of
+from torch_anchors.perturb.protocol import ComparingSampler, IndependentSampler
 
 _FAR = np.iinfo(np.int64).max
 """More changes than a row can have."""
@@ -46,6 +48,13 @@ class Shown(NamedTuple):
             job.nearest_miss = Miss(codes[-1], int(self.labels[-1]))
 
 
+class Unseen(NamedTuple):
+    """The rows that are to be shown of a job, among all of its rows, whose codes (n, width) only the device has."""
+
+    rows: Shown
+    codes: Tensor
+
+
 class AskLast(Ask):
     """What the labels of all rows of a job tell: the answer to the instance, examples, the nearest miss, and effects.
 
@@ -55,6 +64,7 @@ class AskLast(Ask):
     """
 
     __slots__ = ("changes", "of_anchor")
+    is_counted = False
 
     ROWS_AT_ONCE = 1 << 18
     """Rows that are compared with the instance together."""
@@ -75,26 +85,21 @@ class AskLast(Ask):
     def _is_compared_on_device(self) -> bool:
         return self.changes is not None and self.changes.device.type != "cpu"
 
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The labels of all rows; with how many changes made each of the instance, where only the device knows."""
-        labels = torch.split(rows.labels, [ask.slots.size for ask in family])
+        asks = cast(Sequence[AskLast], family)
+        compare(asks)
+        if not any(ask._is_compared_on_device for ask in asks):
+            return rows.labels
         parts: list[Tensor] = []
-        for ask, own in zip(cast(Sequence[AskLast], family), labels, strict=True):
-            ask.compare()
-            parts.append(own)
+        for ask, labels in zip(asks, torch.split(rows.labels, [ask.slots.size for ask in asks]), strict=True):
+            parts.append(labels)
             if ask.changes is not None and ask._is_compared_on_device:
                 parts.append(ask.changes)
-        return exact(torch.cat(parts))
+        return torch.cat(parts)
 
-    def compare(self) -> None:
-        """Compares the rows with the instance; the device is not waited for."""
-        case, self.changes = self.job.case, None
-        if self.codes is not None and hasattr(case.sampler, "n_changes"):
-            parts = torch.split(self.codes, self.ROWS_AT_ONCE)
-            self.changes = torch.cat([case.sampler.n_changes(part, case.instance) for part in parts])
-
-    def read(self, counts: Counts) -> None:
-        job, numbers = self.job, counts.numbers.astype(np.int64)
+    def read(self, answer: Answer) -> None:
+        job, numbers = self.job, answer.numbers
         job.answer = int(numbers[0])
         job.label = job.answer if job.label is None else job.label
         labels = numbers[1 : self.slots.size]
@@ -108,7 +113,7 @@ class AskLast(Ask):
             codes = np.zeros((0, 0)) if self.codes is None else self.codes.numpy()
             rows.tell(job, codes[rows.places])
         else:
-            job.unseen = rows
+            job.unseen = Unseen(rows, codes_of(self))
         if self.codes is not None and job.case.sampler.independent:
             job.effects = self._effects(hits)
 
@@ -164,22 +169,68 @@ class AskLast(Ask):
 
 
 class AskRows(Ask):
-    """The codes of the rows that are shown, which only the device has."""
+    """The codes of the rows that are shown, which only the device has. Its own are those of all rows of the job."""
 
     __slots__ = ()
+    is_counted = False
+
+    @property
+    def _unseen(self) -> Unseen:
+        assert self.job.unseen is not None
+        return self.job.unseen
+
+    @property
+    def _width(self) -> int:
+        return codes_of(self).shape[1]
 
     @property
     def n_numbers(self) -> int:
-        return codes_of(self).numel()
+        return self._unseen.rows.places.size * self._width
 
-    def write(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    @property
+    def family(self) -> Hashable:
+        return AskRows, self._width, codes_of(self).dtype
+
+    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The codes, one row after the other."""
-        return exact(codes_of(self).flatten())
+        asks, codes = cast(Sequence[AskRows], family), [codes_of(ask) for ask in family]
+        starts = accumulate([0, *map(len, codes[:-1])])
+        places = [ask._unseen.rows.places + start for ask, start in zip(asks, starts, strict=True)]
+        (there,) = on_device([np.concatenate(places)], codes[0].device)
+        return torch.cat(codes).index_select(0, there).flatten()
 
-    def read(self, counts: Counts) -> None:
-        assert self.job.unseen is not None
-        self.job.unseen.tell(self.job, counts.numbers.reshape(codes_of(self).shape))
+    def read(self, answer: Answer) -> None:
+        self._unseen.rows.tell(self.job, answer.numbers.reshape(-1, self._width))
         self.job.unseen = None
+
+
+def compare(asks: Sequence[AskLast]) -> None:
+    """Compares the rows of requests with their instances, those of one sampler together.
+
+    The device is not waited for.
+    """
+    by_sampler: dict[int, list[AskLast]] = {}
+    for ask in asks:
+        ask.changes = None
+        if ask.codes is not None and hasattr(ask.job.case.sampler, "n_changes"):
+            by_sampler.setdefault(id(ask.job.case.sampler), []).append(ask)
+    for same in by_sampler.values():
+        cases, codes = [ask.job.case for ask in same], [codes_of(ask) for ask in same]
+        sizes = [len(own) for own in codes]
+        instances: Any = cases[0].instance if len(same) == 1 else np.repeat([case.instance for case in cases], sizes)
+        changes = _n_changes(cast(ComparingSampler, cases[0].sampler), torch.cat(codes), instances)
+        for ask, own in zip(same, torch.split(changes, sizes), strict=True):
+            ask.changes = own
+
+
+def _n_changes(sampler: ComparingSampler, codes: Tensor, instances: Any) -> Int[Tensor, " rows"]:
+    """As the sampler says, some rows at a time."""
+    parts = []
+    for start in range(0, len(codes), AskLast.ROWS_AT_ONCE):
+        part = slice(start, start + AskLast.ROWS_AT_ONCE)
+        own = instances[part] if isinstance(instances, np.ndarray) else instances
+        parts.append(sampler.n_changes(codes[part], own))
+    return torch.cat(parts)
 
 
 def enter_last(job: Job, request: LastRequest) -> AskLast:
@@ -194,7 +245,4 @@ def enter_last(job: Job, request: LastRequest) -> AskLast:
 def enter_rows(job: Job, request: RowsRequest) -> AskRows:
     """Looks up the rows that are shown."""
     assert job.unseen is not None
-    _, codes, _ = job.memory.every(())
-    assert codes is not None
-    places = torch.from_numpy(job.unseen.places).to(codes.device, non_blocking=True)
-    return AskRows(job, request, np.zeros(0, dtype=np.int64), codes.index_select(0, places), 0, 0, -1)
+    return AskRows(job, request, np.zeros(0, dtype=np.int64), job.unseen.codes, 0, 0, -1)

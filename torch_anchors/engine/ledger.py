@@ -1,24 +1,31 @@
-"""The label of every row, and its margin where the predictor has scores."""
+"""The label of every row, and the scores that tell its margin where the predictor has some."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_anchors._shapes import Float, Int
+from torch_anchors.engine.margins import N_LEADS
 
 
 class Ledger:
-    """Labels by *slot*, on the device, and margins where the predictor has scores (see `margins`).
+    """Labels by *slot*, on the device, and leads where the predictor has scores (see `margins`).
 
     Every row that is to be predicted gets the next slot, and rows are predicted in that order, so that a batch writes
     one contiguous piece and the host knows which slots are filled without ever looking at one. Slots before the
     oldest job's first are forgotten, so memory follows the jobs under way and not those finished.
+
+    Attributes:
+        labels: of each *place* (places,) int64. The place of a slot is how far it is from the first that is kept.
+        leads: (places, 3), once there are any.
     """
 
     def __init__(self, device: torch.device, capacity: int = 4096) -> None:
         self.labels: Tensor = torch.full((capacity,), -1, dtype=torch.int64, device=device)
-        self.margins: Tensor | None = None  # (capacity,), once there are any
+        self.leads: Tensor | None = None
         self.base = 0  # slot of labels[0]
         self.n_reserved = 0
         self.n_written = 0
@@ -37,8 +44,8 @@ class Ledger:
             capacity *= 2
         kept = slice(oldest - self.base, self.n_written - self.base)
         self.labels = _moved(self.labels[kept], capacity, -1)
-        if self.margins is not None:
-            self.margins = _moved(self.margins[kept], capacity, 0)
+        if self.leads is not None:
+            self.leads = _moved(self.leads[kept], capacity, 0)
         self.base = oldest
 
     def write(self, labels: Int[Tensor, " rows"]) -> None:
@@ -47,24 +54,20 @@ class Ledger:
         self.labels[start : start + labels.shape[0]] = labels
         self.n_written += labels.shape[0]
 
-    def write_margins(self, margins: Float[Tensor, " rows"]) -> None:
-        """Margins of the rows whose labels were written last."""
-        if self.margins is None:
-            self.margins = torch.zeros(self.labels.shape[0], dtype=torch.float32, device=self.labels.device)
+    def last_leads(self, n: int) -> Float[Tensor, "n 3"]:
+        """Where to write the leads of the last `n` rows whose labels were written."""
+        if self.leads is None:
+            self.leads = torch.zeros(self.labels.shape[0], N_LEADS, dtype=torch.float32, device=self.labels.device)
         end = self.n_written - self.base
-        self.margins[end - margins.shape[0] : end] = margins
+        return self.leads[end - n : end]
 
-    def read(self, slots: Int[Tensor, " rows"]) -> Int[Tensor, " rows"]:
-        """Labels of slots that have been written."""
-        return self.labels.index_select(0, slots - self.base)
-
-    def read_margins(self, slots: Int[Tensor, " rows"]) -> Float[Tensor, " rows"] | None:
-        """Margins of slots that have been written; None where there are none."""
-        return None if self.margins is None else self.margins.index_select(0, slots - self.base)
+    def places(self, slots: NDArray[np.int64]) -> Int[np.ndarray, " rows"]:
+        """Where slots that have been written are on the device."""
+        return slots - self.base
 
 
 def _moved(kept: Tensor, capacity: int, empty: int) -> Tensor:
-    """Room for `capacity` values that begins with those kept."""
-    moved = torch.full((capacity,), empty, dtype=kept.dtype, device=kept.device)
+    """Room for `capacity` rows that begins with those kept."""
+    moved = torch.full((capacity, *kept.shape[1:]), empty, dtype=kept.dtype, device=kept.device)
     moved[: kept.shape[0]] = kept
     return moved

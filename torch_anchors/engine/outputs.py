@@ -35,7 +35,7 @@ from torch_anchors.targets.target import ARGMAX, Argmax, Comparison, Function, L
 INVALID = torch.iinfo(torch.int64).min
 """Label of a row for which the predictor returned NaN; it never agrees with an explained label.
 
-No user's own label: outlier detectors return -1. It is a power of two, which float32 holds exactly.
+No user's own label: outlier detectors return -1.
 """
 
 
@@ -92,11 +92,12 @@ class Outputs:
         self._must_have(scores.shape[1])
         self._judge(scores)
         if scores.shape[1] == 1:
-            label = (scores[:, 0] > 0).to(torch.int64)
+            largest = scores[:, 0]
+            label = (largest > 0).to(torch.int64)
         else:
-            label = (scores.byte() if scores.dtype == torch.bool else scores).argmax(dim=1)
-        label = torch.where(scores.isnan().any(dim=1), INVALID, label).to(self._device)
-        return Reading(label, scores.to(self._device) if is_float else None)
+            largest, label = (scores.byte() if scores.dtype == torch.bool else scores).max(dim=1)
+        label.masked_fill_(largest.isnan(), INVALID)  # NaN is taken for the largest
+        return Reading(label.to(self._device), scores.to(self._device) if is_float else None)
 
     def labels(self, output: Any, n: int) -> Int[Tensor, " rows"]:
         """The labels alone; see `read`."""
@@ -123,15 +124,19 @@ class Outputs:
         return bool(self._kind)
 
     @property
+    def are_probabilities(self) -> bool:
+        """Whether scores are probabilities of the classes, by the first of them; logits otherwise."""
+        return self._values.are_probabilities
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The class names that the predictor has returned so far, sorted."""
         return tuple(sorted(self._names.values()))
 
     def code_of(self, name: str) -> int:
         """The number of a class name: a digest of it, so that it is the same in any order, thread and process."""
-        n_bits = 24 if self._device.type == "mps" else 52  # numbers of a GPU of Apple's come back as float32
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest, "little") % (1 << n_bits)
+        return int.from_bytes(digest, "little") % (1 << 52)
 
     def name_of(self, label: int) -> str | None:
         """What the target, or the predictor where it returns class names, calls this label."""
@@ -230,14 +235,13 @@ class Outputs:
                 )
 
     def _judge(self, scores: Shaped[Tensor, "rows columns"]) -> None:
-        """Tells once what is doubtful about scores, by the first of them."""
-        is_asked = isinstance(self.target, (Argmax, Function))
-        if not is_asked or self._values.enough or not (scores.device.type == "cpu" or self._may_wait):
+        """Looks at the first scores, and tells once what is doubtful about them."""
+        if self._values.enough or not (scores.device.type == "cpu" or self._may_wait):
             return
         with self._lock:
             self._values.add(scores)
             doubt = self._values.doubt
-        if doubt:
+        if doubt and isinstance(self.target, (Argmax, Function)):
             self._tell(doubt)
 
     def _tell(self, doubt: str) -> None:

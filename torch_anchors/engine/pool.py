@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from torch_anchors._shapes import Bool, Int
+from torch_anchors._shapes import Int
 
 
 class Pool:
@@ -27,10 +27,14 @@ class Pool:
         self.child_hits: Int[np.ndarray, " predicates"] = np.zeros(n_predicates, dtype=np.int64)
 
     def add(
-        self, keep: Bool[np.ndarray, "rows predicates"], n_hits: int, child_hits: Int[np.ndarray, " predicates"]
+        self,
+        n: int,
+        n_hits: int,
+        child_n: Int[np.ndarray, " predicates"],
+        child_hits: Int[np.ndarray, " predicates"],
     ) -> None:
-        """Counts further rows, given which predicates hold in them; counts that were handed out stay as they are."""
-        self.child_n = self.child_n + keep.sum(axis=0, dtype=np.int64)
-        self.child_hits = self.child_hits + child_hits
-        self.n += len(keep)
+        """Counts further rows, as the attributes say; counts that were handed out stay as they are."""
+        self.n += n
         self.n_hits += n_hits
+        self.child_n = self.child_n + child_n
+        self.child_hits = self.child_hits + child_hits

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_anchors.engine.counting import Answers, count, explained_in, labels_explained
+from torch_anchors.engine.device_copy import named_on_device
 from torch_anchors.engine.forward_pass import ForwardPass
 from torch_anchors.engine.job import (
     AnswerRequest,
@@ -31,13 +33,13 @@ from torch_anchors.engine.job import (
 )
 from torch_anchors.engine.last_replies import enter_last, enter_rows
 from torch_anchors.engine.ledger import Ledger
-from torch_anchors.engine.margins import margins_of
+from torch_anchors.engine.margins import pick_leads
 from torch_anchors.engine.max_rows import MaxRows
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.engine.predictor import Predictor
 from torch_anchors.engine.reading import Reading, joined
 from torch_anchors.engine.repeats import NotRepeatable
-from torch_anchors.engine.replies import Answers, Ask, asked_of, count
+from torch_anchors.engine.replies import Ask
 from torch_anchors.engine.request_kinds import kind_of
 from torch_anchors.engine.row_queue import Piece, RowQueue
 from torch_anchors.errors import AnchorsError
@@ -221,8 +223,7 @@ class Runner(Generic[SomeCase]):
             self._n_admitted += 1
         unknown = [job for job in jobs if job.label is None] if self._answers_first else []
         for job in unknown:
-            self._enter_instance(job)
-            job.asks = [self._enter(job, AnswerRequest(), None)]
+            job.asks = self._first_asks(job)
             self._open += job.asks
         if unknown:
             self._unanswered = jobs
@@ -250,10 +251,15 @@ class Runner(Generic[SomeCase]):
             codes = sampler.draw([Order(request, job.case.rng, job.case.instance) for job, _, request in group])
             drawn.update({(job, i): rows for (job, i, _), rows in zip(group, codes, strict=True)})
         for job, requests in orders:
-            if not job.asks:
-                self._enter_instance(job)
-            job.asks = [self._enter(job, request, drawn.get((job, i))) for i, request in enumerate(requests)]
+            first = [] if job.asks else self._first_asks(job)
+            own = [self._enter(job, request, drawn.get((job, i))) for i, request in enumerate(requests)]
+            job.asks = [*first, *own]
             self._open += job.asks
+
+    def _first_asks(self, job: Job) -> list[Ask]:
+        """What is asked with a job's first requests: the label of the instance, without which it goes no further."""
+        self._enter_instance(job)
+        return [self._enter(job, AnswerRequest(), None)] if job.label is None else []
 
     def _enter_instance(self, job: Job) -> None:
         """Gives the job its first slot: the instance itself, whose label is explained or compared with that one."""
@@ -321,7 +327,7 @@ class Runner(Generic[SomeCase]):
         known = [ask for ask in self._open if ask.last_slot < written]
         if known:
             self._open = [ask for ask in self._open if ask.last_slot >= written]
-            answers = count(self._ledger, known)
+            answers = count(self._ledger, known, self.predictor.outputs.are_probabilities)
             answers.n_batches, self._n_unanswered = self._n_unanswered, 0
             self._flying.append(answers)
 
@@ -353,16 +359,14 @@ class Runner(Generic[SomeCase]):
             job.n_calls += 1
 
     def _write(self, reading: Reading, pieces: Sequence[Piece]) -> None:
-        """Takes down the labels of the next rows and, where there are scores, by what margin they are hits."""
+        """Takes down the labels of the next rows and, where there are scores, those that tell their margins."""
         self._ledger.write(reading.labels)
         if reading.scores is None or not any(piece.job.case.sampler.independent for piece in pieces):
             return
-        lengths = torch.tensor([piece.codes.shape[0] for piece in pieces]).to(self.predictor.device, non_blocking=True)
-        n_rows = reading.labels.shape[0]
-        asked = asked_of(self._ledger, [piece.job for piece in pieces])
-        margins = margins_of(reading.scores, asked.targets.repeat_interleave(lengths, output_size=n_rows))
-        against = asked.changes.repeat_interleave(lengths, output_size=n_rows)
-        self._ledger.write_margins(torch.where(against, -margins, margins))
+        jobs, sizes = [piece.job for piece in pieces], [piece.codes.shape[0] for piece in pieces]
+        there = named_on_device(explained_in(self._ledger, jobs, sizes), self.predictor.device)
+        targets = labels_explained(self._ledger.labels.index_select(0, there["instances"]), there)
+        pick_leads(reading.scores, targets, out=self._ledger.last_leads(len(targets)))
 
     def _predicted(self, pieces: Sequence[Piece]) -> Reading:
         """What the predictor says of the pieces' rows; rows of a case that failed have no label.

@@ -55,6 +55,11 @@ class ScoreValues:
         return self.n >= LOOKED_AT
 
     @property
+    def are_probabilities(self) -> bool:
+        """Whether all rows that were looked at, one at least, are probabilities of classes that exclude each other."""
+        return self._n_columns > 1 and self._positive and not self._negative and self._sum_to_one
+
+    @property
     def doubt(self) -> str:
         """What they may be instead of scores of which the largest decides; nothing if that seems right."""
         if self.n < FEW or self._negative or not self._positive:

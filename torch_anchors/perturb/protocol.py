@@ -88,7 +88,10 @@ class ComparingSampler(Sampler, Protocol):
     """A sampler that can tell how far a row is from the instance: explanations then show the nearest miss."""
 
     def n_changes(self, codes: Tensor, instance: Any) -> Tensor:
-        """How many changes made each row of the instance, (n,) whole numbers, on the sampler's device or the host."""
+        """How many changes made each row of the instance, (n,) whole numbers, on the sampler's device or the host.
+
+        Of a sampler of many instances, `instance` may be an array (n,) that says which one each row is of.
+        """
         ...
 
 

@@ -138,12 +138,14 @@ class RowSampler:
         """Column, lowest and highest bin of each predicate of an anchor; column -1 where there is none."""
         return [tuple(line) for line in self._host_predicates[:, instance, list(anchor)].T.tolist()]
 
-    def n_changes(self, codes: Float[Tensor, "rows columns"], instance: int) -> Int[Tensor, " rows"]:
+    def n_changes(
+        self, codes: Float[Tensor, "rows columns"], instance: int | Int[np.ndarray, " rows"]
+    ) -> Int[Tensor, " rows"]:
         """In how many columns each row is unlike an instance: in another bin, or of another category."""
         return self.changed(codes, instance).sum(dim=1)
 
     def changed(
-        self, codes: Float[Tensor, "rows columns"], instance: int | Sequence[int]
+        self, codes: Float[Tensor, "rows columns"], instance: int | Sequence[int] | Int[np.ndarray, " rows"]
     ) -> Bool[Tensor, "rows columns"]:
         """In which columns each row is unlike an instance, one for all or each its own, on the device."""
         above, at_most = self._edges[:, instance]
