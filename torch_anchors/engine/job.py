@@ -14,8 +14,7 @@ from torch_anchors.engine.host_copy import HostCopy
 from torch_anchors.engine.memory import Memory
 from torch_anchors.engine.outputs import INVALID
 from torch_anchors.perturb.protocol import Sampler
-from torch_anchors.search.choose import no_search
-from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult
+from torch_anchors.search.protocol import Anchor, Reply, Request, Search, SearchResult, no_search
 
 if TYPE_CHECKING:
     from torch_anchors.engine.last_replies import Unseen

@@ -10,7 +10,7 @@ from torch_anchors.search.beam import beam_search
 from torch_anchors.search.coarse_to_fine import coarse_to_fine_search
 from torch_anchors.search.exact import exact_search
 from torch_anchors.search.guided import guided_search
-from torch_anchors.search.protocol import Reply, Request, Search, SearchConfig, SearchResult, SearchSpace, Status
+from torch_anchors.search.protocol import Reply, Request, Search, SearchConfig, SearchResult, SearchSpace
 from torch_anchors.search.race import race_search
 
 FEW_ROWS = 128
@@ -83,12 +83,6 @@ def _known(counted: Callable[[], SearchResult]) -> Generator[tuple[Request, ...]
     """A search that asks nothing, because its result can be counted."""
     yield from ()
     return counted()
-
-
-def no_search() -> Search:
-    """For an instance that has no label to explain: it asks nothing, and finds nothing."""
-    yield from ()
-    return SearchResult((), 0.0, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0)
 
 
 def _most_rows(config: SearchConfig) -> int:

@@ -309,3 +309,9 @@ Search = Generator[tuple[Request, ...], tuple[Reply, ...], SearchResult]
 Found = TypeVar("Found")
 Asking = Generator[tuple[Request, ...], tuple[Reply, ...], Found]
 """A part of a search: asks for rows, and returns what it found."""
+
+
+def no_search() -> Search:
+    """For an instance that has no label to explain: it asks nothing, and finds nothing."""
+    yield from ()
+    return SearchResult((), 0.0, (0.0, 1.0), 1.0, Status.NOT_FOUND, 0, 0)
