@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.measure import label
 
+from torch_anchors.images import components
 from torch_anchors.images.components import connected_components, merge_small
 
 
@@ -88,6 +89,16 @@ def test_merged_pieces_are_connected_large_enough_and_unions_of_pieces(seed, hei
         assert label(after, background=-1, connectivity=1).max() == len(names)
         pairs = np.unique(np.stack([before.ravel(), after.ravel()]), axis=1)
         assert pairs.shape[1] == len(np.unique(before))
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_rounds_that_nobody_looks_at_give_the_same(name, monkeypatch):
+    labels = torch.from_numpy(MAPS[name])[None]
+    pieces = connected_components(labels)
+    merged = merge_small(pieces, min_size=9)
+    monkeypatch.setattr(components, "_may_look", lambda maps: False)
+    assert torch.equal(connected_components(labels), pieces)
+    assert torch.equal(merge_small(pieces, min_size=9), merged)
 
 
 def test_large_pieces_stay_and_a_small_one_joins_the_earlier_neighbour(device):

@@ -27,7 +27,9 @@ def connected_components(labels: Int[Tensor, "batch height width"]) -> Int[Tenso
         parent = index.flatten()
         parent = parent.scatter_reduce(0, upper.flatten(), least.flatten(), "amin")
         parent = parent.scatter_reduce(0, lower.flatten(), least.flatten(), "amin")
-        root = _follow(parent, root)
+        before, root = root, _follow(parent, root)
+        if _may_look(root) and torch.equal(before, root):
+            break
     return root
 
 
@@ -47,8 +49,11 @@ def merge_small(pieces: Int[Tensor, "batch height width"], min_size: int) -> Int
     # only the first can still be small after one pass; in the second it joins any neighbour.
     for earlier_only in (True, False):
         size = torch.zeros_like(index).index_add_(0, root.flatten(), torch.ones_like(index))
+        small = (size > 0) & (size < min_size)
+        if _may_look(root) and not small.any():
+            break
         neighbour = _last_neighbour(root, earlier_only)
-        parent = torch.where((size < min_size) & (neighbour >= 0), neighbour, index)
+        parent = torch.where(small & (neighbour >= 0), neighbour, index)
         root = _follow(parent, root)
     return root
 
@@ -76,8 +81,15 @@ def _follow(
 ) -> Int[Tensor, "batch height width"]:
     """The pixel at the end of the chain of pointers that starts at each pixel's root."""
     for _ in range(_log2(root)):  # Each step doubles how far a pointer reaches.
-        parent = parent.gather(0, parent)
+        before, parent = parent, parent.gather(0, parent)
+        if _may_look(root) and torch.equal(before, parent):
+            break
     return parent.gather(0, root.flatten()).view_as(root)
+
+
+def _may_look(maps: Tensor) -> bool:
+    """Whether nothing waits when a program asks for a result: then a loop can end once nothing changes any more."""
+    return maps.device.type == "cpu"
 
 
 def _log2(maps: Tensor) -> int:

@@ -94,11 +94,11 @@ def mean(
     rng: np.random.Generator | None = None,
 ) -> Float[Tensor, "1 channels height width"]:
     """Each superpixel in its mean colour, which is not rounded even where the pixels are whole numbers."""
-    pixels = image.flatten(1).T[None]  # (1, pixels, channels)
+    pixels = image.flatten(1)[None]  # (1, channels, pixels)
     labels = segments.flatten()[None]  # (1, pixels)
     # As many groups as pixels: only the device knows the number of superpixels, and asking would wait for it.
     means = FixedPoint.of(pixels).mean_by(labels, n_groups=labels.shape[1])
-    return means[0, labels[0]].T.reshape(1, *image.shape).to(image.dtype)
+    return means[:, :, labels[0]].reshape(1, *image.shape).to(image.dtype)
 
 
 def blur(

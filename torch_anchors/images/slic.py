@@ -12,17 +12,25 @@ from dataclasses import dataclass
 import torch
 from skimage.util import regular_grid
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, threshold
 
 from torch_anchors._checks import MOST, is_number, said, whole
-from torch_anchors._shapes import Float, Int
+from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.components import connected_components, merge_small
 from torch_anchors.images.gaussian import gaussian_blur
 from torch_anchors.images.group_mean import FixedPoint
+from torch_anchors.images.lab import rgb_to_lab
 
-# A pixel may join a centre at most this many steps of the grid away along each axis, as in scikit-image.
+# A pixel may join a centre less than this many steps of the grid away along each axis, as in scikit-image.
 _REACH = 2
+# The last bits of a distance make room for a candidate's number; there are at most (2 * _REACH + 1)^2 candidates.
+_NUMBER_BITS = 0b11111
+_DISTANCE_BITS = 0x7FFFFFFF - _NUMBER_BITS
+# Sides of tiles that may be of any size, in pixels.
+_SIDE = 32
+# Distances at once on a CPU, where a megabyte of them stays in the cache.
+_AT_ONCE = 2**18
 
 
 def slic(
@@ -55,6 +63,19 @@ def slic(
         torch.Size([2, 64, 64])
     """
     _check(images, n_segments, compactness, sigma, n_iter, min_size_factor)
+    # One after the other on a CPU, where the maps of one image stay in the cache.
+    parts = torch.split(images, 1 if images.device.type == "cpu" else len(images))
+    return torch.cat([_labels(part, n_segments, compactness, sigma, n_iter, min_size_factor) for part in parts])
+
+
+def _labels(
+    images: Float[Tensor, "batch 3 height width"],
+    n_segments: int,
+    compactness: int | float,
+    sigma: int | float,
+    n_iter: int,
+    min_size_factor: int | float,
+) -> Int[Tensor, "batch height width"]:
     height, width = images.shape[2:]
     rows, cols = _centre_grid(height, width, n_segments)
     clusters = _k_means(_features(images, compactness, sigma, max(rows.step, cols.step)), rows, cols, n_iter)
@@ -96,8 +117,7 @@ def _features(
     images: Float[Tensor, "batch 3 height width"], compactness: int | float, sigma: int | float, step: int
 ) -> Float[Tensor, "batch 5 height width"]:
     """Lab colour and place of each pixel, scaled so that squared distance is equation (3)'s D^2 over m^2."""
-    from kornia.color import rgb_to_lab  # takes seconds, and few need it
-
+    images = images.float()
     least, greatest = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
     stretched = (images - least) / (greatest - least).clamp(min=torch.finfo(images.dtype).tiny)
     colour = rgb_to_lab(stretched)
@@ -115,21 +135,27 @@ def _k_means(
 ) -> Int[Tensor, "batch height width"]:
     """The centre that each pixel belongs to after `n_iter` rounds; centres start at `rows` x `cols`."""
     height, width = features.shape[2:]
-    n_centres = len(rows) * len(cols)
     tiling = _Tiling.of(height, width, rows, cols, features.device)
-    pixels = tiling.cut(features)
-    outside = tiling.cut(torch.ones_like(features[:, :1]))[..., 0] == 0
-    addends = FixedPoint.of(pixels.flatten(1, 3))
+    pixels, inside = tiling.cut(features), tiling.cut(torch.ones_like(features[:, :1]))
+    assignment = _Assignment.of(pixels, tiling.candidates)
+    addends = FixedPoint.of(pixels.flatten(2), inside.flatten(1))
 
-    centres = features[:, :, rows.start :: rows.step, cols.start :: cols.step].flatten(2).transpose(1, 2)
-    centres = torch.cat([torch.zeros_like(centres[..., :3]), centres[..., 3:]], dim=2)  # At first place alone counts.
-    for _ in range(n_iter):
-        labels = _nearest(pixels, centres, tiling.candidates)
-        # Padding forms a group of its own, which is dropped.
-        group = torch.where(outside, n_centres, labels).flatten(1)
-        means = addends.mean_by(group, n_centres + 1)[:, :-1]
+    centres = features[:, :, rows.start :: rows.step, cols.start :: cols.step].flatten(2)
+    # In the first round place alone counts.
+    y, x = torch.arange(height, device=features.device), torch.arange(width, device=features.device)
+    first = _nearest_tick(y, rows)[:, None] * len(cols) + _nearest_tick(x, cols)
+    labels = tiling.cut(first.expand(len(features), 1, height, width))[:, 0]
+    for _ in range(n_iter - 1):
+        means = addends.mean_by(labels.flatten(1), centres.shape[2])
         centres = torch.where(means.isnan(), centres, means)
+        labels = assignment.nearest(centres)
     return tiling.join(labels, height, width)
+
+
+def _nearest_tick(places: Int[Tensor, "n"], ticks: range) -> Int[Tensor, "n"]:
+    """The number of the nearest of `ticks` (the centres along an axis) for each place; the first of two."""
+    past = places - ticks.start + (ticks.step - 1) // 2
+    return past.div(ticks.step, rounding_mode="floor").clamp(0, len(ticks) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,52 +178,104 @@ class _Tiling:
         return cls(len(near_rows), len(near_cols), tile_height, tile_width, tiles)
 
     def cut(
-        self, maps: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch tiles tile_height tile_width channels"]:
+        self, maps: Shaped[Tensor, "batch channels height width"]
+    ) -> Shaped[Tensor, "batch channels tiles tile_height tile_width"]:
         """The tiles of the maps, row by row, padded with zeros."""
         below = self.rows * self.tile_height - maps.shape[2]
         beside = self.cols * self.tile_width - maps.shape[3]
         grid = pad(maps, (0, beside, 0, below)).reshape(
             *maps.shape[:2], self.rows, self.tile_height, self.cols, self.tile_width
         )
-        return grid.permute(0, 2, 4, 3, 5, 1).flatten(1, 2).contiguous()
+        return grid.transpose(3, 4).flatten(2, 3)
 
     def join(
         self, labels: Int[Tensor, "batch tiles tile_height tile_width"], height: int, width: int
-    ) -> Int[Tensor, "batch height width"]:
+    ) -> Int[Tensor, "batch {height} {width}"]:
         """The map whose tiles are `labels`, without the padding."""
-        grid = labels.reshape(-1, self.rows, self.cols, self.tile_height, self.tile_width)
-        return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, :height, :width]
+        grid = labels.reshape(-1, self.rows, self.cols, self.tile_height, self.tile_width).transpose(2, 3)
+        return grid.flatten(3, 4).flatten(1, 2)[:, :height, :width]
 
 
 def _windows(size: int, ticks: range, device: torch.device) -> tuple[int, Int[Tensor, "tiles window"]]:
     """Length of the tiles along one axis, and for each tile the `ticks` (centres) in its reach, by number."""
     window = torch.arange(min(len(ticks), 2 * _REACH + 1), device=device)
-    if len(window) == len(ticks):  # Every centre is in reach of every pixel: no need to cut.
-        return size, window[None]
-    tiles = torch.arange(math.ceil(size / ticks.step), device=device)
-    first = (tiles - _REACH).clamp(0, len(ticks) - len(window))
-    return ticks.step, first[:, None] + window
+    # Where every centre is in reach of every pixel, tiles may be of any length; else they are about a step long.
+    n_tiles = math.ceil(size / _SIDE) if len(window) == len(ticks) else len(ticks)
+    length = math.ceil(size / n_tiles)
+    middles = torch.arange(length // 2, size + length // 2, length, device=device)
+    first = (_nearest_tick(middles, ticks) - _REACH).clamp(0, len(ticks) - len(window))
+    return length, first[:, None] + window
 
 
-def _nearest(
-    pixels: Float[Tensor, "batch tiles tile_height tile_width 5"],
-    centres: Float[Tensor, "batch centres 5"],
-    candidates: Int[Tensor, "tiles candidates"],
+@dataclass(frozen=True, slots=True)
+class _Assignment:
+    """What finds the nearest centre of each pixel of each tile.
+
+    |p - c|^2 = |p|^2 - 2 p.c + |c|^2 for the colours p of a pixel and c of a centre, one number after the other: so
+    that the rounding does not depend on the size of the batch.
+    """
+
+    colours: Float[Tensor, "batch 3 tiles 1 tile_height tile_width"]
+    norms: Float[Tensor, "batch tiles 1 tile_height tile_width"]
+    y: Float[Tensor, "tiles 1 tile_height 1"]
+    x: Float[Tensor, "tiles 1 1 tile_width"]
+    candidates: Int[Tensor, "tiles candidates"]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: Float[Tensor, "batch 5 tiles tile_height tile_width"],
+        candidates: Int[Tensor, "tiles candidates"],
+    ) -> _Assignment:
+        """The assignment of `pixels` to the `candidates` of their tile."""
+        pixels = pixels.unsqueeze(3)
+        colours, (y, x) = pixels[:, :3], pixels[0, 3:]  # The pixels of a row (column) of a tile share their y (x).
+        return cls(colours, colours.square().sum(1), y[..., :1].contiguous(), x[:, :, :1].contiguous(), candidates)
+
+    def nearest(self, centres: Float[Tensor, "batch 5 centres"]) -> Int[Tensor, "batch tiles tile_height tile_width"]:
+        """The nearest of its tile's candidates for each pixel, if less than `_REACH` steps away along each axis."""
+        index = self.candidates.flatten().expand(*centres.shape[:2], -1)
+        near = centres.gather(2, index).reshape(-1, 5, *self.candidates.shape, 1, 1)
+        rows = _closeness(self.y, near[:, 3]) - near[:, :3].square().sum(1)
+        cols = _closeness(self.x, near[:, 4])
+        numbers = torch.arange(near.shape[3], dtype=torch.int32, device=near.device)[:, None, None].expand_as(
+            near[0, 0]
+        )
+        at_once = len(self.candidates)
+        if centres.device.type == "cpu":
+            at_once = max(1, _AT_ONCE // (near.shape[3] * self.norms.shape[-2:].numel()))
+        tiles = (self.colours, self.norms, -2 * near[:, :3], rows, cols, numbers)
+        parts = zip(*(torch.split(each, at_once, dim=-4) for each in tiles), strict=True)
+        number = torch.cat([_number_of_nearest(*part) for part in parts], dim=1)
+        return self.candidates.expand(len(centres), -1, -1).gather(2, number.flatten(2).long()).view_as(number)
+
+
+def _closeness(place: Float[Tensor, "..."], near: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Minus the squared distances along one axis, in steps; minus infinity beyond the reach."""
+    return threshold((place - near).square().neg(), -(_REACH**2), -math.inf)
+
+
+def _number_of_nearest(
+    colours: Float[Tensor, "batch 3 tiles 1 tile_height tile_width"],
+    norms: Float[Tensor, "batch tiles 1 tile_height tile_width"],
+    factors: Float[Tensor, "batch 3 tiles candidates 1 1"],
+    rows: Float[Tensor, "batch tiles candidates tile_height 1"],
+    cols: Float[Tensor, "batch tiles candidates 1 tile_width"],
+    numbers: Int[Tensor, "tiles candidates 1 1"],
 ) -> Int[Tensor, "batch tiles tile_height tile_width"]:
-    """The nearest of its tile's candidates for each pixel, if at most `_REACH` steps away along each axis."""
-    near = centres[:, candidates]  # (batch, tiles, candidates, 5)
-    # |p - c|^2 = |p|^2 - 2 (p.c - |c|^2 / 2), of which only the bracket depends on c. One product for each
-    # tile, so that its rounding does not depend on the size of the batch.
-    closeness = (pixels.flatten(2, 3) @ near.transpose(2, 3)).reshape(*pixels.shape[:4], -1)
-    half_norms = near.square().sum(dim=-1)[:, :, None, None] / 2
-    # Place is measured in steps, and the pixels of a row (column) of a tile share their y (x).
-    too_high = (pixels[:, :, :, :1, None, 3] - near[:, :, None, None, :, 3]).abs() > _REACH
-    too_wide = (pixels[:, :, :1, :, None, 4] - near[:, :, None, None, :, 4]).abs() > _REACH
-    closeness -= half_norms.masked_fill(too_high, math.inf)
-    closeness -= torch.zeros_like(half_norms).masked_fill(too_wide, math.inf)
-    choice = closeness.argmax(dim=-1)
-    return candidates.expand(len(pixels), -1, -1).gather(2, choice.flatten(2)).view_as(choice)
+    """For each pixel the number of the nearest of its tile's candidates, the first of equally near ones.
+
+    Floats >= 0 are ordered as their bits are. With the number of a candidate in the last bits of its distance, one
+    minimum over whole numbers finds both. (The sign, which only rounding can set, is dropped.)
+    """
+    distance = torch.addcmul(norms, colours[:, 0], factors[:, 0])  # (batch, tiles, candidates, height, width)
+    distance.addcmul_(colours[:, 1], factors[:, 1]).addcmul_(colours[:, 2], factors[:, 2])
+    distance -= rows
+    distance -= cols
+    bits = distance.view(torch.int32)
+    bits &= _DISTANCE_BITS
+    bits |= numbers
+    return bits.amin(dim=2).bitwise_and_(_NUMBER_BITS)
 
 
 def _renumbered(pieces: Int[Tensor, "batch height width"]) -> Int[Tensor, "batch height width"]:
