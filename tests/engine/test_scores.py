@@ -53,14 +53,20 @@ def test_rows_are_predicted_alone_as_the_model_reads_them() -> None:
     assert seen == [[[2, 2, 1]], [[1, 51, 1]]]
 
 
-def test_functions_of_arrays_get_all_rows_at_once_and_rows_may_be_of_either_kind() -> None:
+def test_functions_of_arrays_get_all_rows_at_once() -> None:
     seen = []
 
     def model(rows: np.ndarray) -> np.ndarray:
         seen.append(len(rows))
         return rows
 
-    rows = torch.tensor([[0.25, 0.75], [3.0, 3.0], [0.1, 0.9]], dtype=torch.float64)
+    rows = torch.tensor([[0.25, 0.75], [0.5, 0.5], [0.1, 0.9]], dtype=torch.float64)
     found = probabilities_of(Predictor(model, dtype=np.float64), rows, [1, 0, 7])
     assert found == [0.75, 0.5, None]
     assert seen == [3]
+
+
+def test_a_row_of_logits_is_none_of_probabilities_because_it_looks_like_one() -> None:
+    rows = torch.tensor([[3.0, 3.0], [0.25, 0.75]], dtype=torch.float64)
+    (_, found) = probabilities_of(Predictor(lambda rows: rows, dtype=np.float64), rows, [0, 1])
+    assert found == pytest.approx(1 / (1 + math.exp(-0.5)), rel=1e-6)

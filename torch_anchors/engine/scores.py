@@ -12,9 +12,6 @@ from torch import Tensor
 from torch_anchors._shapes import Float, Shaped
 from torch_anchors.engine.predictor import Predictor
 
-_SUM = 1e-3
-"""How far the sum of probabilities may be from 1, in the precision that networks have."""
-
 
 class Scored(NamedTuple):
     """A row (1, ...), the predictor that is asked about it, and the label."""
@@ -42,8 +39,8 @@ def probabilities_of(
     at once; it computes in double precision, and probabilities are rounded to single precision.
 
     Args:
-        predictor: the model. What it returns is taken for probabilities where it is not negative and sums to 1, and
-            otherwise for logits, whose softmax (of a single one, the sigmoid) is the probability.
+        predictor: the model. What it returns is taken for probabilities if its first rows were not negative and summed
+            to 1, and otherwise for logits, whose softmax (of a single one, the sigmoid) is the probability.
         rows: as they are rendered, before ``preprocess``.
         labels: number of the class of each row; a class name has no probability, as its predictor has none.
 
@@ -56,16 +53,20 @@ def probabilities_of(
         for group in groups:
             scores = predictor.outputs.read(predictor.forward(predictor.prepare(group)), len(group)).scores
             own = labels[len(found) : len(found) + len(group)]
-            found += [None] * len(group) if scores is None else _of_labels(scores.detach().cpu().double(), own)
+            if scores is None:
+                found += [None] * len(group)
+            else:
+                found += _of_labels(scores.detach().cpu().double(), own, predictor.outputs.are_probabilities)
     return found
 
 
-def _of_labels(scores: Float[Tensor, "rows classes"], labels: Sequence[int | str]) -> list[float | None]:
+def _of_labels(
+    scores: Float[Tensor, "rows classes"], labels: Sequence[int | str], are_probabilities: bool
+) -> list[float | None]:
     if scores.shape[1] == 1:  # the logit of label 1
         shares = torch.cat([-scores, scores], dim=1).sigmoid()
     else:
-        are_shares = (scores >= 0).all(dim=1) & ((scores.sum(dim=1) - 1).abs() <= _SUM)
-        shares = torch.where(are_shares[:, None], scores, scores.softmax(dim=1)).clamp(max=1)
+        shares = (scores if are_probabilities else scores.softmax(dim=1)).clamp(max=1)
     single = shares.numpy().astype(np.float32)
     known = [
         row[label] if isinstance(label, int) and 0 <= label < len(row) else np.nan
