@@ -66,7 +66,6 @@ class Sampler(Protocol):
         ...
 
 
-@runtime_checkable
 class JointSampler(Sampler, Protocol):
     """A sampler whose rows can be rendered jointly with those of others, in fewer operations than each by itself.
 
