@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from torch_anchors._devices import named_device, require_present
+from torch_anchors._devices import dtype_of_products, named_device, require_present
 from torch_anchors.errors import ArgumentError
 
 
@@ -33,3 +33,8 @@ def test_a_device_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     require_present(torch.device("cuda:1"))
     with pytest.raises(ArgumentError, match=r'one of the 2 that this machine has, got "cuda:2". Use "cuda:0"'):
         require_present(torch.device("cuda:2"))
+
+
+def test_products_are_of_as_many_digits_as_a_device_has() -> None:
+    types = {name: dtype_of_products(torch.device(name)) for name in ("cpu", "cuda", "mps")}
+    assert types == {"cpu": torch.float32, "cuda": torch.float64, "mps": torch.float32}

@@ -157,7 +157,7 @@ explainer = torch_anchors.AnchorImage(lambda rows: (rows[:, 0, 0, 0] > 0.5).long
 explainer.explain(torch.rand(3, 32, 32))
 table = torch_anchors.AnchorTabular(lambda rows: (rows[:, 0] > 0).long(), dtype=torch.float32, seed=0)
 table.fit(np.random.default_rng(0).normal(size=(200, 3))).explain([1.0, 0.0, 0.0])
-print([name for name in ("torch._dynamo", "sympy", "torchvision") if name in sys.modules])
+print([name for name in ("torch._dynamo", "sympy", "torchvision", "kornia") if name in sys.modules])
 """
 
 

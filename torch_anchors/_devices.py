@@ -34,3 +34,11 @@ def require_present(device: torch.device) -> None:
             f'device must be one of the {backend.device_count()} that this machine has, got "{device}". Use '
             f'"{device.type}:0".'
         )
+
+
+def dtype_of_products(device: torch.device) -> torch.dtype:
+    """What to multiply and convolve in, so that the result does not depend on the size of a batch.
+
+    Single precision, but double on CUDA, where products of single precision may be of fewer digits (TF32).
+    """
+    return torch.float64 if device.type == "cuda" else torch.float32

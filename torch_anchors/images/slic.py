@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import pad, threshold
 
 from torch_anchors._checks import MOST, is_number, said, whole
+from torch_anchors._devices import dtype_of_products
 from torch_anchors._shapes import Float, Int, Shaped
 from torch_anchors.errors import ArgumentError
 from torch_anchors.images.components import connected_components, merge_small
 from torch_anchors.images.gaussian import gaussian_blur
 from torch_anchors.images.group_mean import FixedPoint
-from torch_anchors.images.lab import rgb_to_lab
 
 # A pixel may join a centre less than this many steps of the grid away along each axis, as in scikit-image.
 _REACH = 2
@@ -117,10 +117,12 @@ def _features(
     images: Float[Tensor, "batch 3 height width"], compactness: int | float, sigma: int | float, step: int
 ) -> Float[Tensor, "batch 5 height width"]:
     """Lab colour and place of each pixel, scaled so that squared distance is equation (3)'s D^2 over m^2."""
+    from kornia.color import rgb_to_lab  # takes seconds, and few need it
+
     images = images.float()
     least, greatest = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
     stretched = (images - least) / (greatest - least).clamp(min=torch.finfo(images.dtype).tiny)
-    colour = rgb_to_lab(stretched)
+    colour = rgb_to_lab(stretched.to(dtype_of_products(images.device))).to(images.dtype)
     if sigma > 0:
         colour = gaussian_blur(colour, sigma)
     height, width = images.shape[2:]
