@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from torch_anchors.engine.device_copy import on_device
 from torch_anchors.tables import bitsets
 
 
@@ -22,10 +23,13 @@ def test_packing_keeps_every_member_and_adds_none(n_rows, seed):
     assert words.dtype == torch.int32
     for line, expected in zip(words, members, strict=True):
         assert members_of(line, n_rows) == np.flatnonzero(expected).tolist()
-    assert bitsets.popcount(words).sum(1).tolist() == members.sum(1).tolist()
+    assert bitsets.sizes(words).tolist() == members.sum(1).tolist()
 
 
-def test_popcount_of_every_kind_of_word():
+@pytest.mark.parametrize("counts_bits", [True, False])
+def test_popcount_of_every_kind_of_word(counts_bits, monkeypatch):
+    if not counts_bits:  # as NumPy before 2.0, and devices, do not
+        monkeypatch.setattr(bitsets, "_COUNT", None)
     words = [0, -1, 1, -(2**31), 2**31 - 1, 0x55555555, *np.random.default_rng(0).integers(-(2**31), 2**31, 500)]
     counted = bitsets.popcount(torch.tensor(words, dtype=torch.int32))
     assert counted.tolist() == [bin(int(w) & 0xFFFFFFFF).count("1") for w in words]
@@ -41,28 +45,48 @@ def test_nonempty_sees_any_bit():
     assert bitsets.nonempty(mixed).tolist() == [True, False]
 
 
-def test_select_finds_each_set_bit_in_turn():
-    for word in [-1, 1, -(2**31), 0b1011000, 0x40000001]:
-        positions = [b for b in range(32) if (word >> b) & 1]
-        words = torch.full((len(positions),), word, dtype=torch.int32)
-        assert bitsets.select(words, torch.arange(len(positions))).tolist() == positions
+def test_sets_are_accumulated_from_the_first_on():
+    for n in range(9):
+        sets = torch.randint(-(2**31), 2**31 - 1, (n, 3), dtype=torch.int32)
+        sets |= torch.randint(-(2**31), 2**31 - 1, (n, 3), dtype=torch.int32)
+        found = bitsets.accumulated(torch.cat([torch.full((bitsets.n_before(n), 3), -1, dtype=torch.int32), sets]), n)
+        expected = [torch.full((3,), -1, dtype=torch.int32)]
+        for own in sets:
+            expected.append(expected[-1] & own)
+        assert torch.equal(found, torch.stack(expected))
+
+
+MEMBERS = [[0], [69], [3, 31, 32, 33, 64, 69], list(range(70))]
+
+
+def packed_members(device="cpu"):
+    members = torch.zeros(len(MEMBERS), 70, dtype=torch.bool, device=device)
+    for line, rows in zip(members, MEMBERS, strict=True):
+        line[rows] = True
+    return bitsets.pack(members)
 
 
 def test_choose_reaches_each_member_of_the_owners_set_equally_often(device):
-    n_rows = 70
-    members = torch.zeros(4, n_rows, dtype=torch.bool, device=device)
-    expected = [[0], [69], [3, 31, 32, 33, 64, 69], list(range(n_rows))]
-    for line, rows in zip(members, expected, strict=True):
-        line[rows] = True
     # Entropy 0, 1, 2, ... goes through the members in a cycle.
-    owner = torch.arange(4, device=device).repeat_interleave(420)
-    chosen = bitsets.choose(bitsets.pack(members), owner, torch.arange(420, device=device).repeat(4)).view(4, 420)
-    for rows, line in zip(expected, chosen.tolist(), strict=True):
+    owner, entropy = np.repeat(np.arange(4), 420), np.tile(np.arange(420), 4)
+    chosen = bitsets.choose(packed_members(device), owner, entropy).view(4, 420)
+    for rows, line in zip(MEMBERS, chosen.tolist(), strict=True):
         assert sorted(line) == sorted(rows * (420 // len(rows)))
+
+
+def test_a_device_chooses_the_members_that_a_host_does(device):
+    rng = np.random.default_rng(0)
+    owner, entropy = np.sort(rng.integers(4, size=999)), rng.integers(2**53, size=999)
+    owner = owner[owner != 1]  # a set that nothing is drawn from
+    entropy, words = entropy[: len(owner)], packed_members()
+    expected = bitsets.choose(words, owner, entropy)
+    table = bitsets.draw_table(owner, entropy, len(words))
+    chosen = bitsets.choose_by_table(words.to(device), *on_device(table, device))
+    assert chosen.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("n_rows", [1, 31, 32, 33, 1000])
 def test_every_row_is_in_the_full_set(n_rows):
     words = bitsets.pack(torch.ones(1, n_rows, dtype=torch.bool))
-    chosen = bitsets.choose(words, torch.zeros(n_rows, dtype=torch.int64), torch.arange(n_rows))
+    chosen = bitsets.choose(words, np.zeros(n_rows, dtype=np.int64), np.arange(n_rows))
     assert sorted(chosen.tolist()) == list(range(n_rows))

@@ -26,7 +26,7 @@ def test_prefixes_and_counts_are_those_of_plain_masks(seed, n_rows):
         for position in range(4):
             masks.append(masks[-1] & holds(binned, c, anchor, position))
         longest = max(length for length, mask in enumerate(masks) if mask.any())
-        assert found.length[anchor] == longest
+        assert found.holds[:, anchor].tolist() == [mask.any() for mask in masks[1:]]
         assert rows_in(found.words[anchor], n_rows) == np.flatnonzero(masks[longest]).tolist()
         assert counts[anchor] == masks[-1].sum()
 
@@ -47,14 +47,27 @@ def test_spans_hold_exactly_the_rows_of_one_condition(seed):
         assert sorted(rows.tolist()) == np.flatnonzero(holds(binned, c, anchor, position)).tolist()
 
 
-def test_choose_in_spans_goes_through_all_rows_of_a_condition():
-    binned = torch.tensor([[0, 2], [1, 1], [1, 2], [0, 0]], dtype=torch.int16)
-    index = RowIndex.build(binned)
-    c = Conditions(np.array([[0, 1]]), np.array([[1, 2]]), np.array([[1, 2]]))
-    column, start, length = (torch.as_tensor(x).expand(4, -1) for x in (c.column, *index.spans(c)))
-    chosen = index.choose_in_spans(column, start, length, torch.arange(4)[:, None].expand(-1, 2))
-    assert sorted(chosen[:, 0].tolist()) == [1, 1, 2, 2]
-    assert sorted(chosen[:, 1].tolist()) == [0, 0, 2, 2]
+@pytest.mark.parametrize("anchors", [slice(0, 1), slice(0, 3)])
+def test_rows_are_chosen_where_the_conditions_hold(anchors, device):
+    """Two conditions that hold together, two that never do and then come from rows of their own, and one."""
+    binned = torch.tensor([[0, 2], [1, 1], [2, 0], [2, 1]], dtype=torch.int16)
+    c = Conditions(np.array([[0, 1], [0, 1], [1, -1]]), np.array([[2, 0], [2, 2], [1, 0]]), np.full((3, 2), 2))
+    c = Conditions(c.column, c.low, np.array([[2, 1], [2, 2], [1, 2]]))[anchors]
+    owner = np.repeat(np.arange(len(c)), 12)
+    share = np.tile((np.arange(12) + 0.5) / 12, len(c))
+    chosen, (sent,) = (
+        RowIndex.build(binned).to(device).choose(c, owner, share, np.stack([share, share], axis=1), [share])
+    )
+    assert sent.cpu().numpy().tolist() == share.tolist()
+    joint = chosen.joint.cpu().numpy().reshape(-1, 12)
+    source = chosen.source.cpu().numpy().reshape(-1, 12, 2)
+    for rows, possible in zip(joint, [{2, 3}, {2, 3}, {1, 3}], strict=False):
+        assert set(rows) == possible
+    assert (source[0] == joint[0, :, None]).all()
+    if len(c) > 1:
+        assert (source[1, :, 0] == joint[1]).all()
+        assert (source[1, :, 1] == 0).all()
+        assert (source[2, :, 0] == joint[2]).all()
 
 
 def test_an_anchor_without_conditions_holds_everywhere():
@@ -101,7 +114,7 @@ def test_several_threads_may_count_on_one_index(monkeypatch, cache_bytes):
 
     def counted(first):
         order = [(first + i) % len(asked) for i in range(len(asked))]
-        return {i: (index.count(asked[i]).tolist(), index.prefixes(asked[i][:1]).length.tolist()) for i in order}
+        return {i: (index.count(asked[i]).tolist(), index.prefixes(asked[i][:1]).words.tolist()) for i in order}
 
     alone = counted(0)
     with ThreadPoolExecutor(4) as pool:

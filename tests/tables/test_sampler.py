@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, kstest
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from tests.test_fake_cuda import RealHost
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import EnumerateRequest, SampleRequest
@@ -242,7 +243,7 @@ def on_fake_cuda(sampler):
 def test_a_round_on_the_device_needs_no_synchronisation(sampling):
     instances = np.vstack([table(2, seed=4), [[0.0, 7, 9, 0.0]]])
     sampler = perturbations(table(), instances, sampling=sampling)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode() as gpu, RealHost(gpu):
         faked = on_fake_cuda(sampler)
         drawn = faked.draw(many_orders(sampler))
         rendered = faked.render(torch.cat(drawn), faked.empty(sum(map(len, drawn))))

@@ -32,7 +32,7 @@ def chosen_greedily(
     n_covered = n_hit = 0
     free = torch.full_like(sets[0], -1)
     while len(chosen) < k:
-        n_rows, n_hits = (bitsets.popcount(own & free).sum(1).numpy() for own in (sets, hits))
+        n_rows, n_hits = (bitsets.sizes(own & free).numpy() for own in (sets, hits))
         share = (n_hit + n_hits) / np.maximum(n_covered + n_rows, 1)
         gains = np.where(share >= least, n_hits, 0)
         best = int(gains.argmax())

@@ -21,13 +21,8 @@ from torch_anchors.tables.conditions import Conditions
 from torch_anchors.tables.discretizer import checked_percentiles, within
 from torch_anchors.tables.fitted import FittedTable
 from torch_anchors.tables.local import local
-from torch_anchors.tables.sampler import (
-    ENTROPY,
-    SAMPLINGS,
-    RowSampler,
-    replace_columns,
-    uniform_between,
-)
+from torch_anchors.tables.row_index import ENTROPY
+from torch_anchors.tables.sampler import SAMPLINGS, RowSampler, uniform_between
 from torch_anchors.tables.training import TrainingRows
 
 
@@ -234,7 +229,7 @@ class TabularSampler:
             if not categorical:
                 allowed_bins[column] = set(range(low, high + 1))
             rows = draws.training.index.sorted_rows[column, start : start + n]
-            allowed_rows[column] = rows.cpu().numpy().astype(np.int64)
+            allowed_rows[column] = rows.astype(np.int64)
             if n == 0:
                 value = draws.instances[0, column] if categorical else allowed_bins[column]
                 unknown.append((column, "c" if categorical else "o", value))
@@ -274,10 +269,8 @@ class TabularSampler:
             rows = _row_numbers(allowed_rows[column])
             if len(rows):
                 sources[column] = self._rng.choice(rows, num_samples)
-        columns = torch.tensor(list(sources), dtype=torch.int64, device=values.device).expand(num_samples, -1)
-        row = torch.as_tensor(np.array(list(sources.values())).reshape(-1, num_samples).T.copy(), device=values.device)
-        replaced = replace_columns(torch.as_tensor(samples).to(values), columns, values[row.long(), columns])
-        samples[:] = replaced.cpu().numpy()
+        for column, row in sources.items():
+            samples[:, column] = values[:, column].cpu().numpy()[row]
 
     def handle_unk_features(
         self,

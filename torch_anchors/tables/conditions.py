@@ -81,7 +81,7 @@ class Conditions:
         added = ((self.column, of_all), (self.low, bins), (self.high, bins))
         return Conditions(*(np.concatenate(parts, axis=1) for parts in added))
 
-    def __getitem__(self, anchors: slice) -> Conditions:
+    def __getitem__(self, anchors: slice | NDArray[np.int64]) -> Conditions:
         return Conditions(self.column[anchors], self.low[anchors], self.high[anchors])
 
     def __len__(self) -> int:

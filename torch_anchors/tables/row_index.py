@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_anchors._shapes import Int
+from torch_anchors._shapes import Bool, Float, Int
+from torch_anchors.engine.device_copy import on_device
 from torch_anchors.tables import bitsets
 from torch_anchors.tables.conditions import ConditionBits, Conditions
 
+ENTROPY = 2**53
+"""Random whole numbers are below this. Their remainders choose rows, which is the same choice on every device."""
 CHUNK_BYTES = 64 * 2**20
 """Most memory for the bit sets of the anchors that are looked up at a time."""
 CACHED_BYTES = 2**19
@@ -24,12 +28,26 @@ CACHED_BYTES = 2**19
 class Prefixes:
     """For each anchor, the longest prefix of its conditions that holds on any row, and the rows where it holds.
 
-    `words` is a bit set of rows, never empty. `length` counts the conditions in the prefix, and the padding at the
-    end of an anchor's line as well: it is the number of positions where the whole anchor holds on some row.
+    `words` is a bit set of rows, never empty. `holds` says of each position whether the conditions up to it hold on any
+    row together; the padding at the end of an anchor's line counts as the whole anchor. It is None where all anchors
+    are known to hold as a whole, which only a CPU tells without being waited for.
     """
 
     words: Int[Tensor, "anchors words"]
-    length: Int[Tensor, " anchors"]
+    holds: Bool[Tensor, "positions anchors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Training rows that were chosen for draws of anchors.
+
+    `joint` is a random row for each draw on which the anchor holds or, where there is no such row, the longest prefix
+    of its conditions that holds on any. `source` is the row for each position: the joint one as far as that prefix
+    goes, then a random row on which the position's condition holds by itself, and any row where there is none.
+    """
+
+    joint: Int[Tensor, " draws"]
+    source: Int[Tensor, "draws positions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +59,13 @@ class RowIndex:
 
     Args:
         by_column: bins of the training rows, one line a column.
-        sorted_rows: for each column, the row numbers in the order of their bins.
+        sorted_rows: for each column, the row numbers in the order of their bins; on the host.
         starts: for each column and bin, the number of rows in lower bins; on the host.
         bits: rows of single conditions.
     """
 
     by_column: Int[Tensor, "columns rows"]
-    sorted_rows: Int[Tensor, "columns rows"]
+    sorted_rows: Int[np.ndarray, "columns rows"]
     starts: Int[np.ndarray, "columns bins"]
     bits: ConditionBits
 
@@ -56,12 +74,12 @@ class RowIndex:
         """The index of a binned table on the CPU, and there; `to` gives it on another device."""
         by_column = binned.T.contiguous()
         sorted_rows = torch.stack([codes.argsort(stable=True).to(torch.int32) for codes in by_column.unbind()])
-        return cls(by_column, sorted_rows, _count_below(by_column), ConditionBits(by_column))
+        return cls(by_column, sorted_rows.numpy(), _count_below(by_column), ConditionBits(by_column))
 
     def to(self, device: torch.device | str) -> RowIndex:
         """The same index on `device`."""
         by_column = self.by_column.to(device)
-        return RowIndex(by_column, self.sorted_rows.to(device), self.starts, ConditionBits(by_column))
+        return RowIndex(by_column, self.sorted_rows, self.starts, ConditionBits(by_column))
 
     @property
     def binned(self) -> Int[Tensor, "rows columns"]:
@@ -74,27 +92,85 @@ class RowIndex:
 
     def n_anchors_at_once(self, n_positions: int) -> int:
         """How many anchors of up to `n_positions` conditions `prefixes` may be given in one call."""
-        by_memory = CHUNK_BYTES // (4 * bitsets.n_words(self.n_rows) * (n_positions + 1))
+        n_bytes = 4 * bitsets.n_words(self.n_rows) * (n_positions + bitsets.n_before(n_positions))
+        by_memory = CHUNK_BYTES // n_bytes
+        if self.by_column.device.type != "cpu":  # which also looks at single bits
+            by_memory = min(bitsets.n_sets_at_once(self.n_rows), by_memory)
         return max(1, min(by_memory, (self.bits.capacity - 1) // max(1, n_positions)))
 
     def prefixes(self, conditions: Conditions) -> Prefixes:
         """The longest prefix of each anchor's conditions that holds on any row, and the rows where it holds."""
+        return self._prefixes(conditions, ())[0]
+
+    def choose(
+        self,
+        conditions: Conditions,
+        owner: Int[np.ndarray, " draws"],
+        uniform: Float[np.ndarray, " draws"],
+        of_positions: Float[np.ndarray, "draws positions"],
+        others: Sequence[NDArray[Any]] = (),
+    ) -> tuple[Chosen, list[Tensor]]:
+        """Rows for draws of some anchors, on the index's device, which is not waited for.
+
+        Args:
+            conditions: of the anchors, as many as `n_anchors_at_once` allows.
+            owner: the anchor that each draw is of, in ascending order.
+            uniform: a random number in [0, 1) for each draw.
+            of_positions: and one for each of its positions.
+            others: arrays that are to go to the device with all that this needs, by one copy.
+        """
+        device = self.by_column.device
+        if device.type == "cpu":
+            chosen = self._choose_on_host(conditions, owner, whole(uniform), of_positions)
+            return chosen, on_device(others, device)
+        table = bitsets.draw_table(owner, whole(uniform), len(conditions))
+        arrays = [*table, owner, self._alone(conditions, owner, of_positions), *others]
+        prefixes, (numbers, places, bits, of_draws, alone, *sent) = self._prefixes(conditions, arrays)
+        joint = bitsets.choose_by_table(prefixes.words, numbers, places, bits)
+        in_prefix = prefixes.holds.index_select(1, of_draws).T
+        return Chosen(joint, torch.where(in_prefix, joint[:, None], alone)), sent
+
+    def _choose_on_host(
+        self,
+        conditions: Conditions,
+        owner: Int[np.ndarray, " draws"],
+        entropy: Int[np.ndarray, " draws"],
+        of_positions: Float[np.ndarray, "draws positions"],
+    ) -> Chosen:
+        """As `choose`. Nearly all anchors hold as a whole; prefixes are looked up for the others alone."""
+        words = self._intersections(conditions)
+        broken = np.flatnonzero(~bitsets.nonempty(words).numpy())
+        if not broken.size:
+            joint = bitsets.choose(words, owner, entropy)
+            return Chosen(joint, joint[:, None].expand(-1, conditions.column.shape[1]))
+        prefixes = self.prefixes(conditions[broken])
+        words[torch.from_numpy(broken)] = prefixes.words
+        joint = bitsets.choose(words, owner, entropy)
+        draws = np.flatnonzero(np.isin(owner, broken))
+        of_draws = owner[draws]
+        in_prefix = prefixes.holds.numpy().T[np.searchsorted(broken, of_draws)]
+        source = np.repeat(joint.numpy()[:, None], conditions.column.shape[1], axis=1)
+        source[draws] = np.where(in_prefix, source[draws], self._alone(conditions, of_draws, of_positions[draws]))
+        return Chosen(joint, torch.from_numpy(source))
+
+    def _prefixes(self, conditions: Conditions, others: Sequence[NDArray[Any]]) -> tuple[Prefixes, list[Tensor]]:
+        """As `prefixes`, and the other arrays as they came to the device together with what this needs."""
+        n = conditions.column.shape[1]
+        slots = np.zeros((bitsets.n_before(n) + n, len(conditions)), dtype=np.int64)  # line 0 of the sets has all rows
         with self.bits.lock:
-            sets = self.bits.words
-            slots = torch.as_tensor(self.bits.slots(conditions), device=sets.device)
-            n_anchors, n_positions = slots.shape
-            narrowed = sets.new_empty(n_positions + 1, n_anchors, sets.shape[1])
-            narrowed[0] = sets[0]
-            for i, slot in enumerate(slots.unbind(1)):
-                torch.bitwise_and(narrowed[i], sets.index_select(0, slot), out=narrowed[i + 1])
+            slots[len(slots) - n :] = self.bits.slots(conditions).T
+            lines, *sent = on_device([slots, *others], self.by_column.device)
+            words = self.bits.words.index_select(0, lines.flatten()).view(*lines.shape, -1)
+        narrowed = bitsets.accumulated(words, n)
         # Rows are only ever lost on the way, so the prefixes that hold on any row come first.
-        length = bitsets.nonempty(narrowed[1:]).sum(0)
-        return Prefixes(narrowed[length, torch.arange(n_anchors, device=sets.device)], length)
+        holds = bitsets.nonempty(narrowed[1:])
+        longest = holds.sum(0)[None, :, None].expand(1, -1, narrowed.shape[2])
+        return Prefixes(narrowed.gather(0, longest)[0], holds), sent
 
     def count(self, conditions: Conditions) -> Int[Tensor, " anchors"]:
         """Number of rows on which all conditions of each anchor hold, on the index's device."""
         counts = [torch.zeros(0, dtype=torch.int64, device=self.by_column.device)]
-        counts += [bitsets.popcount(words).sum(1) for _, words in self.holding(conditions)]
+        counts += [bitsets.sizes(words) for _, words in self.holding(conditions)]
         return torch.cat(counts)
 
     def holding(self, conditions: Conditions) -> Iterator[tuple[slice, Int[Tensor, "anchors words"]]]:
@@ -112,8 +188,9 @@ class RowIndex:
         with self.bits.lock:
             sets = self.bits.words
             slots = torch.as_tensor(self.bits.slots(conditions), device=sets.device)
-            words = sets[:1].repeat(len(slots), 1)
-            for slot in slots.unbind(1):
+            first, *rest = slots.unbind(1) if slots.shape[1] else [slots.new_zeros(len(slots))]
+            words = sets.index_select(0, first)
+            for slot in rest:
                 words &= sets.index_select(0, slot)
             return words
 
@@ -130,17 +207,18 @@ class RowIndex:
         length = np.where(conditions.column < 0, 0, length)
         return np.where(length == 0, 0, start), length
 
-    def choose_in_spans(
-        self,
-        column: Int[Tensor, "draws positions"],
-        start: Int[Tensor, "draws positions"],
-        length: Int[Tensor, "draws positions"],
-        entropy: Int[Tensor, "draws positions"],
-    ) -> Int[Tensor, "draws positions"]:
-        """A uniformly random row where one condition holds, by its span; any row where the span is empty."""
-        place = start + entropy % length.clamp(min=1)
-        cell = column.clamp(min=0) * self.n_rows + place
-        return self.sorted_rows.flatten().index_select(0, cell.flatten()).view(cell.shape).long()
+    def _alone(
+        self, conditions: Conditions, owner: Int[np.ndarray, " draws"], uniform: Float[np.ndarray, "draws positions"]
+    ) -> Int[np.ndarray, "draws positions"]:
+        """For each draw and position a random row where that condition holds by itself; any row where there is none."""
+        start, length = self.spans(conditions)
+        place = start[owner] + whole(uniform) % np.maximum(length, 1)[owner]
+        return self.sorted_rows[np.maximum(conditions.column, 0)[owner], place].astype(np.int64)
+
+
+def whole(uniform: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    """Random whole numbers below `ENTROPY` from random numbers in [0, 1)."""
+    return (uniform * ENTROPY).astype(np.int64)
 
 
 def _count_below(by_column: Int[Tensor, "columns rows"]) -> NDArray[np.int64]:

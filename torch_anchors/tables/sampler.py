@@ -14,18 +14,16 @@ from torch import Tensor
 
 from torch_anchors._checks import one_of
 from torch_anchors._shapes import Bool, Float, Int, Shaped
+from torch_anchors.engine.device_copy import on_device
 from torch_anchors.errors import AnchorsWarning, ArgumentError
 from torch_anchors.perturb.protocol import Order
 from torch_anchors.search.protocol import Anchor, SampleRequest
-from torch_anchors.tables import bitsets
 from torch_anchors.tables.conditions import Conditions
+from torch_anchors.tables.row_index import ENTROPY, whole
 from torch_anchors.tables.training import TrainingRows
 
 SAMPLINGS = ("interventional", "conditional")
 """The distributions that rows come from; see `RowSampler`."""
-
-ENTROPY = 2**53
-"""Random whole numbers are below this. Their remainders choose rows, which is the same choice on every device."""
 
 
 class RowSampler:
@@ -88,6 +86,7 @@ class RowSampler:
         self.device = training.values.device
         self._to_model = to_model or _unchanged
         rows = torch.as_tensor(instances, dtype=training.values.dtype)
+        self._host_codes = rows.numpy()
         self._instance_codes = rows.to(self.device)
         self._fixed = torch.tensor(self.fixed, dtype=torch.int64, device=self.device)
         self.binned = training.discretizer.bin(rows)
@@ -190,41 +189,46 @@ class RowSampler:
     def _draw(self, orders: Sequence[Order], instances: NDArray[np.int64], conditions: Conditions) -> list[Tensor]:
         """Rows for as many orders as the index looks up at a time."""
         index, values = self.training.index, self.training.values
-        sizes = [_n_rows(order) for order in orders]
-        owner = self._send(np.repeat(np.arange(len(orders)), sizes))
-        entropy = self._send(_entropy(orders, sizes, conditions))
-        starts, lengths = index.spans(conditions)
-        spans = self._send(np.stack([conditions.column, starts, lengths])).index_select(1, owner)
-        column, start, length = spans
-
-        prefixes = index.prefixes(conditions)
-        joint = bitsets.choose(prefixes.words, owner, entropy[:, 0])
-        source = joint[:, None].expand(column.shape)
-        # Nearly always each anchor as a whole holds on some row. An accelerator would have to be waited for to know.
-        if self.device.type != "cpu" or bool((prefixes.length < column.shape[1]).any()):
-            single = index.choose_in_spans(column, start, length, entropy[:, 2:])
-            in_prefix = torch.arange(column.shape[1], device=self.device) < prefixes.length[owner, None]
-            source = torch.where(in_prefix, source, single)
-        cell = source * values.shape[1] + column.clamp(min=0)
-        replacement = values.flatten().index_select(0, cell.flatten()).view(cell.shape)
-
-        absent = (lengths == 0) & (conditions.column >= 0)
+        n_columns, sizes = values.shape[1], [_n_rows(order) for order in orders]
+        owner, uniform = np.repeat(np.arange(len(orders)), sizes), _uniform(orders, sizes, conditions)
+        sent = [
+            whole(uniform[:, 1]) % index.n_rows,
+            # Positions without a condition are about a column that is cut off again: there is no scatter with a mask.
+            np.where(conditions.column < 0, n_columns, conditions.column)[owner],
+            self._host_codes[instances][:, self.fixed][owner],
+        ]
+        chosen, (base, column, fixed) = index.choose(conditions, owner, uniform[:, 0], uniform[:, 2:], sent)
+        base = chosen.joint if self.sampling == "conditional" else base
+        source = base[:, None].repeat(1, n_columns + 1).scatter_(1, column, chosen.source)
+        rows = values.gather(0, source[:, :n_columns])
+        absent = (index.spans(conditions)[1] == 0) & (conditions.column >= 0)
         if absent.any():
-            least, greatest = self._value_ranges(conditions, absent, instances)[:, owner]
-            invented = uniform_between(least, greatest, entropy[:, 2:])
-            replacement = torch.where(self._send(absent)[owner], invented, replacement)
-
-        base = joint if self.sampling == "conditional" else entropy[:, 1] % index.n_rows
-        rows = replace_columns(values.index_select(0, base), column, replacement)
+            self._invent(rows, conditions, absent, instances, owner, uniform[:, 2:])
         if self.fixed:
-            own = self._instance_codes.index_select(1, self._fixed).index_select(0, self._send(instances))
-            rows.index_copy_(1, self._fixed, own.index_select(0, owner))
+            rows.index_copy_(1, self._fixed, fixed)
         return list(torch.split(rows, sizes))
+
+    def _invent(
+        self,
+        rows: Float[Tensor, "rows columns"],
+        conditions: Conditions,
+        absent: Bool[np.ndarray, "anchors positions"],
+        instances: NDArray[np.int64],
+        owner: Int[np.ndarray, " rows"],
+        uniform: Float[np.ndarray, "rows positions"],
+    ) -> None:
+        """Writes values for the conditions that no training row satisfies, `absent`, into rows of these anchors."""
+        draw, position = absent[owner].nonzero()
+        anchor, column = owner[draw], conditions.column[owner[draw], position]
+        least, greatest = self._value_ranges(conditions, absent, instances)[:, anchor, position]
+        invented = uniform_between(least, greatest, torch.from_numpy(whole(uniform[draw, position])))
+        places, values = on_device([draw * rows.shape[1] + column, invented.numpy()], self.device)
+        rows.view(-1).index_copy_(0, places, values)
 
     def _value_ranges(
         self, conditions: Conditions, absent: Bool[np.ndarray, "anchors positions"], instances: NDArray[np.int64]
     ) -> Float[Tensor, "2 anchors positions"]:
-        """Least and greatest value to draw for the conditions that no training row satisfies."""
+        """Least and greatest value to draw for the conditions that no training row satisfies, on the host."""
         anchor, position = absent.nonzero()
         column, low, high = (bins[absent] for bins in (conditions.column, conditions.low, conditions.high))
         warnings.warn(
@@ -232,31 +236,16 @@ class RowSampler:
             f"{sorted(set(column.tolist()))}; drawn rows get the instance's category or a number drawn uniformly from "
             "the bins, and a missing value stays missing. Explain rows that look like train_data, or fit on more rows.",
             AnchorsWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         ranges = torch.zeros(2, *absent.shape, dtype=self.training.values.dtype)
         own = self.instances[instances[anchor], column]
         ranges[:, anchor, position] = self.training.discretizer.value_ranges(column, low, high, own, ranges.dtype)
-        return ranges.to(self.device, non_blocking=True)
-
-    def _send(self, array: NDArray[Any]) -> Tensor:
-        return torch.as_tensor(array).to(self.device, non_blocking=True)
+        return ranges
 
 
 def _unchanged(codes: Tensor) -> Tensor:
     return codes
-
-
-def replace_columns(
-    rows: Float[Tensor, "rows columns"],
-    column: Int[Tensor, "rows positions"],
-    replacement: Float[Tensor, "rows positions"],
-) -> Float[Tensor, "rows columns"]:
-    """The rows with `replacement[r, j]` in column `column[r, j]`; column -1 replaces nothing."""
-    n_columns = rows.shape[1]
-    # Padding is written to a column that is cut off again: there is no scatter with a mask.
-    wide = torch.nn.functional.pad(rows, (0, 1))
-    return wide.scatter_(1, torch.where(column < 0, n_columns, column), replacement)[:, :n_columns]
 
 
 def uniform_between(
@@ -273,10 +262,12 @@ def _n_rows(order: Order) -> int:
     return order.request.n
 
 
-def _entropy(orders: Sequence[Order], sizes: Sequence[int], conditions: Conditions) -> Int[np.ndarray, "rows numbers"]:
-    """Random whole numbers for each row: for its joint row, its base row, and each condition of its anchor."""
+def _uniform(
+    orders: Sequence[Order], sizes: Sequence[int], conditions: Conditions
+) -> Float[np.ndarray, "rows numbers"]:
+    """Random numbers in [0, 1) for each row: for its joint row, its base row, and each condition of its anchor."""
     uniform = np.zeros((sum(sizes), 2 + conditions.column.shape[1]))
     widths = 2 + (conditions.column >= 0).sum(axis=1)
-    for order, end, n, width in zip(orders, np.cumsum(sizes), sizes, widths, strict=True):
+    for order, end, n, width in zip(orders, np.cumsum(sizes).tolist(), sizes, widths.tolist(), strict=True):
         uniform[end - n : end, :width] = order.rng.random((n, width))
-    return (uniform * ENTROPY).astype(np.int64)
+    return uniform

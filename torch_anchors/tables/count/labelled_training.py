@@ -66,7 +66,7 @@ class LabelledTraining:
         counts = [torch.zeros(0, 2, dtype=torch.int64, device=self.classes.device)]
         for part, words in self.training.index.holding(conditions):
             of_class = words & self._members[self._send(classes[part])]
-            counts.append(torch.stack([bitsets.popcount(sets).sum(1) for sets in (words, of_class)], dim=1))
+            counts.append(torch.stack([bitsets.sizes(sets) for sets in (words, of_class)], dim=1))
         return torch.cat(counts).cpu().numpy()
 
     def examples(
@@ -91,7 +91,7 @@ class LabelledTraining:
         sizes = np.minimum(np.stack([n_hits, counts[:, 0] - n_hits], axis=1), n)
         owner = np.repeat(np.arange(2 * len(classes)), sizes.flatten())
         rank = np.concatenate([np.arange(size) for size in sizes.flatten()] or [np.zeros(0)]).astype(np.int64)
-        chosen = bitsets.choose(sets, self._send(owner), self._send(rank))
+        chosen = bitsets.choose(sets, owner, rank)
         rows = self.training.values[chosen].cpu().numpy()
         labels = self._labels[self.classes[chosen].cpu().numpy()]
         ends = np.cumsum(sizes.sum(axis=1))[:-1]

@@ -50,7 +50,7 @@ class SplitTable:
         for part, words in self._index.holding(conditions):
             own = self._test_of_class[torch.as_tensor(classes[part], device=device)]
             sets = words, words & self._test, words & own
-            counts.append(torch.stack([bitsets.popcount(each).sum(1) for each in sets], dim=1))
+            counts.append(torch.stack([bitsets.sizes(each) for each in sets], dim=1))
         return torch.cat(counts).cpu().numpy()
 
     def twins(self, instances: Float[np.ndarray, "instances columns"]) -> Int[np.ndarray, " instances"]:
