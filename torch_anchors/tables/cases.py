@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -67,32 +67,22 @@ class RowSpaces:
 
     def space(self, i: int) -> SearchSpace:
         """All anchors of row i on columns that are not closed, in which no bound makes another one needless."""
-        n_predicates, closed = self._sampler.n_predicates, self._closed | {-1}
-
-        @cache
-        def coverage(anchor: Anchor) -> float:
-            return self._coverage(i, anchor)
-
-        @cache
-        def bins() -> list[tuple[int, int, int]]:
-            return self._sampler.bins(i, tuple(range(n_predicates)))
-
-        def compatible(anchor: Anchor, predicate: int) -> bool:
-            column, low, high = bins()[predicate]
-            return column not in closed and not any(
-                bins()[p][0] == column and (bins()[p][1] == low or bins()[p][2] == high) for p in anchor
-            )
-
+        row = _Row(self, i)
         return SearchSpace(
-            n_predicates,
-            coverage,
-            compatible=compatible,
-            proposals=None if self._proposer is None else partial(self._proposals, i),
-            counted=None if self._split is None else partial(self._counted, i),
-            narrowed=partial(self._narrowed, i),
+            self._sampler.n_predicates,
+            row.coverage,
+            compatible=row.compatible,
+            proposals=None if self._proposer is None else row.proposals,
+            counted=None if self._split is None else row.counted,
+            narrowed=row.narrowed,
         )
 
-    def _narrowed(self, i: int, excluded: frozenset[int]) -> SearchSpace:
+    def bins(self, i: int) -> list[tuple[int, int, int]]:
+        """Column, lowest and highest bin of each predicate of row i; column -1 where no rule may name it."""
+        found = self._sampler.bins(i, tuple(range(self._sampler.n_predicates)))
+        return [(-1 if column in self._closed else column, low, high) for column, low, high in found]
+
+    def narrowed(self, i: int, excluded: frozenset[int]) -> SearchSpace:
         """The space of row i without the columns of some predicates, those of a rule that was found.
 
         Which these are was partly for the rows to say on which rules are tested once they are counted. So the error
@@ -110,7 +100,7 @@ class RowSpaces:
 
     # ------------------------------------------------------------------------------------------------- proposing
 
-    def _proposals(self, i: int) -> Proposals:
+    def proposals(self, i: int) -> Proposals:
         """Anchors of row i that the surrogate thinks worth certifying, and what is expected of them."""
         guesses, shorter = self._expected(i, self._proposed[i].guesses, self._counts[i]), partial(self._shorter, i)
         if self._without_conditions is not None:
@@ -176,7 +166,7 @@ class RowSpaces:
         """The share of training rows on which each anchor holds."""
         return dict(zip(anchors, (counts[:, 0] / self._training.training.index.n_rows).tolist(), strict=True))
 
-    def _coverage(self, i: int, anchor: Anchor) -> float:
+    def coverage(self, i: int, anchor: Anchor) -> float:
         """Coverage of an anchor of row i, which is counted now unless it was proposed."""
         known = None if self._proposer is None else self._coverage_of[i].get(anchor)
         return float(self._covered.coverages([i], [anchor])[0]) if known is None else known
@@ -190,7 +180,7 @@ class RowSpaces:
 
     # -------------------------------------------------------------------------------------------------- counting
 
-    def _counted(self, i: int) -> SearchResult:
+    def counted(self, i: int) -> SearchResult:
         """The rule of row i, by counting training rows."""
         return self._rules[i]
 
@@ -225,6 +215,43 @@ class RowSpaces:
             )
             for rule, path in zip(rules, paths, strict=True)
         ]
+
+
+class _Row:
+    """What a `SearchSpace` asks about one row; a small object, as there are thousands of rows."""
+
+    __slots__ = ("_bins", "_coverages", "_i", "_spaces")
+
+    def __init__(self, spaces: RowSpaces, i: int) -> None:
+        self._spaces, self._i = spaces, i
+        self._coverages: dict[Anchor, float] = {}
+        self._bins: list[tuple[int, int, int]] | None = None
+
+    def coverage(self, anchor: Anchor) -> float:
+        """Coverage of an anchor, which is looked up once."""
+        known = self._coverages.get(anchor)
+        if known is None:
+            known = self._coverages[anchor] = self._spaces.coverage(self._i, anchor)
+        return known
+
+    def compatible(self, anchor: Anchor, predicate: int) -> bool:
+        """Whether an anchor that has the predicate as well says more."""
+        if self._bins is None:
+            self._bins = self._spaces.bins(self._i)
+        bins = self._bins
+        column, low, high = bins[predicate]
+        return column >= 0 and not any(
+            bins[p][0] == column and (bins[p][1] == low or bins[p][2] == high) for p in anchor
+        )
+
+    def proposals(self) -> Proposals:
+        return self._spaces.proposals(self._i)
+
+    def counted(self) -> SearchResult:
+        return self._spaces.counted(self._i)
+
+    def narrowed(self, excluded: frozenset[int]) -> SearchSpace:
+        return self._spaces.narrowed(self._i, excluded)
 
 
 def _status(rule: CertifiedRule, on_training: Step, threshold: float) -> Status:

@@ -133,9 +133,7 @@ class ColumnEffects:
         self, sampler: RowSampler, instances: Sequence[int], anchors: Sequence[Anchor]
     ) -> tuple[Int[np.ndarray, "anchors columns"], Int[np.ndarray, "anchors columns"]]:
         """Lowest and highest bin of each column, among those of all columns, in which a row is like the instance."""
-        training = self._training.training
-        rows = torch.as_tensor(sampler.instances[list(instances)], dtype=training.values.dtype)
-        low = training.discretizer.bin(rows).numpy().astype(np.int64)
+        low = sampler.binned.numpy()[list(instances)].astype(np.int64)
         high = low.copy()
         demanded = sampler.conditions(instances, anchors)
         line, place = np.nonzero(demanded.column >= 0)

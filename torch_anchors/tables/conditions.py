@@ -60,20 +60,18 @@ class Conditions:
         instance = np.repeat(np.asarray(instances, dtype=np.int64), sizes)
         column, low, high = bins[:, instance, predicate]
 
-        # Two bounds on one column meet in the bins that both allow.
-        n_columns = int(column.max(initial=-1)) + 1
-        lows = np.zeros((len(anchors), n_columns), dtype=np.int64)
-        highs = np.full_like(lows, _MAX_BIN)
-        named = np.zeros_like(lows, dtype=bool)
-        np.maximum.at(lows, (anchor, column), low)
-        np.minimum.at(highs, (anchor, column), high)
-        named[anchor, column] = True
-
-        n_named = named.sum(axis=1)
-        columns = np.argsort(~named, axis=1, kind="stable")[:, : n_named.max(initial=0)]
-        lows, highs = (np.take_along_axis(bins, columns, axis=1) for bins in (lows, highs))
-        padding = np.arange(columns.shape[1]) >= n_named[:, None]
-        return cls(np.where(padding, -1, columns), lows, highs)
+        # Two bounds on one column, which are neighbours, meet in the bins that both allow.
+        is_first = np.ones(len(anchor), dtype=bool)
+        is_first[1:] = (anchor[1:] != anchor[:-1]) | (column[1:] != column[:-1])
+        first = np.flatnonzero(is_first)
+        n_named = np.bincount(anchor[first], minlength=len(anchors))
+        shape = len(anchors), int(n_named.max(initial=0))
+        columns, lows, highs = np.full(shape, -1), np.zeros(shape, dtype=np.int64), np.full(shape, _MAX_BIN)
+        if len(first):
+            named = np.arange(shape[1]) < n_named[:, None]
+            columns[named] = column[first]
+            lows[named], highs[named] = np.maximum.reduceat(low, first), np.minimum.reduceat(high, first)
+        return cls(columns, lows, highs)
 
     def and_bins(self, columns: Sequence[int], bins: Int[np.ndarray, "anchors columns"]) -> Conditions:
         """The same, and of each anchor its bin in further columns, which none of them names."""
@@ -113,19 +111,23 @@ class ConditionBits:
 
         There may be `capacity` - 1 different conditions at most. No condition is line 0, the set of all rows.
         """
-        column, low, high = (bins.astype(np.int64) for bins in (conditions.column, conditions.low, conditions.high))
+        bins = np.stack([conditions.column, conditions.low, conditions.high], dtype=np.int64)
+        column, low, high = bins
         key = np.where(column < 0, _NO_CONDITION, (column * _MAX_BIN + low) * _MAX_BIN + high)
-        distinct, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        absent = [i for i, k in enumerate(distinct.tolist()) if k not in self._slots]
+        keys = key.ravel().tolist()
+        if not self._slots.keys() >= set(keys):
+            distinct, first = np.unique(key, return_index=True)
+            self._add(distinct.tolist(), bins.reshape(3, -1)[:, first])
+        return np.array([self._slots[k] for k in keys], dtype=np.int64).reshape(key.shape)
+
+    def _add(self, keys: list[int], bins: Int[np.ndarray, "3 conditions"]) -> None:
+        """Packs those of some different conditions that are not known; all are forgotten if there is no room."""
+        absent = [i for i, key in enumerate(keys) if key not in self._slots]
         if len(self._slots) + len(absent) > self.capacity:
             self._slots = {_NO_CONDITION: 0}
-            absent = [i for i, k in enumerate(distinct.tolist()) if k != _NO_CONDITION]
-        if absent:
-            wanted = first[absent]
-            self._pack(column.flat[wanted], low.flat[wanted], high.flat[wanted])
-            self._slots.update(zip(distinct[absent].tolist(), range(len(self._slots), self.capacity), strict=False))
-        lines = np.array([self._slots[k] for k in distinct.tolist()], dtype=np.int64)
-        return lines[inverse].reshape(key.shape)
+            absent = [i for i, key in enumerate(keys) if key != _NO_CONDITION]
+        self._pack(*bins[:, absent])
+        self._slots.update(zip([keys[i] for i in absent], range(len(self._slots), self.capacity), strict=False))
 
     def _pack(self, column: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64]) -> None:
         """Write the rows of these conditions into the next free lines."""

@@ -148,8 +148,15 @@ class RowSampler:
     ) -> Bool[Tensor, "rows columns"]:
         """In which columns each row is unlike an instance, one for all or each its own, on the device."""
         above, at_most = self._edges[:, instance]
-        both_missing = codes.isnan() & self._instance_codes[instance].isnan()
-        return ~(((codes > above) & (codes <= at_most)) | both_missing)
+        alike = (codes > above) & (codes <= at_most)
+        if self._has_missing[instance].any():
+            alike |= codes.isnan() & self._instance_codes[instance].isnan()
+        return ~alike
+
+    @cached_property
+    def _has_missing(self) -> Bool[np.ndarray, " instances"]:
+        """Which instances have any missing value."""
+        return np.isnan(self.instances).any(axis=1)
 
     @cached_property
     def _edges(self) -> Float[Tensor, "2 instances columns"]:
@@ -163,6 +170,10 @@ class RowSampler:
 
     def row_shape(self) -> tuple[int, ...]:
         """The number of columns that the model reads, alone in a tuple."""
+        return self._row_shape
+
+    @cached_property
+    def _row_shape(self) -> tuple[int, ...]:
         return tuple(self._to_model(self.training.values[:1]).shape[1:])
 
     def empty(self, n: int) -> Shaped[Tensor, "rows features"]:
