@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class RowSpaces:
 
     def proposals(self, i: int) -> Proposals:
         """Anchors of row i that the surrogate thinks worth certifying, and what is expected of them."""
-        guesses, shorter = self._expected(i, self._proposed[i].guesses, self._counts[i]), partial(self._shorter, i)
+        guesses, shorter = self._expectations[i], partial(self._shorter, i)
         if self._without_conditions is not None:
             empty = self._expected(i, {(): float(self._without_conditions[i])})
             return Proposals(guesses, empty[()], shorter, empty_is_exact=False)
@@ -136,6 +137,16 @@ class RowSpaces:
         )
         return np.split(counts, np.cumsum(sizes)[:-1])
 
+    @cached_property
+    def _expectations(self) -> list[dict[Anchor, float]]:
+        """What is expected of the proposed anchors of each row."""
+        guesses = [own.guesses for own in self._proposed]
+        if self._sampler.fixed:
+            return [self._expected(i, own) for i, own in enumerate(guesses)]
+        surrogate = np.array([guess for own in guesses for guess in own.values()])
+        expected = iter(with_counts(surrogate, np.concatenate(self._counts)).tolist())
+        return [dict(zip(own, islice(expected, len(own)), strict=True)) for own in guesses]
+
     def _counts_of(
         self, instances: Int[np.ndarray, " anchors"], anchors: Sequence[Anchor], *, kept: Kept | None = None
     ) -> Int[np.ndarray, "anchors 2"]:
@@ -156,7 +167,9 @@ class RowSpaces:
 
     @cached_property
     def _coverage_of(self) -> list[dict[Anchor, float]]:
-        """Coverage of the proposed anchors of each row."""
+        """Coverage of anchors of each row: of the proposed ones, and then of others that were asked for."""
+        if self._proposer is None:
+            return [{} for _ in self._labels]
         return [
             {(): 1.0, **self._shares(own.guesses, counts)}
             for own, counts in zip(self._proposed, self._counts, strict=True)
@@ -167,9 +180,11 @@ class RowSpaces:
         return dict(zip(anchors, (counts[:, 0] / self._training.training.index.n_rows).tolist(), strict=True))
 
     def coverage(self, i: int, anchor: Anchor) -> float:
-        """Coverage of an anchor of row i, which is counted now unless it was proposed."""
-        known = None if self._proposer is None else self._coverage_of[i].get(anchor)
-        return float(self._covered.coverages([i], [anchor])[0]) if known is None else known
+        """Coverage of an anchor of row i, which is counted once."""
+        known = self._coverage_of[i]
+        if anchor not in known:
+            known[anchor] = float(self._covered.coverages([i], [anchor])[0])
+        return known[anchor]
 
     def _shorter(self, i: int, anchor: Anchor) -> Mapping[Anchor, float]:
         """Row i's proposed anchor with ever fewer conditions and what is expected of them."""
@@ -220,19 +235,14 @@ class RowSpaces:
 class _Row:
     """What a `SearchSpace` asks about one row; a small object, as there are thousands of rows."""
 
-    __slots__ = ("_bins", "_coverages", "_i", "_spaces")
+    __slots__ = ("_bins", "_i", "_spaces")
 
     def __init__(self, spaces: RowSpaces, i: int) -> None:
         self._spaces, self._i = spaces, i
-        self._coverages: dict[Anchor, float] = {}
         self._bins: list[tuple[int, int, int]] | None = None
 
     def coverage(self, anchor: Anchor) -> float:
-        """Coverage of an anchor, which is looked up once."""
-        known = self._coverages.get(anchor)
-        if known is None:
-            known = self._coverages[anchor] = self._spaces.coverage(self._i, anchor)
-        return known
+        return self._spaces.coverage(self._i, anchor)
 
     def compatible(self, anchor: Anchor, predicate: int) -> bool:
         """Whether an anchor that has the predicate as well says more."""

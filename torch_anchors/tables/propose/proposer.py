@@ -134,7 +134,7 @@ class Proposer:
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
         n_conditions, n_columns = conditions.group.shape[1], len(self.groups.sizes)
         if n_conditions == 0:  # of a table whose columns do not vary
-            return [ProposedAnchors.of(members, np.zeros((0, 1)), n_columns) for members in conditions.members]
+            return ProposedAnchors.of_each(conditions.members, np.zeros((len(labels), 0, 1)), n_columns)
         found: list[ProposedAnchors] = []
         step = max(1, min(CHUNK_INSTANCES, CHUNK_CONDITIONS // n_conditions))
         for first in range(0, len(labels), step):
@@ -142,7 +142,7 @@ class Proposer:
             own, bins = conditions[part], None if kept is None else (kept[0], kept[1][part])
             # One copy for all numbers, of which those of conditions are small enough for floats.
             numbers = torch.cat(self._front(own, labels[part], errors, max_anchor_size, bins), dim=-1).cpu().numpy()
-            found += [ProposedAnchors.of(*line, n_columns) for line in zip(own.members, numbers, strict=True)]
+            found += ProposedAnchors.of_each(own.members, numbers, n_columns)
         return found
 
     def without_conditions(self, labels: Int[np.ndarray, " instances"], kept: Kept) -> Float[np.ndarray, " instances"]:
@@ -246,7 +246,7 @@ class ProposedAnchors:
     """
 
     guesses: dict[Anchor, float]
-    _line: dict[Anchor, int]  # of each anchor in the arrays below
+    _anchors: list[Anchor]  # of the lines of the arrays below
     _members: Int[np.ndarray, "conditions members"]
     _log_odds: Float[np.ndarray, " anchors"]
     _chosen: Int[np.ndarray, "anchors steps"]
@@ -254,53 +254,61 @@ class ProposedAnchors:
     _n_columns: int
 
     @classmethod
-    def of(
+    def of_each(
         cls,
-        members: Int[np.ndarray, "conditions members"],
-        numbers: Float[np.ndarray, "anchors numbers"],
+        members: Int[np.ndarray, "instances conditions members"],
+        numbers: Float[np.ndarray, "instances anchors numbers"],
         n_columns: int,
-    ) -> ProposedAnchors:
-        """The proposals from their conditions' members and, for each anchor, the numbers that `Proposer` finds."""
-        numbers = numbers[~np.isnan(numbers[:, 0])]
-        log_odds, (chosen, adds) = numbers[:, 0], np.split(numbers[:, 1:], 2, axis=1)
-        chosen = chosen.astype(np.int64)
-        guesses = _chance(log_odds, _n_named(members, chosen), n_columns).tolist()
-        anchors = _anchors(members, chosen)
-        line = {anchor: i for i, anchor in enumerate(anchors)}
-        return cls(dict(zip(anchors, guesses, strict=True)), line, members, log_odds, chosen, adds, n_columns)
+    ) -> list[ProposedAnchors]:
+        """The proposals of some instances, from their conditions' members and what `Proposer` finds of each anchor."""
+        log_odds, (chosen, adds) = numbers[..., 0], np.split(numbers[..., 1:], 2, axis=-1)
+        chosen, is_one = chosen.astype(np.int64), ~np.isnan(log_odds)
+        guesses = _chance(log_odds, _n_named(members, chosen), n_columns)
+        found = []
+        for i, (own, anchors) in enumerate(zip(is_one, _anchors(members, chosen), strict=True)):
+            there = [anchors[k] for k in own.nonzero()[0].tolist()]
+            expected = dict(zip(there, guesses[i, own].tolist(), strict=True))
+            found.append(cls(expected, there, members[i], log_odds[i, own], chosen[i, own], adds[i, own], n_columns))
+        return found
 
     def shorter(self, anchor: Anchor) -> dict[Anchor, float]:
         """A proposed anchor without the condition that adds least, without the two that do, and so on to one
         condition; and the precision that each is expected to have."""
-        line = self._line[anchor]
+        line = len(self._anchors) - 1 - self._anchors[::-1].index(anchor)  # what was found last is expected of it
         real = np.flatnonzero(self._chosen[line] >= 0)
         order = real[np.argsort(self._adds[line, real], kind="stable")]
         n_left = np.arange(len(order) - 1, 0, -1)
         dropped = np.cumsum(self._adds[line, order])[: len(n_left)]
         kept = np.where(np.arange(len(order)) > np.arange(len(n_left))[:, None], self._chosen[line, order], -1)
-        guesses = _chance(self._log_odds[line] - dropped, _n_named(self._members, kept), self._n_columns)
-        return dict(zip(_anchors(self._members, kept), guesses.tolist(), strict=True))
+        guesses = _chance(self._log_odds[line] - dropped, _n_named(self._members[None], kept[None])[0], self._n_columns)
+        return dict(zip(_anchors(self._members[None], kept[None])[0], guesses.tolist(), strict=True))
 
 
 def _chance(
-    log_odds: Float[np.ndarray, " anchors"], n_named: Int[np.ndarray, " anchors"], n_columns: int
-) -> Float[np.ndarray, " anchors"]:
+    log_odds: Float[np.ndarray, "*anchors"], n_named: Int[np.ndarray, "*anchors"], n_columns: int
+) -> Float[np.ndarray, "*anchors"]:
     """Precision expected of anchors that name some of the columns, from the surrogate's log-odds."""
     return 1 / (1 + np.exp(-log_odds - KNOWN_LABEL * (n_named / n_columns) ** 2))
 
 
 def _n_named(
-    members: Int[np.ndarray, "conditions members"], chosen: Int[np.ndarray, "anchors steps"]
-) -> Int[np.ndarray, " anchors"]:
+    members: Int[np.ndarray, "instances conditions members"], chosen: Int[np.ndarray, "instances anchors steps"]
+) -> Int[np.ndarray, "instances anchors"]:
     """Number of columns that the anchors of chosen conditions name; each has two places among the members."""
-    n_columns = (members[:, ::2] >= 0).sum(axis=1)
-    return np.where(chosen >= 0, n_columns[chosen], 0).sum(axis=1)
+    n_columns = (members[..., ::2] >= 0).sum(axis=2)
+    own = np.arange(len(members))[:, None, None]
+    return np.where(chosen >= 0, n_columns[own, chosen], 0).sum(axis=2)
 
 
-def _anchors(members: Int[np.ndarray, "conditions members"], chosen: Int[np.ndarray, "anchors steps"]) -> list[Anchor]:
-    """Anchors, as ids of predicates, of lines of conditions that are padded with -1."""
-    ids = np.where(chosen[..., None] >= 0, members[chosen], -1)
-    lines = np.sort(ids.reshape(len(chosen), chosen.shape[1] * members.shape[1]), axis=1)
-    sizes = (lines >= 0).sum(axis=1)
-    width = lines.shape[1]
-    return [tuple(line[width - size :]) for line, size in zip(lines.tolist(), sizes.tolist(), strict=True)]
+def _anchors(
+    members: Int[np.ndarray, "instances conditions members"], chosen: Int[np.ndarray, "instances anchors steps"]
+) -> list[list[Anchor]]:
+    """Anchors of each instance, as ids of predicates, of lines of conditions that are padded with -1."""
+    own = np.arange(len(members))[:, None, None]
+    ids = np.where(chosen[..., None] >= 0, members[own, chosen], -1)
+    lines = np.sort(ids.reshape(*chosen.shape[:2], chosen.shape[2] * members.shape[2]), axis=2)
+    starts = (lines < 0).sum(axis=2).tolist()
+    return [
+        [tuple(line[start:]) for line, start in zip(of_one, of_lines, strict=True)]
+        for of_one, of_lines in zip(lines.tolist(), starts, strict=True)
+    ]
