@@ -33,17 +33,17 @@ class Covered:
         self, instances: Sequence[int], anchors: Sequence[Anchor], labels: Int[np.ndarray, " anchors"]
     ) -> list[tuple[Step, ...]]:
         """For each anchor, the share of hits, and the coverage, as its columns' conditions accumulate."""
-        lines = [self._partial_anchors(i, anchor) for i, anchor in zip(instances, anchors, strict=True)]
-        sizes = [len(line) for line in lines]
-        conditions = self._sampler.conditions(
-            np.repeat(np.asarray(instances, dtype=np.int64), sizes), [anchor for line in lines for anchor in line]
-        )
-        counts = self._training.count(conditions, self._training.class_of(np.repeat(labels, sizes)))
-        paths = []
-        for line, own in zip(lines, np.split(counts, np.cumsum(sizes)[:-1]), strict=True):
-            steps = zip(line, own.tolist(), strict=True)
-            paths.append(tuple(Step(a, hits / n if n else 0.0, n / self._n_rows, n) for a, (n, hits) in steps))
-        return paths
+        if not anchors:
+            return []
+        conditions, n_rows = self._sampler.conditions(instances, anchors), self._n_rows
+        counts = self._training.count_narrowed(conditions, self._training.class_of(labels)).tolist()
+        return [
+            tuple(
+                Step(part, hits / n if n else 0.0, n / n_rows, n)
+                for part, (n, hits) in zip(self._partial_anchors(i, anchor), own, strict=False)  # padding adds nothing
+            )
+            for i, anchor, own in zip(instances, anchors, counts, strict=True)
+        ]
 
     def examples(
         self, instances: Sequence[int], anchors: Sequence[Anchor], labels: Int[np.ndarray, " anchors"], n: int

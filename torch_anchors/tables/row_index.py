@@ -155,17 +155,30 @@ class RowIndex:
 
     def _prefixes(self, conditions: Conditions, others: Sequence[NDArray[Any]]) -> tuple[Prefixes, list[Tensor]]:
         """As `prefixes`, and the other arrays as they came to the device together with what this needs."""
+        narrowed, sent = self._narrowed(conditions, others)
+        # Rows are only ever lost on the way, so the prefixes that hold on any row come first.
+        holds = bitsets.nonempty(narrowed[1:])
+        longest = holds.sum(0)[None, :, None].expand(1, -1, narrowed.shape[2])
+        return Prefixes(narrowed.gather(0, longest)[0], holds), sent
+
+    def narrowed(self, conditions: Conditions) -> Iterator[tuple[slice, Int[Tensor, "positions_and_1 anchors words"]]]:
+        """Which anchors, and the rows where none, the first, the first two ... of their conditions hold together."""
+        step = self.n_anchors_at_once(conditions.column.shape[1])
+        for first in range(0, len(conditions), step):
+            own = slice(first, first + step)
+            yield own, self._narrowed(conditions[own], ())[0]
+
+    def _narrowed(
+        self, conditions: Conditions, others: Sequence[NDArray[Any]]
+    ) -> tuple[Int[Tensor, "positions_and_1 anchors words"], list[Tensor]]:
+        """As `narrowed`, of all anchors, and the other arrays as they came to the device together with these."""
         n = conditions.column.shape[1]
         slots = np.zeros((bitsets.n_before(n) + n, len(conditions)), dtype=np.int64)  # line 0 of the sets has all rows
         with self.bits.lock:
             slots[len(slots) - n :] = self.bits.slots(conditions).T
             lines, *sent = on_device([slots, *others], self.by_column.device)
             words = self.bits.words.index_select(0, lines.flatten()).view(*lines.shape, -1)
-        narrowed = bitsets.accumulated(words, n)
-        # Rows are only ever lost on the way, so the prefixes that hold on any row come first.
-        holds = bitsets.nonempty(narrowed[1:])
-        longest = holds.sum(0)[None, :, None].expand(1, -1, narrowed.shape[2])
-        return Prefixes(narrowed.gather(0, longest)[0], holds), sent
+        return bitsets.accumulated(words, n), sent
 
     def count(self, conditions: Conditions) -> Int[Tensor, " anchors"]:
         """Number of rows on which all conditions of each anchor hold, on the index's device."""

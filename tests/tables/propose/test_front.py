@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from torch_anchors.tables.propose.front import EXCHANGE, TIE, Front, contributions, grow
+from torch_anchors.tables.propose.front import EXCHANGE, TIE, best_of, contributions, grow
 
 ERRORS = torch.tensor([0.5, 0.2, 0.05, 1e-6])
 
@@ -24,43 +24,46 @@ class Extension(NamedTuple):
     chosen: list[int]
 
 
-def front_of(extensions: list[Extension], n_steps: int) -> Front:
-    """The front after one update with extensions of empty anchors, one branch with one condition for each."""
-    precision = torch.tensor([[[e.precision for e in extensions]]])
-    coverage = torch.tensor([[[e.coverage for e in extensions]]])
-    chosen = torch.full((1, 1, n_steps), -1)
-    return Front.empty(1, len(ERRORS) + 1, n_steps, torch.device("cpu")).updated(0, chosen, precision, coverage, ERRORS)
+def front_of(extensions: list[Extension], n_steps: int) -> tuple[Tensor, Tensor]:
+    """The front of extensions of the empty anchor, one branch with one condition for each."""
+    precision = torch.tensor([[[[e.precision for e in extensions]]]])
+    coverage = torch.tensor([[[[e.coverage for e in extensions]]]])
+    chosen, found = best_of(torch.full((1, 1, 1, n_steps), -1), precision, coverage, ERRORS)
+    return chosen[0], found[0]
 
 
 def test_the_front_has_the_largest_coverage_at_each_rate_of_error_and_the_highest_precision() -> None:
     given = [(0.4, 0.9), (0.6, 0.5), (0.7, 0.6), (0.85, 0.1), (0.97, 0.2), (0.98, 0.1)]
-    front = front_of([Extension(p, c, []) for p, c in given], 2)
-    assert front.chosen[0].tolist() == [[2, -1], [4, -1], [4, -1], [-1, -1], [5, -1]]
-    assert front.precision[0, [0, 1, 2, 4]].tolist() == pytest.approx([0.7, 0.97, 0.97, 0.98])
-    assert math.isnan(front.precision[0, 3])  # nothing is that precise
-    assert front.value[0, 3] == -torch.inf
+    chosen, precision = front_of([Extension(p, c, []) for p, c in given], 2)
+    assert chosen.tolist() == [[2, -1], [4, -1], [4, -1], [-1, -1], [5, -1]]
+    assert precision[[0, 1, 2, 4]].tolist() == pytest.approx([0.7, 0.97, 0.97, 0.98])
+    assert math.isnan(precision[3])  # nothing is that precise
 
 
 def test_of_equal_coverage_the_more_precise_is_kept() -> None:
-    front = front_of([Extension(p, 0.25, []) for p in (0.96, 0.99, 0.97)], 1)
-    assert front.chosen[0, :, 0].tolist() == [1, 1, 1, -1, 1]
+    chosen, _ = front_of([Extension(p, 0.25, []) for p in (0.96, 0.99, 0.97)], 1)
+    assert chosen[:, 0].tolist() == [1, 1, 1, -1, 1]
 
 
 def test_what_is_no_extension_is_never_kept() -> None:
-    front = front_of([Extension(1.0, -torch.inf, []), Extension(0.6, 0.5, [])], 1)
-    assert front.chosen[0, :, 0].tolist() == [1, -1, -1, -1, 1]
-    none = front_of([Extension(1.0, -torch.inf, [])], 1)
-    assert (none.chosen == -1).all()
-    assert none.precision.isnan().all()
+    chosen, _ = front_of([Extension(1.0, -torch.inf, []), Extension(0.6, 0.5, [])], 1)
+    assert chosen[:, 0].tolist() == [1, -1, -1, -1, 1]
+    chosen, precision = front_of([Extension(1.0, -torch.inf, [])], 1)
+    assert (chosen == -1).all()
+    assert precision.isnan().all()
 
 
-def test_an_update_keeps_what_was_better_before() -> None:
-    first = front_of([Extension(0.97, 0.3, []), Extension(0.6, 0.8, [])], 2)
-    branch = torch.tensor([[[0, -1], [1, -1]]])  # two branches, each extended by one of two conditions
-    precision, coverage = torch.tensor([[[0.96, 0.99], [0.9, 0.7]]]), torch.tensor([[[0.1, 0.2], [0.7, 0.75]]])
-    front = first.updated(1, branch, precision, coverage, ERRORS)
-    assert front.chosen[0].tolist() == [[1, -1], [1, 0], [0, -1], [-1, -1], [0, 1]]
-    assert front.precision[0, [0, 1, 2, 4]].tolist() == pytest.approx([0.6, 0.9, 0.97, 0.99])
+def test_the_front_is_of_all_steps_and_of_the_first_that_is_as_good() -> None:
+    none = -torch.inf
+    # Of the empty anchor, then of two branches, each extended by one of two conditions.
+    chosen = torch.tensor([[[[-1, -1], [-1, -1]], [[0, -1], [1, -1]]]])
+    precision = torch.tensor([[[[0.97, 0.6], [0.97, 0.6]], [[0.96, 0.99], [0.9, 0.7]]]])
+    coverage = torch.tensor([[[[0.3, 0.8], [none, none]], [[0.1, 0.2], [0.7, 0.75]]]])
+    found, reached = best_of(chosen, precision, coverage, ERRORS)
+    assert found[0].tolist() == [[1, -1], [1, 0], [0, -1], [-1, -1], [0, 1]]
+    assert reached[0, [0, 1, 2, 4]].tolist() == pytest.approx([0.6, 0.9, 0.97, 0.99])
+    found, _ = best_of(chosen, precision[:, :1].expand_as(precision), coverage[:, :1].expand_as(coverage), ERRORS)
+    assert found[0].tolist() == [[1, -1], [0, -1], [0, -1], [-1, -1], [0, -1]]
 
 
 # ------------------------------------------------------------------------------------------------------------ growing

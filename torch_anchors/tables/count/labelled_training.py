@@ -69,6 +69,16 @@ class LabelledTraining:
             counts.append(torch.stack([bitsets.sizes(sets) for sets in (words, of_class)], dim=1))
         return torch.cat(counts).cpu().numpy()
 
+    def count_narrowed(
+        self, conditions: Conditions, classes: Int[np.ndarray, " anchors"]
+    ) -> Int[np.ndarray, "anchors positions_and_1 2"]:
+        """The same where none of each anchor's conditions must hold, where the first must, the first two, and so on."""
+        counts = []
+        for part, words in self.training.index.narrowed(conditions):
+            of_class = words & self._members[self._send(classes[part])]
+            counts.append(torch.stack([bitsets.sizes(sets).T for sets in (words, of_class)], dim=2))
+        return torch.cat(counts).cpu().numpy()
+
     def examples(
         self, conditions: Conditions, classes: Int[np.ndarray, " anchors"], counts: Int[np.ndarray, "anchors 2"], n: int
     ) -> list[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]]:

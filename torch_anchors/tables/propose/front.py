@@ -11,8 +11,6 @@ coverage at each of several rates of error is kept: the front.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -27,51 +25,39 @@ MOST_ODDS = 1e26
 """Odds beyond these, and below their inverse, are taken for these: products of two of them are still finite."""
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
-    """Best anchors so far: at each rate of error the one of largest coverage, and last the one of most precision.
+def best_of(
+    chosen: Int[Tensor, "instances times branches steps"],
+    precision: Float[Tensor, "instances times branches conditions"],
+    coverage: Float[Tensor, "instances times branches conditions"],
+    errors: Float[Tensor, " levels"],
+) -> tuple[Int[Tensor, "instances levels_and_1 steps"], Float[Tensor, "instances levels_and_1"]]:
+    """The front: conditions, padded with -1, and precision of the best of all extensions of branches at all steps.
 
-    `chosen` are the numbers of conditions, padded with -1; `value` is what is compared, -inf before any anchor.
+    These are at each rate of error the one of largest coverage, and last the one of most precision; nan is the
+    precision of none. Of several that are as good it is one of the first step.
+
+    Args:
+        chosen: the conditions of the branches before each step.
+        precision: of their extensions by one condition.
+        coverage: of these; -inf marks no extension.
+        errors: rates of error.
     """
-
-    value: Float[Tensor, "instances levels"]
-    precision: Float[Tensor, "instances levels"]
-    chosen: Int[Tensor, "instances levels steps"]
-
-    @classmethod
-    def empty(cls, n_instances: int, n_levels: int, n_steps: int, device: torch.device) -> Front:
-        value = torch.full((n_instances, n_levels), -torch.inf, device=device)
-        chosen = torch.full((n_instances, n_levels, n_steps), -1, device=device)
-        return cls(value, torch.full_like(value, torch.nan), chosen)
-
-    def updated(
-        self,
-        step: int,
-        chosen: Int[Tensor, "instances branches steps"],
-        precision: Float[Tensor, "instances branches conditions"],
-        coverage: Float[Tensor, "instances branches conditions"],
-        errors: Float[Tensor, " levels"],
-    ) -> Front:
-        """The front with the extensions by one condition of all branches; -inf coverage marks no extension."""
-        n_conditions = precision.shape[2]
-        precision, coverage = precision.flatten(1), coverage.flatten(1)  # instances, branches * conditions
-        # With the most precise first, the best at each rate of error is the best of the first few.
-        precise, order = precision.where(coverage > -torch.inf, -torch.inf).sort(dim=-1, descending=True, stable=True)
-        rank = torch.arange(order.shape[1], device=order.device)
-        so_far, place = (coverage.gather(1, order) - TIE * rank).cummax(-1)
-        n_enough = torch.searchsorted(-precise, (errors - 1).expand(len(order), -1).contiguous(), right=True)
-        last = (n_enough - 1).clamp(min=0)
-        value = torch.cat([so_far.gather(1, last).where(n_enough > 0, -torch.inf), precise[:, :1]], dim=1)
-        best = torch.cat([order.gather(1, place.gather(1, last)), order[:, :1]], dim=1)
-        own = torch.arange(len(best), device=best.device)[:, None]
-        extended = chosen[own, best // n_conditions]
-        extended[:, :, step] = best % n_conditions
-        better = value > self.value
-        return Front(
-            torch.where(better, value, self.value),
-            torch.where(better, precision.gather(1, best), self.precision),
-            torch.where(better[..., None], extended, self.chosen),
-        )
+    n_conditions = precision.shape[3]
+    precision, coverage = precision.flatten(2), coverage.flatten(2)  # instances, steps, branches * conditions
+    # With the most precise first, the best at each rate of error is the best of the first few.
+    precise, order = precision.where(coverage > -torch.inf, -torch.inf).sort(dim=-1, descending=True, stable=True)
+    rank = torch.arange(order.shape[2], device=order.device)
+    so_far, place = (coverage.gather(2, order) - TIE * rank).cummax(-1)
+    n_enough = torch.searchsorted(-precise, (errors - 1).expand(*order.shape[:2], -1).contiguous(), right=True)
+    last = (n_enough - 1).clamp(min=0)
+    value = torch.cat([so_far.gather(2, last).where(n_enough > 0, -torch.inf), precise[:, :, :1]], dim=2)
+    best = torch.cat([order.gather(2, place.gather(2, last)), order[:, :, :1]], dim=2)
+    step = value.argmax(1, keepdim=True)
+    exists = value.gather(1, step)[:, 0] > -torch.inf
+    best, step = best.gather(1, step)[:, 0], step[:, 0]
+    own = torch.arange(len(best), device=best.device)[:, None]
+    extended = chosen[own, step, best // n_conditions].scatter(2, step[..., None], (best % n_conditions)[..., None])
+    return extended.where(exists[..., None], -1), precision[own, step, best].where(exists, torch.nan)
 
 
 def grow(
@@ -114,14 +100,14 @@ def grow(
         is_open[:, 1:] &= ~idle[:, None]
     left = torch.full((n_instances, n_branches, 1), room, device=device)
     chosen = torch.full((n_instances, n_branches, n_steps), -1, device=device)
+    tried: list[tuple[Tensor, Tensor, Tensor]] = []
     on_the_way: list[tuple[Tensor, Tensor]] = []
-    front = Front.empty(n_instances, len(errors) + 1, n_steps, device)
 
     for step in range(n_steps):
         precision = (against[:, :, None] * factor[:, None]).add_(1).reciprocal_().mean(-1)
         coverage = (holds @ held_by_row + 0.5) / (n_covered + 1)  # never 0: the longest anchors hold on few rows
         coverage = coverage.where(is_open & (size[:, None] <= left), -torch.inf)
-        front = front.updated(step, chosen, precision, coverage, errors)
+        tried.append((chosen.clone(), precision, coverage))
         score = precision.logit(eps=1e-6) + exchange * coverage.clamp(min=1e-9).log()
         score = score.where(coverage > -torch.inf, -torch.inf)
         score, best = score.max(-1)  # instances, branches
@@ -133,7 +119,8 @@ def grow(
         holds = holds * held[own, best]
         is_open = is_open & (column[:, None] != column.gather(1, best)[..., None])
         left = left - size.gather(1, best)[..., None]
-    lines, precisions = zip((front.chosen, front.precision), *on_the_way[n_steps // 2 :], strict=True)
+    front = best_of(*(torch.stack(parts, dim=1) for parts in zip(*tried, strict=True)), errors)
+    lines, precisions = zip(front, *on_the_way[n_steps // 2 :], strict=True)
     return torch.cat(lines, dim=1), torch.cat(precisions, dim=1)
 
 
