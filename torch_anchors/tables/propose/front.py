@@ -119,7 +119,8 @@ def grow(
         holds = holds * held[own, best]
         is_open = is_open & (column[:, None] != column.gather(1, best)[..., None])
         left = left - size.gather(1, best)[..., None]
-    front = best_of(*(torch.stack(parts, dim=1) for parts in zip(*tried, strict=True)), errors)
+    before, precision, coverage = (torch.stack(parts, dim=1) for parts in zip(*tried, strict=True))
+    front = best_of(before, precision, coverage, errors)
     lines, precisions = zip(front, *on_the_way[n_steps // 2 :], strict=True)
     return torch.cat(lines, dim=1), torch.cat(precisions, dim=1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -134,15 +134,16 @@ class Proposer:
         errors = torch.tensor(ERRORS, device=self.covered.device) * max(1 - threshold, 1e-3)
         n_conditions, n_columns = conditions.group.shape[1], len(self.groups.sizes)
         if n_conditions == 0:  # of a table whose columns do not vary
-            return ProposedAnchors.of_each(conditions.members, np.zeros((len(labels), 0, 1)), n_columns)
+            n = len(labels)
+            nothing = _Grown(torch.zeros(n, 0, 1), torch.zeros(n, 0, 0), torch.zeros(n, 0))
+            return ProposedAnchors.of_each(conditions.members, nothing, n_columns)
         found: list[ProposedAnchors] = []
         step = max(1, min(CHUNK_INSTANCES, CHUNK_CONDITIONS // n_conditions))
         for first in range(0, len(labels), step):
             part = slice(first, first + step)
             own, bins = conditions[part], None if kept is None else (kept[0], kept[1][part])
-            # One copy for all numbers, of which those of conditions are small enough for floats.
-            numbers = torch.cat(self._front(own, labels[part], errors, max_anchor_size, bins), dim=-1).cpu().numpy()
-            found += ProposedAnchors.of_each(own.members, numbers, n_columns)
+            grown = self._grown(own, labels[part], errors, max_anchor_size, bins)
+            found += ProposedAnchors.of_each(own.members, grown, n_columns)
         return found
 
     def without_conditions(self, labels: Int[np.ndarray, " instances"], kept: Kept) -> Float[np.ndarray, " instances"]:
@@ -150,20 +151,15 @@ class Proposer:
         sums = self._weights(self._send(labels), kept).sum(1) + self.surrogate.intercept[self._send(labels), None]
         return sums.sigmoid().mean(-1).double().cpu().numpy()
 
-    def _front(
+    def _grown(
         self,
         conditions: GroupConditions,
         labels: NDArray[np.int64],
         errors: Float[Tensor, " levels"],
         max_anchor_size: int | None,
         kept: Kept | None,
-    ) -> tuple[
-        Float[Tensor, "instances anchors 1"],
-        Float[Tensor, "instances anchors steps"],
-        Float[Tensor, "instances anchors steps"],
-    ]:
-        """Of the anchors that are proposed, the surrogate's log-odds of their precision, their conditions, and what
-        each of these adds to the log-odds."""
+    ) -> _Grown:
+        """The anchors that are proposed for some instances."""
         n_instances, n_conditions, width = conditions.low.shape
         fields = [conditions.group[..., None], conditions.low, conditions.high, conditions.named]
         distinct, number = np.unique(
@@ -190,7 +186,8 @@ class Proposer:
             errors,
             idle=self._send(idle) if idle.any() else None,
         )
-        return precision.logit(eps=1e-6)[..., None], chosen.float(), contributions(start, change, chosen)
+        # One copy for all numbers, of which those of conditions are small enough for floats.
+        return _Grown(torch.cat([precision.logit(eps=1e-6)[..., None], chosen.float()], dim=-1), change, start)
 
     def _evaluate(
         self,
@@ -237,6 +234,18 @@ class Proposer:
         return torch.as_tensor(array).to(self.covered.device, non_blocking=True)
 
 
+class _Grown(NamedTuple):
+    """Anchors grown for some instances, on the device.
+
+    `numbers` are the surrogate's log-odds of each anchor's precision and then its conditions; `change` and `start` are
+    what it was grown by, see `grow`.
+    """
+
+    numbers: Float[Tensor, "instances anchors numbers"]
+    change: Float[Tensor, "instances conditions intervened"]
+    start: Float[Tensor, "instances intervened"]
+
+
 @dataclass(frozen=True, slots=True)
 class ProposedAnchors:
     """Anchors proposed for one instance.
@@ -250,35 +259,37 @@ class ProposedAnchors:
     _members: Int[np.ndarray, "conditions members"]
     _log_odds: Float[np.ndarray, " anchors"]
     _chosen: Int[np.ndarray, "anchors steps"]
-    _adds: Float[np.ndarray, "anchors steps"]
+    _change: Float[Tensor, "conditions intervened"]
+    _start: Float[Tensor, " intervened"]
     _n_columns: int
 
     @classmethod
     def of_each(
-        cls,
-        members: Int[np.ndarray, "instances conditions members"],
-        numbers: Float[np.ndarray, "instances anchors numbers"],
-        n_columns: int,
+        cls, members: Int[np.ndarray, "instances conditions members"], grown: _Grown, n_columns: int
     ) -> list[ProposedAnchors]:
-        """The proposals of some instances, from their conditions' members and what `Proposer` finds of each anchor."""
-        log_odds, (chosen, adds) = numbers[..., 0], np.split(numbers[..., 1:], 2, axis=-1)
-        chosen, is_one = chosen.astype(np.int64), ~np.isnan(log_odds)
-        guesses = _chance(log_odds, _n_named(members, chosen), n_columns)
+        """The proposals of some instances, from their conditions' members and the anchors grown."""
+        numbers = grown.numbers.cpu().numpy()
+        log_odds, chosen = numbers[..., 0], numbers[..., 1:].astype(np.int64)
+        guesses, is_one = _chance(log_odds, _n_named(members, chosen), n_columns), ~np.isnan(log_odds)
         found = []
-        for i, (own, anchors) in enumerate(zip(is_one, _anchors(members, chosen), strict=True)):
+        of_each = zip(is_one, _anchors(members, chosen), members, grown.change, grown.start, strict=True)
+        for i, (own, anchors, *rest) in enumerate(of_each):
             there = [anchors[k] for k in own.nonzero()[0].tolist()]
             expected = dict(zip(there, guesses[i, own].tolist(), strict=True))
-            found.append(cls(expected, there, members[i], log_odds[i, own], chosen[i, own], adds[i, own], n_columns))
+            of_one, change, start = rest
+            found.append(cls(expected, there, of_one, log_odds[i, own], chosen[i, own], change, start, n_columns))
         return found
 
     def shorter(self, anchor: Anchor) -> dict[Anchor, float]:
         """A proposed anchor without the condition that adds least, without the two that do, and so on to one
         condition; and the precision that each is expected to have."""
         line = len(self._anchors) - 1 - self._anchors[::-1].index(anchor)  # what was found last is expected of it
+        chosen = torch.from_numpy(self._chosen[line]).to(self._start.device)
+        adds = contributions(self._start[None], self._change[None], chosen[None, None])[0, 0].cpu().numpy()
         real = np.flatnonzero(self._chosen[line] >= 0)
-        order = real[np.argsort(self._adds[line, real], kind="stable")]
+        order = real[np.argsort(adds[real], kind="stable")]
         n_left = np.arange(len(order) - 1, 0, -1)
-        dropped = np.cumsum(self._adds[line, order])[: len(n_left)]
+        dropped = np.cumsum(adds[order])[: len(n_left)]
         kept = np.where(np.arange(len(order)) > np.arange(len(n_left))[:, None], self._chosen[line, order], -1)
         guesses = _chance(self._log_odds[line] - dropped, _n_named(self._members[None], kept[None])[0], self._n_columns)
         return dict(zip(_anchors(self._members[None], kept[None])[0], guesses.tolist(), strict=True))
