@@ -61,13 +61,15 @@ class LabelledTraining:
     def count(self, conditions: Conditions, classes: Int[np.ndarray, " anchors"]) -> Int[np.ndarray, "anchors 2"]:
         """For each anchor the number of rows on which it holds, and how many of them are of its class.
 
-        The device is waited for once.
+        Anchors of different instances are often the same, and are then counted once. The device is waited for once.
         """
+        first, place = _distinct(np.column_stack([conditions.column, conditions.low, conditions.high, classes]))
+        conditions, classes = conditions[first], classes[first]
         counts = [torch.zeros(0, 2, dtype=torch.int64, device=self.classes.device)]
         for part, words in self.training.index.holding(conditions):
             of_class = words & self._members[self._send(classes[part])]
             counts.append(torch.stack([bitsets.sizes(sets) for sets in (words, of_class)], dim=1))
-        return torch.cat(counts).cpu().numpy()
+        return torch.cat(counts).cpu().numpy()[place]
 
     def count_narrowed(
         self, conditions: Conditions, classes: Int[np.ndarray, " anchors"]
@@ -151,3 +153,16 @@ class LabelledTraining:
 
     def _send(self, array: NDArray[np.int64]) -> Tensor:
         return torch.as_tensor(array).to(self.classes.device, non_blocking=True)
+
+
+def _distinct(
+    lines: Int[np.ndarray, "lines numbers"],
+) -> tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " lines"]]:
+    """Numbers of different lines, and for each line the place of an equal one among these."""
+    lines = np.ascontiguousarray(lines)
+    keys = lines.view(f"V{lines.shape[1] * lines.itemsize}").ravel().tolist()
+    places: dict[bytes, int] = {}
+    place = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
+    first = np.zeros(len(places), dtype=np.int64)
+    first[place[::-1]] = np.arange(len(place))[::-1]
+    return first, place
