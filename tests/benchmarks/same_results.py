@@ -881,7 +881,7 @@ def untimed(value: Any, calls_too: bool, name: str = "") -> Any:
     if isinstance(value, dict):
         return {key: untimed(item, calls_too, key) for key, item in value.items()}
     if isinstance(value, str):
-        value = re.sub(r" and [\d.,]+ s\.", ".", value)
+        value = re.sub(r" and [\d.,]+ s\b", "", value)
         return re.sub(r" in [\d,]+ calls?\b", "", value) if calls_too else value
     return value
 

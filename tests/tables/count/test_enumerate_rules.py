@@ -306,9 +306,9 @@ def test_rules_of_any_size_are_soon_counted() -> None:
     rows = np.random.default_rng(0).normal(size=(500, 12))
     made = AnchorTabular(lambda x: (1000 * x).sum(1).long() % 2, seed=0, dtype=torch.float32, sampling="conditional")
     made.fit(rows)
-    started = time.perf_counter()
+    started = time.process_time()
     alone = [made.explain(row, max_anchor_size=1000) for row in rows[:3]]
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert max(len(one.features) for one in alone) > 3
     together = made.explain_batch(rows[2::-1], max_anchor_size=1000)
     assert [one.anchor for one in together[::-1]] == [one.anchor for one in alone]
