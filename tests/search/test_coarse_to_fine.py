@@ -13,7 +13,7 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.search.certify import Certifier
 from torch_anchors.search.choose import choose
 from torch_anchors.search.coarse_to_fine import CoarseToFine, coarse_to_fine_search
-from torch_anchors.search.guided import guided_search
+from torch_anchors.search.interactions import guided_search
 from torch_anchors.search.protocol import GroupedRequest, Search, SearchConfig, Status
 
 Y, X = np.divmod(np.arange(128), 16)

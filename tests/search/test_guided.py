@@ -13,7 +13,8 @@ from tests.search.oracles import MaskOracle, brute_force_precision, drive, plant
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.certify import Certifier
 from torch_anchors.search.exact import sizes_of, superset_precisions
-from torch_anchors.search.guided import Guided, guided_search
+from torch_anchors.search.guided import Guided
+from torch_anchors.search.interactions import guided_search
 from torch_anchors.search.protocol import Search, SearchConfig, Status
 
 K = 11

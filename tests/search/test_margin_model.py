@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal, norm
 
-from torch_anchors.search.margin_model import MarginModel, _Border, _Ridge
+from torch_anchors.search.border import Border
+from torch_anchors.search.margin_model import MarginModel, _Ridge
 
 K = 12
 RNG = np.random.default_rng(0)
@@ -146,28 +147,8 @@ def test_labels_say_where_the_border_is_where_margins_are_far_from_normal() -> N
     keep[:, :3] = True
     assert (skewed(keep) > 0).all()
     assert model.precisions([(0, 1, 2)])[0] > 0.93
-    model._border = _Border(0.0, 1.0)
+    model._border = Border(0.0, 1.0)
     assert model.precisions([(0, 1, 2)])[0] < 0.75
-
-
-@pytest.mark.parametrize(("offset", "slope"), [(0.0, 1.0), (0.4, 1.5), (-0.6, 0.7)])
-def test_the_border_goes_to_where_hits_come_from(offset: float, slope: float) -> None:
-    expected = np.random.default_rng(0).normal(size=20_000)
-    hits = np.random.default_rng(1).normal(size=expected.size) < offset + slope * expected
-    border = _Border(0.0, 1.0)
-    for _ in range(8):
-        border = border.likelier(expected, hits)
-    assert border.offset == pytest.approx(offset, abs=0.05)
-    assert border.slope == pytest.approx(slope, abs=0.05)
-
-
-def test_few_rows_move_the_border_little_and_never_turn_it_round() -> None:
-    expected, hits = np.array([-1.0, 2.0]), np.array([True, False])
-    border = _Border(0.0, 1.0)
-    for _ in range(8):
-        border = border.likelier(expected, hits)
-    assert 0 < border.slope < 1
-    assert abs(border.offset) < 0.5
 
 
 def test_the_rows_of_an_anchor_are_those_drawn_for_it_or_a_smaller_one() -> None:
@@ -186,3 +167,13 @@ def test_the_rows_of_an_anchor_are_those_drawn_for_it_or_a_smaller_one() -> None
         keep, y = (np.concatenate(columns) for columns in zip(*own, strict=True))
         holds = keep[:, list(anchor)].all(axis=1)
         assert (n_hits, n_rows) == ((y[holds] > 0).sum(), holds.sum())
+
+
+def test_masks_are_the_first_drawn_each_with_its_mean_margin() -> None:
+    model = MarginModel(K, 0.5)
+    keep = rows(5, 0)
+    model.add(keep[[0, 1, 0]], np.array([1.0, 5.0, 2.0]))
+    model.add(keep[[2, 1, 3]], np.array([7.0, 6.0, 8.0]))
+    masks, means = model.masks(3)
+    np.testing.assert_array_equal(masks, keep[:3])
+    np.testing.assert_allclose(means, [1.5, 5.5, 7.0])

@@ -9,7 +9,7 @@ from torch_anchors.errors import ArgumentError
 from torch_anchors.search.beam import beam_search
 from torch_anchors.search.coarse_to_fine import coarse_to_fine_search
 from torch_anchors.search.exact import exact_search
-from torch_anchors.search.guided import guided_search
+from torch_anchors.search.interactions import guided_search
 from torch_anchors.search.protocol import Reply, Request, Search, SearchConfig, SearchResult, SearchSpace
 from torch_anchors.search.race import race_search
 

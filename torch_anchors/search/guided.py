@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from torch_anchors.search.beam import FIRST_LOOK, Beam, searched
+from torch_anchors.search.beam import FIRST_LOOK, Beam
 from torch_anchors.search.bounds import kl_bernoulli
-from torch_anchors.search.certify import ACCEPTANCE_SHARE, Certificate, Certifier
+from torch_anchors.search.certify import ACCEPTANCE_SHARE, Certificate
 from torch_anchors.search.margin_model import MarginModel
-from torch_anchors.search.protocol import Anchor, Asking, SampleCounts, Search, SearchConfig, SearchSpace
+from torch_anchors.search.protocol import Anchor, Asking, SampleCounts
 
 GUESS_ROWS = 8
 """Rows that the guess of an anchor's precision is worth, against rows of its own."""
@@ -222,8 +222,3 @@ class Guided(Beam):
         hopes = dict(zip(parts, self.hopes(parts), strict=True))
         parts = sorted((part for part in parts if self.is_affordable(hopes[part])), key=lambda part: -hopes[part])
         return [*dict.fromkeys([*self.worthwhile(len(anchor) - 1), *parts[:ATTEMPTS]])]
-
-
-def guided_search(space: SearchSpace, config: SearchConfig) -> Search:
-    """`beam_search` that follows margins where the predictor has scores; it promises the same."""
-    return (yield from searched(Guided(space, config, Certifier(config))))

@@ -16,18 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtri
-from scipy.special import log_ndtr, ndtr
 
+from torch_anchors.search.border import Border
 from torch_anchors.search.protocol import Anchor
 
 PENALTIES = (0.1, 1e4)
 """The least and the largest penalty of the regression, in rows."""
 CLOSE = 2.0
 """A penalty that is wrong by less than this factor is right enough."""
-BORDER_SPREAD = 0.5
-"""Standard deviation of where the border may be, and of its slope, in standard errors, before labels say more."""
-LEAST_SLOPE = 0.1
-"""The chance of a hit rises with the expected margin, if only by so much."""
 
 
 class MarginModel:
@@ -52,7 +48,7 @@ class MarginModel:
         self._fixed: list[NDArray[np.float64]] = []
         self._margins: list[NDArray[np.float64]] = []
         self._base, self._error = 0.0, 1.0
-        self._penalty, self._border = 1.0, _Border(0.0, 1.0)
+        self._penalty, self._border = 1.0, Border(0.0, 1.0)
         self._is_fitted = False
 
     def add(self, keep: NDArray[np.bool_], margins: NDArray[np.float64], anchor: Anchor | None = None) -> None:
@@ -115,6 +111,14 @@ class MarginModel:
         are_draws = ((1 - keep) @ inside.T + fixed @ (1 - inside).T) == 0
         return (margins > 0) @ are_draws.astype(np.float64), are_draws.sum(axis=0)
 
+    def masks(self, most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the first masks drawn, at most so many, which predicates hold (masks, K) and the mean margin (masks,)."""
+        keep, _, margins = self._rows()
+        codes = keep @ 2.0 ** np.arange(keep.shape[1])
+        _, first, mask, n = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+        earliest = np.argsort(first)[:most]
+        return keep[first[earliest]], (np.bincount(mask, margins) / n)[earliest]
+
     def _rows(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Of all rows: what holds, what holds because it is in the anchor (n, K), and the margins (n,)."""
         if len(self._keep) > 1:
@@ -128,35 +132,6 @@ class MarginModel:
         for row, anchor in zip(inside, anchors, strict=True):
             row[list(anchor)] = 1.0
         return inside
-
-
-@dataclass(frozen=True, slots=True)
-class _Border:
-    """Chance of a hit by the expected margin x, in its standard errors: Phi(offset + slope x)."""
-
-    offset: float
-    slope: float
-
-    def likelier(self, expected: NDArray[np.float64], hits: NDArray[np.bool_]) -> _Border:
-        """A step of Newton's method to the likeliest border of rows with these expected margins (n,) and hits (n,).
-
-        A normal prior holds it near Phi(x), which would be right if margins were normal.
-        """
-        sides, prior = np.where(hits, 1.0, -1.0), 1 / BORDER_SPREAD**2
-        z = sides * (self.offset + self.slope * expected)
-        ratio = np.exp(-0.5 * z * z - log_ndtr(z)) / math.sqrt(2 * math.pi)
-        pull, weight = sides * ratio, ratio * (ratio + z)
-        along, across = pull.sum() - prior * self.offset, pull @ expected - prior * (self.slope - 1)
-        a, b, c = weight.sum() + prior, weight @ expected, (weight * expected) @ expected + prior
-        determinant = a * c - b * b
-        offset = self.offset + (c * along - b * across) / determinant
-        slope = self.slope + (a * across - b * along) / determinant
-        return _Border(float(offset), max(float(slope), LEAST_SLOPE))
-
-    def precisions(self, mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of hits where expected margins are normal with this mean and variance."""
-        shares: NDArray[np.float64] = ndtr((self.offset + self.slope * mean) / np.sqrt(1 + self.slope**2 * variance))
-        return shares
 
 
 @dataclass(frozen=True, slots=True)
