@@ -403,6 +403,7 @@ class Runner(Generic[SomeCase]):
 
     def _finished(self, job: Job) -> Finished[SomeCase] | Failed:
         """Forgets a job whose case is finished."""
+        job.asks = []  # which know the job: what is left of it is freed at once, and not by the garbage collector
         del self._jobs[job]
         self._active.pop(job, None)
         if job in self._unanswered:
