@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -128,6 +130,19 @@ def test_many_predicates_are_searched_by_effects_alone() -> None:
     oracle = MaskOracle(n, lambda keep, _: keep[:, :2].all(1))
     oracle.margin = lambda keep: 2.0 * keep[:, :2].all(1) - 1.0
     assert drive(guided_search(oracle.space(), SearchConfig()), oracle).result.anchor == (0, 1)
+
+
+def test_rounds_of_many_rows_are_cheaper_than_a_look_at_all_masks() -> None:
+    def rounds_of(kind: type[Guided] | None, config: SearchConfig) -> list[Any]:
+        oracle = oracle_of(conjunctions(1))
+        search = (
+            searched(kind(oracle.space(), config, Certifier(config))) if kind else guided_search(oracle.space(), config)
+        )
+        return [requests for requests, _ in drive(search, oracle).rounds]
+
+    for round_rows, kind, other in ((16, Interactions, Guided), (128, Guided, Interactions)):
+        config = SearchConfig(round_rows=round_rows)
+        assert rounds_of(None, config) == rounds_of(kind, config) != rounds_of(other, config)
 
 
 def test_the_same_rows_lead_to_the_same_requests() -> None:

@@ -29,8 +29,10 @@ from torch_anchors.search.margin_process import MarginProcess
 from torch_anchors.search.prospects import MIXTURE, Prospects, Trials
 from torch_anchors.search.protocol import Anchor, Asking, SampleRequest, Search, SearchConfig, SearchSpace
 
-MOST_PREDICATES = 14
+MOST_PREDICATES = 12
 """Of so many predicates all masks are looked at; where there are more, effects are taken to add up."""
+DEAR_ROUNDS = 32
+"""Rows of a round up to which each of them costs more than a look at all masks does; see `SearchConfig.round_rows`."""
 PRICE = 3
 """Rows that a predicate is worth, in `max_rows_candidate`."""
 LIKELY = 0.5
@@ -227,5 +229,6 @@ def _codes_by_size(n_predicates: int) -> list[NDArray[np.intp]]:
 
 def guided_search(space: SearchSpace, config: SearchConfig) -> Search:
     """`beam_search` that follows margins where the predictor has scores; it promises the same."""
-    kind = Interactions if space.independent and space.n_predicates <= MOST_PREDICATES else Guided
+    is_worth_it = space.n_predicates <= MOST_PREDICATES and config.round_rows <= DEAR_ROUNDS
+    kind = Interactions if space.independent and is_worth_it else Guided
     return (yield from searched(kind(space, config, Certifier(config))))

@@ -32,6 +32,8 @@ LEAST_RELEVANCE, MOST_RELEVANCE = 0.02, 0.95
 """The least relevance, as a share of their mean, and the largest."""
 NOISE = (0.01, 2.0)
 """The least and the largest variance of what masks do not say, in that of the rows' margins."""
+AT_ONCE = 4
+"""Predicates whose part of a transform is one matrix product: fewer passes, each of more operations."""
 LEAST_SLOPE = 0.3
 """Slope of the border from which on its offset is believed as it is."""
 SHARPNESS = 1.7
@@ -136,26 +138,34 @@ class MarginProcess:
 
 
 def walsh(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The Walsh transform of each column (2^K, columns), in K 2^K additions; overwrites `values`."""
-    for step in _powers(len(values)):
-        pairs = values.reshape(-1, 2, step, values.shape[1])
-        differences = pairs[:, 0] - pairs[:, 1]
-        pairs[:, 0] += pairs[:, 1]
-        pairs[:, 1] = differences
-    return values
+    """The Walsh transform of each column (2^K, columns)."""
+    return _transformed(values, ((1, 1), (1, -1)))
 
 
 def folded(hits: NDArray[np.float32], p_keep: float) -> NDArray[np.float32]:
-    """Precision of each anchor from the share of hits at each mask (2^K, columns); overwrites `hits`."""
-    for step in _powers(len(hits)):
-        pairs = hits.reshape(-1, 2, step, hits.shape[1])
-        pairs[:, 0] += np.float32(p_keep) * (pairs[:, 1] - pairs[:, 0])
-    return hits
+    """Precision of each anchor from the share of hits at each mask (2^K, columns)."""
+    return _transformed(hits, ((1 - p_keep, p_keep), (0, 1)))
 
 
-def _powers(n: int) -> list[int]:
-    """Powers of two below n."""
-    return [1 << k for k in range(n.bit_length() - 1)]
+def _transformed(values: NDArray[np.float32], of_one: tuple[tuple[int | float, ...], ...]) -> NDArray[np.float32]:
+    """Each column (2^K, columns) times the matrix of one predicate for each of them, some predicates at a time."""
+    n, n_columns = values.shape
+    step = 1
+    while step < n:
+        size = min(n // step, 1 << AT_ONCE)
+        matrix = _power(of_one, size)
+        values = np.matmul(matrix, values.reshape(-1, size, step * n_columns))
+        step *= size
+    return values.reshape(n, n_columns)
+
+
+@lru_cache(maxsize=16)
+def _power(of_one: tuple[tuple[int | float, ...], ...], size: int) -> NDArray[np.float32]:
+    """The Kronecker power of a matrix that has so many lines."""
+    matrix = np.ones((1, 1), dtype=np.float32)
+    while len(matrix) < size:
+        matrix = np.kron(matrix, np.array(of_one, dtype=np.float32))
+    return matrix
 
 
 @lru_cache(maxsize=8)
