@@ -45,6 +45,8 @@ ENOUGH = 48
 """Rows that are drawn to learn from, one after the other, before the cheapest anchor is tested or none is."""
 MOST_FITTED = 512
 """Masks that the process is fitted to, the first ones drawn: it takes their number to the third power."""
+GROWTH = 1 / 32
+"""Share by which the masks that the process is fitted to must have become more until it is fitted again."""
 ARMS = 4
 """Anchors of which rows are drawn at once to learn from."""
 OF_EACH_SIZE = 8
@@ -55,9 +57,15 @@ FAILURES = 8
 
 @dataclass(slots=True)
 class Interactions(Guided):
-    """The search itself. `failed` are the anchors whose tests ended without acceptance."""
+    """The search itself.
+
+    `drawn` are precisions of all anchors by the process as it was fitted last, to `n_fitted` masks, and `failed` the
+    anchors whose tests ended without acceptance.
+    """
 
     process: MarginProcess = field(init=False)
+    drawn: NDArray[np.float32] = field(init=False)
+    n_fitted: int = 0
     failed: set[Anchor] = field(default_factory=set)
     is_joint: bool = False
 
@@ -132,8 +140,10 @@ class Interactions(Guided):
         """Draws of the precision of every anchor (2^K, draws), below 0 where it may not be returned."""
         n_masks = 1 << self.space.n_predicates
         keep, margins = self.model.masks(MOST_FITTED)
-        self.process.fit(keep, margins)
-        draws = self.process.precisions(are_known=self.space.n_rows(()) == n_masks)
+        if len(keep) > self.n_fitted * (1 + GROWTH):
+            self.process.fit(keep, margins)
+            self.drawn, self.n_fitted = self.process.precisions(are_known=self.space.n_rows(()) == n_masks), len(keep)
+        draws = self.drawn.copy()
         low = [anchor for anchor, precision in self.exact.items() if precision < self.config.threshold - TOLERANCE]
         draws[[_code(anchor) for anchor in (*low, *self.failed)]] = -1
         if self.space.excluded:
