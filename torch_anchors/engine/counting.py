@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ from torch_anchors.engine.job import Job
 from torch_anchors.engine.ledger import Ledger
 from torch_anchors.engine.margins import N_LEADS, margins_of
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Answer, Ask, Rows
+from torch_anchors.engine.replies import Answer, Ask, Listed, Rows
+
+SomeAsk = TypeVar("SomeAsk", bound=Ask)
 
 
 def explained_in(ledger: Ledger, jobs: Sequence[Job], sizes: Sequence[int]) -> dict[str, NDArray[Any]]:
@@ -87,19 +89,19 @@ class _Asked:
 
     Args:
         matrix: the requests that are counted, whose rows come first.
-        families: the others.
+        families: those that are listed.
         with_margins: those of either that want margins, if there are any.
     """
 
     matrix: CountMatrix
-    families: Sequence[Sequence[Ask]]
+    families: Sequence[Sequence[Listed]]
     with_margins: Sequence[Ask]
 
     @classmethod
     def of(cls, asks: Sequence[Ask], *, has_leads: bool) -> _Asked:
         """Of some requests; `has_leads` says whether margins can be had."""
-        matrix = CountMatrix(_families(ask for ask in asks if ask.is_counted))
-        families = _families(ask for ask in asks if not ask.is_counted)
+        matrix = CountMatrix(_families(ask for ask in asks if not isinstance(ask, Listed)))
+        families = _families(ask for ask in asks if isinstance(ask, Listed))
         return cls(matrix, families, [ask for ask in asks if ask.n_margins] if has_leads else [])
 
     @property
@@ -128,8 +130,8 @@ class _Asked:
         return told
 
 
-def _families(asks: Iterable[Ask]) -> list[list[Ask]]:
-    families: dict[Hashable, list[Ask]] = {}
+def _families(asks: Iterable[SomeAsk]) -> list[list[SomeAsk]]:
+    families: dict[Hashable, list[SomeAsk]] = {}
     for ask in asks:
         families.setdefault(ask.family, []).append(ask)
     return list(families.values())

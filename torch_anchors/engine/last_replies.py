@@ -19,7 +19,7 @@ from torch_anchors.engine import effects
 from torch_anchors.engine.device_copy import on_device
 from torch_anchors.engine.job import Examples, Job, LastRequest, Miss, RowsRequest
 from torch_anchors.engine.outputs import INVALID
-from torch_anchors.engine.replies import Answer, Ask, Rows, codes_of
+from torch_anchors.engine.replies import Answer, Listed, Rows, codes_of
 from torch_anchors.perturb.protocol import ComparingSampler, IndependentSampler
 
 _FAR = np.iinfo(np.int64).max
@@ -55,7 +55,7 @@ class Unseen(NamedTuple):
     codes: Tensor
 
 
-class AskLast(Ask):
+class AskLast(Listed):
     """What the labels of all rows of a job tell: the answer to the instance, examples, the nearest miss, and effects.
 
     The first of its slots is that of the instance; the rows follow, which are described by `codes`. `of_anchor` says
@@ -64,7 +64,6 @@ class AskLast(Ask):
     """
 
     __slots__ = ("changes", "of_anchor")
-    is_counted = False
 
     ROWS_AT_ONCE = 1 << 18
     """Rows that are compared with the instance together."""
@@ -85,14 +84,13 @@ class AskLast(Ask):
     def _is_compared_on_device(self) -> bool:
         return self.changes is not None and self.changes.device.type != "cpu"
 
-    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def pick(self, family: Sequence[AskLast], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The labels of all rows; with how many changes made each of the instance, where only the device knows."""
-        asks = cast(Sequence[AskLast], family)
-        compare(asks)
-        if not any(ask._is_compared_on_device for ask in asks):
+        compare(family)
+        if not any(ask._is_compared_on_device for ask in family):
             return rows.labels
         parts: list[Tensor] = []
-        for ask, labels in zip(asks, torch.split(rows.labels, [ask.slots.size for ask in asks]), strict=True):
+        for ask, labels in zip(family, torch.split(rows.labels, [ask.slots.size for ask in family]), strict=True):
             parts.append(labels)
             if ask.changes is not None and ask._is_compared_on_device:
                 parts.append(ask.changes)
@@ -168,11 +166,10 @@ class AskLast(Ask):
         return effects.of_rows(keep, hits)
 
 
-class AskRows(Ask):
+class AskRows(Listed):
     """The codes of the rows that are shown, which only the device has. Its own are those of all rows of the job."""
 
     __slots__ = ()
-    is_counted = False
 
     @property
     def _unseen(self) -> Unseen:
@@ -191,11 +188,11 @@ class AskRows(Ask):
     def family(self) -> Hashable:
         return AskRows, self._width, codes_of(self).dtype
 
-    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def pick(self, family: Sequence[AskRows], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The codes, one row after the other."""
-        asks, codes = cast(Sequence[AskRows], family), [codes_of(ask) for ask in family]
+        codes = [codes_of(ask) for ask in family]
         starts = accumulate([0, *map(len, codes[:-1])])
-        places = [ask._unseen.rows.places + start for ask, start in zip(asks, starts, strict=True)]
+        places = [ask._unseen.rows.places + start for ask, start in zip(family, starts, strict=True)]
         (there,) = on_device([np.concatenate(places)], codes[0].device)
         return torch.cat(codes).index_select(0, there).flatten()
 

@@ -1,16 +1,16 @@
 """Requests with the rows that answer them, and what is made of the numbers that come back from the device.
 
-There is one class for each kind of request. Requests that are *counted* want the hits among their rows, which
-`counting` adds up; the others want something of each row, which their class picks on the device, for requests of one
-family together. Either reads its numbers on the host. What is asked at the end of a search is answered in
-`last_replies`.
+There is one class for each kind of request. Most want the hits among their rows, which `counting` adds up; those that
+are `Listed` want something of each row, which their class picks on the device, for requests of one family together.
+Either reads its numbers on the host. What is asked at the end of a search is answered in `last_replies`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,6 @@ class Ask:
     `last_slot` is the last that must be predicted before the answer.
     """
 
-    is_counted: ClassVar[bool] = True
-
     job: Job
     request: AnyRequest
     slots: NDArray[np.int64]
@@ -84,23 +82,29 @@ class Ask:
         return 0
 
     @property
-    def n_numbers(self) -> int:
-        """How many of the numbers that `pick` gives are its own."""
-        return 0
-
-    @property
     def family(self) -> Hashable:
         """What is equal for requests that are looked at together; every other one is a family of its own."""
         return id(self)
-
-    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
-        """The numbers of all requests of its family, one after the other, on the device; if they are not counted."""
-        raise NotImplementedError
 
     def read(self, answer: Answer) -> None:
         """Takes in the answer."""
         assert answer.counts is not None
         self.reply = SampleCounts(self.n_fresh, answer.counts.n_hits, self.n_new)
+
+
+class Listed(Ask, ABC):
+    """A request that wants something of each of its rows."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def n_numbers(self) -> int:
+        """How many of the numbers that `pick` gives are its own."""
+
+    @abstractmethod
+    def pick(self, family: Sequence[Any], rows: Rows) -> Shaped[Tensor, " numbers"]:
+        """The numbers of all requests of its family, which are of its class, one after the other, on the device."""
 
 
 class AskPool(Ask):
@@ -152,11 +156,10 @@ def codes_of(ask: Ask) -> Tensor:
     return ask.codes
 
 
-class AskGroups(Ask):
+class AskGroups(Listed):
     """Rows of groups of predicates: each with what holds in it, whether it is a hit, and its margin."""
 
     __slots__ = ()
-    is_counted = False
 
     @property
     def n_numbers(self) -> int:
@@ -170,7 +173,7 @@ class AskGroups(Ask):
     def family(self) -> Hashable:
         return AskGroups
 
-    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def pick(self, family: Sequence[Any], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """Which rows are hits."""
         return rows.hits
 
@@ -179,11 +182,10 @@ class AskGroups(Ask):
         self.reply = GroupedRows(keep, answer.numbers, self.n_new, answer.margins)
 
 
-class AskEvery(Ask):
+class AskEvery(Listed):
     """Every row of an anchor, each mask with its own answer."""
 
     __slots__ = ()
-    is_counted = False
 
     @property
     def _n_backgrounds(self) -> int:
@@ -197,7 +199,7 @@ class AskEvery(Ask):
     def family(self) -> Hashable:
         return AskEvery, self._n_backgrounds
 
-    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def pick(self, family: Sequence[Any], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The hits of each mask; a mean over its backgrounds would be rounded."""
         return rows.hits.view(-1, self._n_backgrounds).sum(dim=1) if self._n_backgrounds > 1 else rows.hits
 
@@ -205,11 +207,10 @@ class AskEvery(Ask):
         self.reply = EnumeratedHits(answer.numbers.astype(np.float64) / self._n_backgrounds, self.n_new)
 
 
-class AskAnswer(Ask):
+class AskAnswer(Listed):
     """What the model says of the instance itself."""
 
     __slots__ = ()
-    is_counted = False
 
     @property
     def n_numbers(self) -> int:
@@ -219,7 +220,7 @@ class AskAnswer(Ask):
     def family(self) -> Hashable:
         return AskAnswer
 
-    def pick(self, family: Sequence[Ask], rows: Rows) -> Shaped[Tensor, " numbers"]:
+    def pick(self, family: Sequence[Any], rows: Rows) -> Shaped[Tensor, " numbers"]:
         """The instance's label."""
         return rows.labels
 
