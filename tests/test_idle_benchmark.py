@@ -9,7 +9,7 @@ import torch
 
 from tests.benchmarks import idle
 from tests.benchmarks.idle import StandIn, asynchronous, measured
-from torch_anchors.engine import job, replies, runner
+from torch_anchors.engine import counting, job, runner
 from torch_anchors.engine.host_copy import HostCopy
 
 
@@ -45,13 +45,13 @@ def test_a_copy_can_be_read_when_the_batches_before_it_are_done(clock: list[floa
     device = StandIn(per_row=1.0, per_batch=0.0)
     with asynchronous(device):
         assert runner.DEPTHS["cpu"] == 2
-        assert replies.HostCopy is job.HostCopy is not HostCopy
+        assert counting.HostCopy is job.HostCopy is not HostCopy
         device.launch(5)
-        copy = replies.HostCopy(torch.ones(1))
+        copy = counting.HostCopy(torch.ones(1))
         device.launch(7)
         copy.wait()
         assert device.now() == 105.0
-    assert (replies.HostCopy, job.HostCopy, "cpu" in runner.DEPTHS) == (HostCopy, HostCopy, False)
+    assert (counting.HostCopy, job.HostCopy, "cpu" in runner.DEPTHS) == (HostCopy, HostCopy, False)
 
 
 @pytest.fixture

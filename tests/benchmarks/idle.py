@@ -25,7 +25,7 @@ from torch import Tensor
 
 from tests.benchmarks.host import MODELS, SIDE, rounds_of_a_gpu
 from torch_anchors import AnchorImage
-from torch_anchors.engine import job, replies, runner
+from torch_anchors.engine import counting, job, runner
 from torch_anchors.engine.host_copy import HostCopy
 
 LATENCY = 5e-4
@@ -74,7 +74,7 @@ def asynchronous(device: StandIn) -> Iterator[None]:
             device.wait_until(self._ready)
             return super().wait()
 
-    modules: tuple[Any, ...] = (replies, job)
+    modules: tuple[Any, ...] = (counting, job)
     before, depths = HostCopy, dict(runner.DEPTHS)
     runner.DEPTHS["cpu"] = 2
     for module in modules:
