@@ -37,8 +37,8 @@ def require_present(device: torch.device) -> None:
 
 
 def dtype_of_products(device: torch.device) -> torch.dtype:
-    """What to multiply and convolve in, so that the result does not depend on the size of a batch.
+    """What to multiply and convolve in, so that the result depends neither on the size of a batch nor on the device.
 
-    Single precision, but double on CUDA, where products of single precision may be of fewer digits (TF32).
+    Double precision: on CUDA, products of single precision may be of fewer digits (TF32). Apple's GPUs have no doubles.
     """
-    return torch.float64 if device.type == "cuda" else torch.float32
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -132,17 +132,31 @@ def test_many_predicates_are_searched_by_effects_alone() -> None:
     assert drive(guided_search(oracle.space(), SearchConfig()), oracle).result.anchor == (0, 1)
 
 
-def test_rounds_of_many_rows_are_cheaper_than_a_look_at_all_masks() -> None:
-    def rounds_of(kind: type[Guided] | None, config: SearchConfig) -> list[Any]:
-        oracle = oracle_of(conjunctions(1))
-        search = (
-            searched(kind(oracle.space(), config, Certifier(config))) if kind else guided_search(oracle.space(), config)
-        )
-        return [requests for requests, _ in drive(search, oracle).rounds]
+def requests_of(oracle: MaskOracle, config: SearchConfig, kind: type[Guided] | None = None) -> list[Any]:
+    """What is asked by a search of a kind, or by the one that is taken for the oracle."""
+    space = oracle.space()
+    search = guided_search(space, config) if kind is None else searched(kind(space, config, Certifier(config)))
+    return [requests for requests, _ in drive(search, oracle).rounds]
 
+
+def test_masks_of_several_rows_are_searched_by_effects() -> None:
+    """Half of the rows of a mask may be hits, and its mean margin says nothing of that."""
+    margins = conjunctions(1)
+
+    def several() -> MaskOracle:
+        oracle = MaskOracle(K, lambda keep, number: (margins[keep @ POWERS] > 0) & (number < 3), n_backgrounds=4)
+        oracle.margin = lambda keep: margins[keep @ POWERS]
+        return oracle
+
+    config = SearchConfig(threshold=0.6)
+    assert requests_of(several(), config) == requests_of(several(), config, Guided)
+
+
+def test_rounds_of_many_rows_are_cheaper_than_a_look_at_all_masks() -> None:
     for round_rows, kind, other in ((16, Interactions, Guided), (128, Guided, Interactions)):
         config = SearchConfig(round_rows=round_rows)
-        assert rounds_of(None, config) == rounds_of(kind, config) != rounds_of(other, config)
+        found, same, different = (requests_of(oracle_of(conjunctions(1)), config, one) for one in (None, kind, other))
+        assert found == same != different
 
 
 def test_the_same_rows_lead_to_the_same_requests() -> None:

@@ -142,7 +142,7 @@ class Interactions(Guided):
         keep, margins = self.model.masks(MOST_FITTED)
         if len(keep) > self.n_fitted * (1 + GROWTH):
             self.process.fit(keep, margins)
-            self.drawn, self.n_fitted = self.process.precisions(are_known=self.space.n_rows(()) == n_masks), len(keep)
+            self.drawn, self.n_fitted = self.process.precisions(), len(keep)
         draws = self.drawn.copy()
         low = [anchor for anchor, precision in self.exact.items() if precision < self.config.threshold - TOLERANCE]
         draws[[_code(anchor) for anchor in (*low, *self.failed)]] = -1
@@ -239,6 +239,10 @@ def _codes_by_size(n_predicates: int) -> list[NDArray[np.intp]]:
 
 def guided_search(space: SearchSpace, config: SearchConfig) -> Search:
     """`beam_search` that follows margins where the predictor has scores; it promises the same."""
+    n_masks = 1 << space.n_predicates
+    # Where a mask has several rows, as with several backgrounds, or of a model that does not repeat itself, what was
+    # seen of one does not say what comes next of it.
+    is_one_row = space.independent and space.n_rows(()) == n_masks
     is_worth_it = space.n_predicates <= MOST_PREDICATES and config.round_rows <= DEAR_ROUNDS
-    kind = Interactions if space.independent and is_worth_it else Guided
+    kind = Interactions if is_one_row and is_worth_it else Guided
     return (yield from searched(kind(space, config, Certifier(config))))

@@ -102,19 +102,17 @@ class MarginProcess:
         self._border = self._border.likelier(predicted, self._hits)
         self._noise = float(np.clip(self._noise * (weights @ weights) / np.trace(inverse), *NOISE))
 
-    def precisions(self, are_known: bool) -> NDArray[np.float32]:
+    def precisions(self) -> NDArray[np.float32]:
         """Draws of the precision of every anchor (2^K, draws); bit k of an index says that predicate k is in it.
 
-        Args:
-            are_known: whether another row of the same mask would have the same label.
+        The labels of masks that were seen are taken as they are.
         """
         codes = (self._signs > 0) @ (1 << np.arange(self.relevance.size))
         margins = self._draws(codes) - np.float32(self._border_margin)
         steepness = np.float32(-SHARPNESS / math.sqrt(self._noise))
         with np.errstate(over="ignore"):
             hits: NDArray[np.float32] = 1 / (1 + np.exp(steepness * margins))
-        if are_known:
-            hits[codes] = self._hits[:, None]
+        hits[codes] = self._hits[:, None]
         return folded(hits, self._p_keep)
 
     @property
