@@ -6,8 +6,9 @@ chance. The cheapest one is tested until a row speaks against it, all are asked 
 shorter anchor is cheaper than the one that is accepted. That is best where chances and costs are known and independent
 (Weitzman, "Optimal search for the best alternative", Econometrica 1979). Before anything rather passes than not, rows
 are drawn of the anchors that would be best in most of the functions drawn (Thompson, Biometrika 1933). What is accepted
-is decided by labels of fresh rows, as in the beam search; all rows drawn for an anchor after it was submitted count for
-its test, however the search comes and goes.
+is decided by labels of fresh rows, as in the beam search. A test that was left is gone on with where it stood: when to
+draw its next rows may depend on anything known by then, as the bound holds at all times, and rows that were drawn to
+learn from never count for it.
 """
 
 from __future__ import annotations
